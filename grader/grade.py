@@ -1,0 +1,165 @@
+"""Grades criteria: papermill runs a generated notebook with one cell a probe and one a check.
+
+The record is a file of JSON lines, one a finished check; the executed notebook is its readable copy. A kernel that dies
+loses the check it was in and nothing else: the rest runs in a new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from grader.errors import NotebookFailed
+from grader.judge import judge_check, not_run, summarise
+from grader.kit import Kit
+from grader.look import look
+from grader.model import CheckResult, Criterion, CriterionResult, Evidence, Facts, NotebookRun, Report, Verdict
+from grader.needs import missing
+from grader.notebooks import execute
+from grader.workspace import Workspace, write_atomic
+
+CHECK_LIMIT = 30  # seconds; a check is pure and takes milliseconds
+NOT_BUILT = "not built yet"
+
+Say = Callable[[str], None]
+
+
+class Record:
+    """The JSON lines of one grading: read again after a kernel's death, appended to as checks end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.evidence: dict[str, Evidence] = {}
+        self.results: dict[str, CheckResult] = {}
+        self.begun: set[str] = set()
+        for line in path.read_text().splitlines() if path.exists() else []:
+            entry = json.loads(line)
+            if "begun" in entry:
+                self.begun.add(entry["begun"])
+            elif "evidence" in entry:
+                self.evidence[entry["evidence"]["probe"]] = Evidence(**entry["evidence"])
+            else:
+                result = CheckResult(**{**entry["result"], "verdict": Verdict(entry["result"]["verdict"])})
+                self.results[result.id] = result
+
+    def write(self, kind: str, value: Any) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps({kind: value}) + "\n")
+
+
+class Session:
+    """What the cells of a grader notebook call: `s.look("models")`, then `s.check("models-listed")`."""
+
+    def __init__(self, short: str) -> None:
+        kit = Kit()
+        self.criterion = kit.criterion(short)
+        self.ws = Workspace(kit, Path(os.environ["LAB_WORK"]), os.environ["LAB_WORKSPACE"])
+        self.record = Record(Path(os.environ["LAB_RECORD"]))
+
+    def look(self, name: str) -> Facts:
+        probe = next(p for p in self.criterion.probes if p.name == name)
+        self.record.write("begun", name)
+        evidence = look(self.ws, self.criterion, probe)
+        self.record.write("evidence", asdict(evidence))
+        self.record.evidence[name] = evidence
+        return {"problem": evidence.problem} if evidence.problem else evidence.facts
+
+    def check(self, name: str) -> str:
+        check = next(c for c in self.criterion.checks if c.id == name)
+        self.record.write("begun", name)
+        result = judge_check(check, self.record.evidence.get(check.probe), self.record.results)
+        self.record.write("result", asdict(result))
+        self.record.results[name] = result
+        return f"{result.verdict.value}: {result.message}"
+
+
+def grade(ws: Workspace, names: list[str] | None = None, say: Say = lambda _: None) -> Report:
+    """Grades those criteria (all by default) in the workspace. Always ends with a report."""
+    results = [grade_criterion(ws, c, say) for c in ws.kit.criteria(names)]
+    return make_report(ws, results)
+
+
+def make_report(ws: Workspace, results: Iterable[CriterionResult], notebooks: Iterable[NotebookRun] = ()) -> Report:
+    made = datetime.now(UTC).isoformat(timespec="seconds")
+    return Report(made, describe_machine(ws.kit), tuple(ws.answers()), tuple(results), tuple(notebooks))
+
+
+def grade_criterion(ws: Workspace, criterion: Criterion, say: Say = lambda _: None) -> CriterionResult:
+    if not criterion.checks:
+        return not_run(criterion, NOT_BUILT)
+    if lacking := missing(ws.kit, criterion.needs):
+        return not_run(criterion, str(lacking), asdict(lacking))
+    began = time.monotonic()
+    record = gather(ws, criterion, say)
+    return summarise(criterion, record.results, time.monotonic() - began)
+
+
+def gather(ws: Workspace, criterion: Criterion, say: Say = lambda _: None) -> Record:
+    """Runs all probes and checks, in as many kernels as it takes, and returns what they left."""
+    ws.results.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "record.jsonl"
+        for _ in range(1 + len(criterion.probes) + len(criterion.checks)):
+            if not (cells := remaining_cells(criterion, Record(path))):
+                break
+            run_cells(ws, criterion, cells, path, say)
+        return Record(path)
+
+
+def remaining_cells(criterion: Criterion, record: Record) -> list[str]:
+    """The calls still to make. What was begun is not begun again: it killed the kernel, or it is done."""
+    probes = [f's.look("{p.name}")' for p in criterion.probes if p.name not in record.begun]
+    return probes + [f's.check("{c.id}")' for c in criterion.checks if c.id not in record.begun]
+
+
+def run_cells(ws: Workspace, criterion: Criterion, cells: list[str], record: Path, say: Say) -> None:
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+    first = f'from grader.grade import Session\ns = Session("{criterion.short}")'
+    sources = [new_markdown_cell(f"# {criterion.id}: {criterion.title}\n\n{criterion.outcome}", id="title")]
+    sources += [new_code_cell(text, id=f"c-{i}") for i, text in enumerate([first, *cells])]
+    notebook = record.with_name("grader.ipynb")
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}
+    notebook.write_text(nbformat.writes(new_notebook(cells=sources, metadata=metadata)))
+    out = ws.results / f"{criterion.short}.ipynb"
+    patience = CHECK_LIMIT + int(max(p.limit for p in criterion.probes))
+    with suppress(NotebookFailed):  # what has no line in the record becomes an error, by name
+        execute(notebook, out, ws, say, cell_limit=patience, extra={"LAB_RECORD": str(record)})
+
+
+def describe_machine(kit: Kit) -> Facts:
+    """What a reader of the report needs to weigh its numbers; no names of hosts or people."""
+    import psutil
+
+    versions = {}
+    for package in kit.settings.get("packages", []):
+        with suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": sys.version.split()[0],
+        "cpus": psutil.cpu_count() or 0,
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "packages": versions,
+    }
+
+
+def save_report(ws: Workspace, report: Report) -> Path:
+    """results/report.json and report.html, each whole or not at all."""
+    from grader.report import to_html
+
+    write_atomic(ws.results / "report.json", (json.dumps(report.to_json(), indent=1) + "\n").encode())
+    write_atomic(ws.results / "report.html", to_html(report, ws.kit).encode())
+    return ws.results / "report.html"

@@ -1,0 +1,155 @@
+"""Reads a kit from disk: its settings, criteria, needs. A criterion is found by its file; no list names it.
+
+    grader/kit.toml, needs.toml, criteria/sc1.toml + sc1.py + sc1.mutants.toml; solutions/NN_name.py; labs/
+
+LAB_KIT names another kit's root (the tests' toykit).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import os
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from grader.errors import BadKit, UnknownName
+from grader.model import Check, Criterion, Facts, Finding, Probe
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def probe(limit: float) -> Callable[[Callable[..., Facts]], Probe]:
+    """Marks a function `look(workspace) -> facts` as a probe that is killed after `limit` seconds."""
+    return lambda function: Probe(_dashed(function), function, limit)
+
+
+def check(probe: Probe, after: Check | list[Check] | None = None) -> Callable[[Callable[[Facts], Finding]], Check]:
+    """Marks a pure function `facts -> Finding` as a check of that probe's facts."""
+    earlier = [after] if isinstance(after, Check) else after or []
+    return lambda function: Check(_dashed(function), probe.name, function, tuple(c.id for c in earlier))
+
+
+def _dashed(function: Callable[..., Any]) -> str:
+    return function.__name__.replace("_", "-")
+
+
+def source_hash(probe: Probe) -> str:
+    """Identifies a probe's module as it was written: a recording made by another text of it is stale."""
+    text = Path(inspect.getfile(probe.look)).read_text()
+    # Checks may change freely; everything above the first check is the probes and what they call.
+    return hashlib.sha256(re.split(r"^@check\(", text, maxsplit=1, flags=re.M)[0].encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One notebook: `number` 01, `name` 01_save_two_models, and the front matter of its source."""
+
+    number: str
+    name: str
+    source: Path
+    front: Facts
+
+    @property
+    def notebook(self) -> str:
+        return f"{self.name}.ipynb"
+
+
+class Kit:
+    """A kit on disk, read lazily: `criteria()` imports nothing heavy, since probes import inside themselves."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = (root or Path(os.environ.get("LAB_KIT") or ROOT)).resolve()
+        self.criteria_dir = self.root / "grader" / "criteria"
+        self.state = self.root / ".lab"
+
+    @cached_property
+    def settings(self) -> Facts:
+        """grader/kit.toml: `title`, and `env`, the variables that every process of a workspace gets."""
+        return _read_toml(self.root / "grader" / "kit.toml")
+
+    @cached_property
+    def needs(self) -> dict[str, Facts]:
+        return _read_toml(self.root / "grader" / "needs.toml")
+
+    def shorts(self) -> list[str]:
+        return sorted(p.stem for p in self.criteria_dir.glob("*.toml") if "." not in p.stem)
+
+    def criterion(self, name: str) -> Criterion:
+        """By short name (sc1) or by id (sc1-models-saved)."""
+        short = name.split("-")[0]
+        if short not in self.shorts():
+            raise UnknownName("criterion", name, self.shorts())
+        path = self.criteria_dir / f"{short}.toml"
+        text = _read_toml(path)
+        module = self._module(short)
+        parts = list(vars(module).values()) if module else []
+        try:
+            return Criterion(
+                short=short,
+                needs=tuple(text.pop("needs", ())),
+                probes=tuple(p for p in parts if isinstance(p, Probe)),
+                checks=tuple(c for c in parts if isinstance(c, Check)),
+                **text,
+            )
+        except TypeError as wrong:
+            raise BadKit(path, str(wrong)) from wrong
+
+    def _module(self, short: str) -> ModuleType | None:
+        path = self.criteria_dir / f"{short}.py"
+        return _load_module(path, f"grader.criteria.{short}") if path.is_file() else None
+
+    def fixture(self, short: str, name: str) -> Callable[..., Any]:
+        """A context manager `fixture(workspace)` of sc1.py: the live state that a mutant needs around its grading."""
+        found = getattr(self._module(short), name, None)
+        if found is None:
+            raise BadKit(self.criteria_dir / f"{short}.py", f"has no fixture {name!r}")
+        return found  # type: ignore[no-any-return]
+
+    def criteria(self, names: list[str] | None = None) -> list[Criterion]:
+        return [self.criterion(n) for n in names or self.shorts()]
+
+    def mutants(self, short: str) -> list[Facts]:
+        path = self.criteria_dir / f"{short}.mutants.toml"
+        return list(_read_toml(path).get("mutant", [])) if path.is_file() else []
+
+    def labs(self) -> list[Lab]:
+        """Every solutions/NN_name.py, in order."""
+        return [self._read_lab(p) for p in sorted((self.root / "solutions").glob("[0-9][0-9]_*.py"))]
+
+    def lab(self, number: str) -> Lab:
+        found = [lab for lab in self.labs() if number in (lab.number, lab.name)]
+        if not found:
+            raise UnknownName("lab", number, [lab.number for lab in self.labs()])
+        return found[0]
+
+    def _read_lab(self, path: Path) -> Lab:
+        import yaml
+
+        head = re.match(r"# ---\n(.*?)# ---\n", path.read_text(), re.S)
+        front = yaml.safe_load(re.sub(r"^# ?", "", head[1], flags=re.M)) if head else None
+        if not front or "lab" not in front.get("jupyter", {}):
+            raise BadKit(path, "the front matter has no `jupyter: lab:` entry")
+        return Lab(path.name[:2], path.stem, path, front["jupyter"]["lab"])
+
+
+def _read_toml(path: Path) -> Facts:
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as wrong:
+        raise BadKit(path, str(wrong)) from wrong
+
+
+def _load_module(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

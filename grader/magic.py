@@ -1,0 +1,107 @@
+"""What a notebook asks of the kit: `%grade sc1`, `%%work FILE`, `%%answer ID`. Load with `%load_ext grader.magic`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from grader.errors import LabError
+from grader.kit import Kit
+from grader.workspace import Workspace, digest, learner_workspace, read_json, write_atomic
+
+STUB = re.compile(r"# TODO (.*)\n(?:.*\n)*?.*\.\.\.")
+
+
+class Refused(LabError):
+    """Shown in a notebook as its two sentences, without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return str(self).splitlines()
+
+
+def work(line: str, cell: str) -> None:
+    """Writes the cell to a file of the workspace, unless that file was changed elsewhere since the last time."""
+    ws, name = learner_workspace(Kit()), line.split()[0] if line.split() else ""
+    path = (ws.root / name).resolve()
+    if not name or not path.is_relative_to(ws.root.resolve()):
+        raise Refused(
+            f"%%work needs the name of a file inside {ws.root}, not {name!r}.", "Write it as %%work service/FILE."
+        )
+    if unfinished := STUB.search(cell):
+        at = cell[: unfinished.start()].count("\n") + 2
+        raise Refused(
+            f"{name} is not written yet: line {at} of this cell still has a TODO: {unfinished[1]}",
+            "Put your code in the place of the dots.",
+        )
+    write_work(ws, name, path, cell, over="--over" in line)
+    print(f"wrote {name}, {len(cell.splitlines())} lines")
+
+
+def write_work(ws: Workspace, name: str, path: Path, text: str, over: bool) -> None:
+    known = read_json(ws.root / ".lab.json").get(name)
+    if path.exists() and digest(path.read_bytes()) not in (known, digest(text.encode())):
+        if not over:
+            there = path.read_text(errors="replace").splitlines()
+            diff = difflib.unified_diff(there, text.splitlines(), f"{name} (there)", f"{name} (this cell)", lineterm="")
+            print("\n".join(diff))
+            raise Refused(
+                f"{name} was changed outside this cell since it was last written; nothing was overwritten.",
+                f"Copy what you want to keep into this cell, then run it once as `%%work {name} --over` (the other version goes to backups/).",
+            )
+        print(f"the other version is kept in {ws.back_up(name)}")
+    write_atomic(path, text.encode())
+    ws.remember(name, digest(text.encode()))
+
+
+def answer(line: str, cell: str) -> Any:
+    """Saves the learner's answer, then reveals the explanation. No answer: says so, and the run goes on."""
+    ws, name = learner_workspace(Kit()), line.strip()
+    text = "\n".join(row for row in cell.strip().splitlines() if not row.startswith("#")).strip()
+    if not text or text == "...":
+        print(f"{name} is unanswered. Write in the place of the dots; the explanation comes after your answer.")
+        return None
+    saved = {
+        **read_json(ws.root / "answers.json"),
+        name: {"text": text, "at": datetime.now(UTC).isoformat(timespec="seconds")},
+    }
+    write_atomic(ws.root / "answers.json", (json.dumps(saved, indent=1) + "\n").encode())
+    print(f"{name} is saved in answers.json.")
+    path = ws.kit.root / "grader" / "questions.toml"
+    known = tomllib.loads(path.read_text()) if path.exists() else {}
+    if explanation := known.get(name, {}).get("explanation"):
+        from IPython.display import Markdown
+
+        return Markdown(explanation)
+    return None
+
+
+def grade(line: str) -> Any:
+    """Runs `lab grade` in a process of its own, so nothing patched in this kernel can reach it, and shows its report."""
+    from IPython.display import HTML
+
+    with tempfile.TemporaryDirectory() as folder:
+        fragment = Path(folder) / "fragment.html"
+        command = [sys.executable, "-m", "grader.cli", "grade", *line.split(), "--fragment", str(fragment)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        html = fragment.read_text() if fragment.exists() else ""
+    if not html:
+        raise Refused(
+            f"Grading did not end with a report (exit code {done.returncode}).",
+            done.stderr.strip() or done.stdout.strip(),
+        )
+    print(done.stdout.strip())  # a screen reader, a terminal and a diff read this; the page shows the same
+    return HTML(html)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    shell.register_magic_function(work, "cell")
+    shell.register_magic_function(answer, "cell")
+    shell.register_magic_function(grade, "line")

@@ -1,0 +1,125 @@
+"""From one source (solutions/NN_name.py) to the learner's and the solution's notebook, and running one to its end.
+
+In a code cell, the lines from `# TODO` to `# solution` are the learner's stub, those from there to `# end` are ours.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from grader.errors import BadKit, NotebookFailed
+from grader.kit import Kit, Lab
+from grader.processes import run
+from grader.workspace import Workspace, write_atomic
+
+ROLES = ("why", "predict", "do", "see", "explain", "check")
+REGION = re.compile(
+    r"^(?P<pad> *)# TODO (?P<what>.*)\n(?P<stub>(?:.*\n)*?) *# solution\n(?P<ours>(?:.*\n)*?) *# end$", re.M
+)
+
+
+def make_notebook(lab: Lab, solved: bool) -> str:
+    """The text of the .ipynb, outputs absent, the same on every machine: cell ids are NN-ii."""
+    import jupytext
+    import nbformat
+
+    book = jupytext.read(lab.source)
+    for i, cell in enumerate(book.cells):
+        cell.id = f"{lab.number}-{i:02}"
+        cell.source = (solve if solved else unsolve)(cell.source) if cell.cell_type == "code" else cell.source
+    book.metadata = {k: book.metadata[k] for k in ("kernelspec", "lab") if k in book.metadata}
+    book.metadata["language_info"] = {"name": "python"}
+    book.nbformat, book.nbformat_minor = 4, 5
+    nbformat.validate(book)
+    return str(nbformat.writes(book)) + "\n"
+
+
+def solve(source: str) -> str:
+    """The cell with our block in the place of the stub; the TODO's text stays as a comment."""
+    return REGION.sub(lambda m: f"{m['pad']}# {m['what']}\n{m['ours']}".rstrip("\n"), source)
+
+
+def unsolve(source: str) -> str:
+    """The cell with the stub, without our block."""
+    return REGION.sub(lambda m: f"{m['pad']}# TODO {m['what']}\n{m['stub']}".rstrip("\n"), source)
+
+
+def build(kit: Kit, write: bool) -> list[str]:
+    """Makes every notebook from its source. Returns what was, or with `write=False` what is, out of date."""
+    stale = []
+    for lab in kit.labs():
+        for folder, solved in (("labs", False), ("solutions", True)):
+            path, text = kit.root / folder / lab.notebook, make_notebook(lab, solved)
+            if not path.exists() or path.read_text() != text:
+                stale.append(f"{folder}/{lab.notebook}")
+                if write:
+                    write_atomic(path, text.encode())
+    wanted = {lab.notebook for lab in kit.labs()}
+    extra = [p for f in ("labs", "solutions") for p in (kit.root / f).glob("*.ipynb") if p.name not in wanted]
+    if extra:
+        raise BadKit(extra[0], "this notebook has no source in solutions/")
+    return stale
+
+
+def execute(
+    notebook: Path, out: Path, ws: Workspace, note: Callable[[str], None] = lambda _: None,
+    limit: float = 3600, cell_limit: int = 600, extra: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
+    """Runs the notebook with papermill, in the workspace; the executed copy goes to `out`. Raises NotebookFailed."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.unlink(missing_ok=True)  # an old copy must not pass for this run's
+    command = [sys.executable, "-m", "papermill", str(notebook), str(out), "--cwd", str(ws.root), "--kernel", "python3",
+               "--execution-timeout", str(cell_limit), "--progress-bar"]  # fmt: skip
+
+    def on_line(line: str) -> None:
+        if count := re.search(r"\| (\d+)/(\d+) \[", line):
+            note(f"cell {count[1]} of {count[2]}")
+
+    done = run(command, limit, cwd=ws.root, env={**ws.environ(), **(extra or {})}, on_line=on_line)
+    if done.code is None:
+        raise NotebookFailed(out, "", f"ran past its limit of {limit:g} s and was ended")
+    check_executed(out, "" if done.ok else done.tail(3))
+
+
+def check_executed(path: Path, trouble: str = "") -> None:
+    """Every code cell ran and none failed. papermill's own status is no proof: it calls a cell "completed" whose time ran
+    out, or in which the kernel died. `trouble` is what papermill said if it ended badly."""
+    import nbformat
+
+    if not path.exists():
+        raise NotebookFailed(path, "", f"left no executed copy: {trouble}")
+    last = None
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type != "code" or not cell.source.strip():
+            continue
+        if cell.metadata.get("papermill", {}).get("start_time"):
+            last = cell
+        if problem := find_problem(cell, begun=cell is last):
+            raise NotebookFailed(path, cell.id, f"{problem} -- {first_line(cell.source)!r}")
+    if trouble:
+        died = "DeadKernelError" in trouble
+        reason = "the kernel died in this cell" if died else f"papermill ended badly: {trouble}"
+        raise NotebookFailed(path, last.id if last else "", reason)
+
+
+def find_problem(cell: Any, begun: bool = True) -> str:
+    """What went wrong in an executed code cell, or nothing. A traceback on standard error counts, unless the cell is
+    tagged `shows-traceback`: that is how an exception in a thread, a task or a shell command shows."""
+    shows = "shows-traceback" in cell.metadata.get("tags", [])
+    for output in cell.outputs:
+        if output.output_type == "error" and output.ename == "KeyboardInterrupt":
+            return "ran past its time and was interrupted"
+        if output.output_type == "error" and not shows:
+            return f"{output.ename}: {first_line(output.evalue)}"
+        text = output.get("text", "") if output.output_type == "stream" else ""
+        if "Traceback (most recent call last)" in text and not shows:
+            return f"a swallowed exception: {text.strip().splitlines()[-1]}"
+    return "" if begun else "was never run"
+
+
+def first_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[0][:160]

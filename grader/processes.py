@@ -1,0 +1,172 @@
+"""Starts, waits for and ends processes so that none is left behind, whatever happens to us.
+
+BentoML's workers call setsid(), so ending a process group leaves them alive, and the next server then looks ready
+because an orphan answers. So every child carries a mark in its environment; whoever carries our mark is ours to end,
+and a guard process does it even after our own SIGKILL (see grader/guard.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+MARK = "SERVING_LAB_MARK"  # a path-like list: a child of a child carries every ancestor's mark
+_mark: str | None = None
+_guard: subprocess.Popen[bytes] | None = None
+
+
+@dataclass(frozen=True)
+class Completed:
+    """`code` is None when the process ran past its limit and was ended."""
+
+    code: int | None
+    output: str
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+    def tail(self, lines: int = 12) -> str:
+        return "\n".join(self.output.strip().splitlines()[-lines:])
+
+
+def own_mark() -> str:
+    """This process's mark, made on first use together with the guard that reaps whoever carries it."""
+    global _mark, _guard
+    if _mark is None:
+        _mark = uuid.uuid4().hex[:12]
+        # The guard reads a pipe that only we hold open: end of file means that we are gone, by whatever signal.
+        _guard = subprocess.Popen(
+            [sys.executable, "-m", "grader.guard", _mark],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True,
+            env={k: v for k, v in os.environ.items() if k != MARK},  # or an outer guard would wait for this one
+        )  # fmt: skip
+    return _mark
+
+
+def marked(environ: Mapping[str, str]) -> dict[str, str]:
+    """That environment with our mark, and without PYTHONPATH, which could make the kit's own service importable."""
+    marks = [m for m in environ.get(MARK, "").split(":") if m]
+    clean = {k: v for k, v in environ.items() if k != "PYTHONPATH"}
+    return {**clean, MARK: ":".join([*marks, own_mark()])}
+
+
+def carriers(mark: str) -> list[psutil.Process]:
+    """Every live process that carries the mark, ourselves excluded."""
+    found = []
+    for process in psutil.process_iter():
+        # A process that ends while it is looked at, or belongs to someone else, is not ours.
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and mark in process.environ().get(MARK, "").split(":"):
+                found.append(process)
+    return found
+
+
+def reap(mark: str, patience: float = 5.0) -> int:
+    """Ends all that carry the mark: TERM, then KILL after `patience` seconds. Returns how many there were."""
+    ended: set[int] = set()
+    for sign, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, 2.0), (signal.SIGKILL, 2.0)):
+        found = carriers(mark)
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(sign)
+        ended |= {p.pid for p in found}
+        psutil.wait_procs(found, timeout=wait)
+    return len(ended)
+
+
+def run(
+    command: Sequence[str], limit: float, cwd: Path | None = None, env: Mapping[str, str] | None = None,
+    on_line: Callable[[str], None] | None = None,
+) -> Completed:  # fmt: skip
+    """Runs a command to its end; after `limit` seconds ends it and all that it started. No exit code raises."""
+    began = time.monotonic()
+    late = threading.Event()
+    with started(command, cwd, env) as (process, mark):
+
+        def end() -> None:
+            late.set()
+            reap(mark)
+
+        watchdog = threading.Timer(limit, end)
+        watchdog.start()
+        lines = []
+        try:
+            assert process.stdout
+            for line in process.stdout:
+                lines.append(line)
+                if on_line:
+                    on_line(line.rstrip())
+            code = process.wait()
+        finally:
+            watchdog.cancel()
+    return Completed(None if late.is_set() else code, "".join(lines), time.monotonic() - began)
+
+
+@contextlib.contextmanager
+def started(
+    command: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None, log: Path | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running process and its own mark; ends it and all that it started when the block is left.
+
+    Its output goes to `log`, or to a pipe (`process.stdout`) without one.
+    """
+    mark = uuid.uuid4().hex[:12]
+    full = marked(env if env is not None else os.environ)
+    full[MARK] += f":{mark}"
+    with log.open("w") if log else contextlib.nullcontext(subprocess.PIPE) as out:
+        process = subprocess.Popen(
+            list(command), cwd=cwd, env=full, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+            text=True, errors="replace",
+        )  # fmt: skip
+        try:
+            yield process, mark
+        finally:
+            reap(mark)
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def listener(port: int) -> psutil.Process | None:
+    """The process that listens on that TCP port, if we may see it."""
+    for connection in psutil.net_connections("tcp"):
+        here = connection.laddr and connection.laddr.port == port
+        if here and connection.status == psutil.CONN_LISTEN and connection.pid:
+            return psutil.Process(connection.pid)
+    return None
+
+
+def is_ours(process: psutil.Process | None, mark: str) -> bool:
+    """Whether that process carries the mark: a server is ready only if the one that listens was started by us."""
+    try:
+        return process is not None and mark in process.environ().get(MARK, "").split(":")
+    except psutil.Error:
+        return False
+
+
+def wait_until(holds: Callable[[], bool], limit: float, pause: float = 0.1) -> bool:
+    """Whether `holds()` became true within `limit` seconds."""
+    deadline = time.monotonic() + limit
+    while not (true := holds()) and time.monotonic() < deadline:
+        time.sleep(pause)
+    return true

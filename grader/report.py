@@ -1,0 +1,122 @@
+"""Shows a report: in a terminal, as a page, as JUnit for CI. Each verdict is named in words, never by colour alone."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from grader.kit import Kit
+from grader.model import CriterionResult, Report, Verdict
+
+SIGNS = {Verdict.PASS: "✔ pass", Verdict.FAIL: "✘ fail", Verdict.ERROR: "! error", Verdict.NOT_RUN: "- not run"}
+STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.ERROR: "bold magenta", Verdict.NOT_RUN: "dim"}
+SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
+ADVICE = {
+    Verdict.PASS: "Everything that could be checked was checked, and passed.",
+    Verdict.FAIL: "Something in the work is not right yet: see the first failing check; `./lab hint` helps.",
+    Verdict.ERROR: "The grader or the machine had trouble, which says nothing about the work: see the error.",
+    Verdict.NOT_RUN: "Nothing failed. What was not run proves nothing: each line says why.",
+}
+
+
+def validate(data: Any) -> None:
+    """Raises jsonschema.ValidationError when a report's JSON does not fit report.schema.json."""
+    import jsonschema
+
+    jsonschema.validate(data, json.loads(SCHEMA_FILE.read_text()))
+
+
+def count_verdicts(report: Report) -> str:
+    counts = Counter(c.verdict for c in report.criteria)
+    return ", ".join(f"{counts[v]} {SIGNS[v].split(' ', 1)[1]}" for v in reversed(Verdict) if counts[v])
+
+
+def show(result: CriterionResult) -> list[tuple[str, Verdict, str]]:
+    """The lines worth reading of one criterion: (name, verdict, message) of what did not pass, in words."""
+    if result.note or not result.checks:
+        return []
+    bad = [c for c in result.checks if c.verdict in (Verdict.FAIL, Verdict.ERROR)]
+    waiting = sum(c.verdict is Verdict.NOT_RUN for c in result.checks)
+    lines = [(c.id, c.verdict, c.message) for c in bad]
+    if waiting:
+        lines.append(("", Verdict.NOT_RUN, f"{waiting} more checks come after it"))
+    return lines
+
+
+def to_terminal(report: Report, kit: Kit, details: bool = False) -> None:
+    """One screen: each notebook that did not run, each criterion, why, and what to do next."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    table = Table(title=kit.settings["title"], title_justify="left", box=None, pad_edge=False)
+    for column in ("verdict", "criterion", "checks", "seconds", "why"):
+        table.add_column(column, justify="right" if column in ("checks", "seconds") else "left", overflow="fold")
+
+    def row(verdict: Verdict, name: str, checks: str, seconds: str, why: str) -> None:
+        table.add_row(Text(SIGNS[verdict], STYLES[verdict]), Text(name), checks, seconds, Text(why))
+
+    for run in report.notebooks:
+        row(run.verdict, f"notebook {run.id}", "", f"{run.seconds:.0f}", run.message)
+    for result in report.criteria:
+        passed = sum(c.verdict is Verdict.PASS for c in result.checks)
+        checks = f"{passed}/{len(result.checks)}" if result.checks else "-"
+        row(result.verdict, f"{result.id}", checks, f"{result.seconds:.0f}", result.note or result.title)
+        lines = [(c.id, c.verdict, c.message) for c in result.checks] if details and not result.note else show(result)
+        for name, verdict, message in lines:
+            row(verdict, f"  {name}", "", "", message)
+    console.print(table)
+    console.print(f"\n{count_verdicts(report) or 'nothing graded'}. {ADVICE[report.verdict()]}", highlight=False)
+
+
+def to_html(report: Report, kit: Kit, fragment: bool = False) -> str:
+    """A page without scripts or outside resources; with `fragment`, only its body, for a notebook's output."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    folder = FileSystemLoader(Path(__file__).parent)
+    env = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    env.filters["pretty"] = lambda value: value if isinstance(value, str) else json.dumps(value, indent=1)
+    texts = {c.id: c for c in kit.criteria()}
+    return env.get_template("report.html").render(
+        report=report, kit=kit.settings, texts=texts, signs=SIGNS, counts=count_verdicts(report),
+        advice=ADVICE[report.verdict()], fragment=fragment,
+    )  # fmt: skip
+
+
+def to_junit(report: Report) -> str:
+    """One test suite a criterion, one test case a check; `not_run` is skipped, never passed."""
+    suites = ElementTree.Element("testsuites", name="serving-lab")
+    for result in report.criteria:
+        suite = ElementTree.SubElement(suites, "testsuite", name=result.id, time=str(result.seconds))
+        cases = [(c.id, c.verdict, c.message) for c in result.checks] or [(result.id, result.verdict, result.note)]
+        _fill(suite, result.id, cases)
+    if report.notebooks:
+        suite = ElementTree.SubElement(suites, "testsuite", name="notebooks")
+        _fill(suite, "notebooks", [(n.id, n.verdict, n.message) for n in report.notebooks])
+    ElementTree.indent(suites)
+    return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _fill(suite: ElementTree.Element, group: str, cases: list[tuple[str, Verdict, str]]) -> None:
+    tags = {
+        Verdict.FAIL: ("failure", "failures"),
+        Verdict.ERROR: ("error", "errors"),
+        Verdict.NOT_RUN: ("skipped", "skipped"),
+    }
+    counts = Counter(tests=len(cases), failures=0, errors=0, skipped=0)
+    for name, verdict, message in cases:
+        case = ElementTree.SubElement(suite, "testcase", classname=group, name=name)
+        if verdict in tags:
+            tag, counted = tags[verdict]
+            ElementTree.SubElement(case, tag, message=_printable(message))
+            counts[counted] += 1
+    suite.attrib.update({k: str(v) for k, v in counts.items()})
+
+
+def _printable(text: str) -> str:
+    """XML 1.0 cannot carry control characters at all, and messages quote what programs printed."""
+    return "".join(c if c >= " " or c in "\n\t" else "�" for c in text)

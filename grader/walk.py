@@ -1,0 +1,155 @@
+"""Executes the solution notebooks in order, in a workspace of its own, and grades as it goes.
+
+A notebook whose key has not changed is skipped, but always graded; what is skipped and does not pass is executed once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from grader.errors import LabError, NotebookFailed, WrongCall
+from grader.grade import grade_criterion, make_report
+from grader.kit import Kit, Lab
+from grader.model import CriterionResult, NotebookRun, Report, Verdict
+from grader.needs import missing
+from grader.notebooks import execute, make_notebook
+from grader.progress import Progress
+from grader.workspace import Workspace, copy_tree, locked, read_json, walk_workspace, write_atomic
+
+Say = Callable[[str], None]
+KEYS = ".keys.json"  # in the walk's workspace, so that a removed workspace is not taken for a done one
+
+
+def walk(kit: Kit, say: Say, ws: Workspace | None = None, shorts: list[str] | None = None) -> Report:
+    """Every lab and criterion, or those criteria and the labs up to theirs. The report tells the state of the world,
+    not of the cache."""
+    ws = ws or walk_workspace(kit)
+    ws.root.mkdir(parents=True, exist_ok=True)
+    with locked(kit.state / "walk.lock", "the walk's workspace", say):
+        return _Walk(kit, ws, say).run(shorts)
+
+
+class _Walk:
+    def __init__(self, kit: Kit, ws: Workspace, say: Say) -> None:
+        self.kit, self.ws, self.say = kit, ws, say
+        self.runs: list[NotebookRun] = []
+        self.graded: dict[str, CriterionResult] = {}
+
+    def run(self, shorts: list[str] | None) -> Report:
+        wanted = self.kit.criteria(shorts)
+        last = max((c.lab for c in wanted), default="") if shorts else "99"
+        key = ""
+        for lab in self.kit.labs():
+            if lab.number <= last:
+                key = make_key(self.kit, lab, key)
+                self.runs.append(self.take(lab, key))
+        return make_report(self.ws, [self.grade(c.short) for c in wanted], self.runs)
+
+    def take(self, lab: Lab, key: str) -> NotebookRun:
+        """Skips or executes one lab, and grades what it makes."""
+        if lacking := missing(self.kit, lab.front.get("needs", [])):
+            self.say(f"{lab.name}: not run: {lacking}")
+            return NotebookRun(lab.name, Verdict.NOT_RUN, 0.0, str(lacking))
+        skipped = read_json(self.ws.root / KEYS).get(lab.number) == key
+        if skipped:
+            self.say(f"{lab.name}: unchanged, skipped")
+            run = NotebookRun(lab.name, Verdict.PASS, 0.0, "unchanged since it ran")
+        else:
+            run = self.execute(lab, key)
+        results = [self.grade(short) for short in lab.front.get("grades", [])]
+        if skipped and any(r.verdict in (Verdict.FAIL, Verdict.ERROR) for r in results):
+            self.say(f"{lab.name}: its criterion does not pass any more, so it is executed again")
+            run = self.execute(lab, key)
+            for short in lab.front["grades"]:
+                self.grade(short)
+        return run
+
+    def execute(self, lab: Lab, key: str) -> NotebookRun:
+        self.graded.clear()  # a notebook may change the world, so all is graded once more at the end
+        keys = {k: v for k, v in read_json(self.ws.root / KEYS).items() if k < lab.number}
+        write_atomic(self.ws.root / KEYS, json.dumps(keys).encode())
+        began = time.monotonic()
+        out = self.ws.results / lab.notebook
+        try:
+            with Progress(lab.name) as progress:
+                for given in lab.front.get("gives", []):
+                    write_atomic(self.ws.root / given, (self.kit.root / given).read_bytes())
+                source = self.kit.state / "solutions" / lab.notebook
+                write_atomic(source, make_notebook(lab, solved=True).encode())
+                execute(source, out, self.ws, progress.note)
+                save_checkpoint(self.ws, lab.number)
+        except NotebookFailed as failed:
+            self.say(f"{lab.name}: {failed}")
+            return NotebookRun(lab.name, Verdict.ERROR, round(time.monotonic() - began, 1), str(failed))
+        write_atomic(self.ws.root / KEYS, json.dumps({**keys, lab.number: key}).encode())
+        return NotebookRun(lab.name, Verdict.PASS, round(time.monotonic() - began, 1), "ran to its end")
+
+    def grade(self, short: str) -> CriterionResult:
+        if short not in self.graded:
+            criterion = self.kit.criterion(short)
+            if criterion.checks:
+                with Progress(f"grading {short}") as progress:
+                    self.graded[short] = grade_criterion(self.ws, criterion, progress.note)
+            else:
+                self.graded[short] = grade_criterion(self.ws, criterion)
+        return self.graded[short]
+
+
+def make_key(kit: Kit, lab: Lab, before: str) -> str:
+    """Changes with the code cells, declared inputs, the lock file, the live state and the labs before; not with prose."""
+    book = json.loads(make_notebook(lab, solved=True))
+    parts = [before, *("".join(c["source"]) for c in book["cells"] if c["cell_type"] == "code")]
+    for name in [*lab.front.get("inputs", []), *lab.front.get("gives", []), "requirements.lock"]:
+        path = kit.root / name
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        parts += [f.read_bytes().hex() if f.exists() else "absent" for f in files if "__pycache__" not in f.parts]
+    parts += [live_state(kit, name) for name in lab.front.get("live", [])]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def live_state(kit: Kit, name: str) -> str:
+    """What tells one state of a live thing from the next (a cluster's UID): the output of its command in kit.toml."""
+    command = kit.settings.get("live", {}).get(name, ["false"])
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=kit.root)
+    except (OSError, subprocess.TimeoutExpired):
+        return "absent"
+    return done.stdout.strip() if done.returncode == 0 else "absent"
+
+
+def checkpoint(kit: Kit, number: str) -> Path:
+    return kit.state / "checkpoints" / number
+
+
+def save_checkpoint(ws: Workspace, number: str) -> None:
+    """A copy of the workspace as it is after that lab; mutants and `start-at` begin from it."""
+    target = checkpoint(ws.kit, number)
+    part = target.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    copy_tree(ws.root, part, skip={"results", KEYS})
+    shutil.rmtree(target, ignore_errors=True)
+    part.replace(target)
+
+
+def start_at(ws: Workspace, number: str) -> list[str]:
+    """Puts the files of the lab before `number` into the workspace; what was there goes to backups/."""
+    before = [lab for lab in ws.kit.labs() if lab.number < ws.kit.lab(number).number]
+    if not before:
+        raise WrongCall(f"Nothing comes before lab {number}.", "`./lab start` is all that it needs.")
+    source = checkpoint(ws.kit, before[-1].number)
+    if not source.is_dir():
+        raise LabError(f"There is no checkpoint after lab {before[-1].number}.", "`./lab walk` makes them all.")
+    said = []
+    for path in sorted(source.iterdir()):
+        if path.name.startswith(".") or path.suffix == ".ipynb" or path.name == "answers.json":
+            continue
+        kept = ws.back_up(path.name)
+        said.append(f"{path.name} as lab {before[-1].number} leaves it" + (f"; yours is in {kept}" if kept else ""))
+        (copy_tree if path.is_dir() else shutil.copy2)(path, ws.root / path.name)
+    return said

@@ -1,0 +1,196 @@
+"""A workspace: the folder in which a person, the walk or a mutant does the labs. All that a learner makes is files.
+
+NN_name.ipynb   service/ (the BentoML project)   store/ (BENTOML_HOME)   answers.json   results/   .lab.json (what the kit gave)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from grader.errors import LabError, WrongCall
+from grader.kit import Kit
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """`name` is empty for the learner's; it keeps shared things (namespaces, ports) of two workspaces apart."""
+
+    kit: Kit
+    root: Path
+    name: str = ""
+
+    @property
+    def service(self) -> Path:
+        return self.root / "service"
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store"
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results"
+
+    def environ(self) -> dict[str, str]:
+        """What every process of this workspace gets: the kit's variables, our Python first, no PYTHONPATH."""
+        filled = {k: str(v).format(work=self.root, name=self.name) for k, v in self.kit.settings.get("env", {}).items()}
+        return {
+            **{k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+            **filled,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "LAB_KIT": str(self.kit.root),
+            "LAB_WORK": str(self.root),
+            "LAB_WORKSPACE": self.name,
+            # the user's own IPython profile (start-up files, history) stays out of it
+            "IPYTHONDIR": str(self.kit.state / "ipython"),
+        }
+
+    def answers(self) -> list[dict[str, Any]]:
+        """The learner's answers so far: [{"id", "text", "at"}]."""
+        return [{"id": k, **v} for k, v in sorted(read_json(self.root / "answers.json").items())]
+
+    @contextlib.contextmanager
+    def scratch(self, link: Sequence[str] = ()) -> Iterator[Workspace]:
+        """A throwaway copy; the folders named in `link` are shared by symbolic link instead of copied."""
+        base = self.kit.state / "scratch"
+        base.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=base, ignore_cleanup_errors=True) as folder:
+            copy = Workspace(self.kit, Path(folder) / "work", f"scratch-{Path(folder).name}")
+            copy_tree(self.root, copy.root, skip={"results", *link})
+            for shared in link:
+                (copy.root / shared).parent.mkdir(parents=True, exist_ok=True)
+                (copy.root / shared).symlink_to(self.root / shared)
+            yield copy
+
+    def provide(self) -> list[str]:
+        """Brings the kit's notebooks and given files here and says what it did. A file that the learner changed, or
+        ran, is left alone: only what is byte for byte as the kit gave it is replaced by the kit's newer version."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        said = []
+        for lab in self.kit.labs():
+            pairs = [(self.kit.root / "labs" / lab.notebook, lab.notebook)]
+            pairs += [(self.kit.root / given, given) for given in lab.front.get("gives", [])]
+            said += [line for source, name in pairs if (line := self._provide_one(source, name))]
+        return said
+
+    def _provide_one(self, source: Path, name: str) -> str:
+        target, new = self.root / name, digest(source.read_bytes())
+        given = read_json(self.root / ".lab.json")
+        now = digest(target.read_bytes()) if target.exists() else ""
+        if now == new:
+            said = ""
+        elif not now:
+            said = f"added {name}"
+        elif now == given.get(name):
+            said = f"updated {name}, which you had not changed"
+        else:
+            return (
+                ""
+                if given.get(name) == new
+                else f"kept your {name}; the kit's has changed (`./lab diff`, `./lab reset`)"
+            )
+        if said:
+            write_atomic(target, source.read_bytes())
+        self.remember(name, new)
+        return said
+
+    def remember(self, name: str, what: str) -> None:
+        """Notes the digest of a file as the kit, or `%%work`, last wrote it."""
+        path = self.root / ".lab.json"
+        write_atomic(path, json.dumps({**read_json(path), name: what}, indent=1).encode())
+
+    def back_up(self, name: str) -> Path | None:
+        """Moves a file or folder to backups/, where nothing is ever overwritten. None when there is nothing to move."""
+        if not (self.root / name).exists():
+            return None
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+        kept = self.root / "backups" / f"{Path(name).name}.{stamp}"
+        kept.parent.mkdir(exist_ok=True)
+        (self.root / name).replace(kept)
+        return kept
+
+
+def learner_workspace(kit: Kit) -> Workspace:
+    return at(kit, Path(os.environ.get("LAB_WORK") or kit.root / "work"), os.environ.get("LAB_WORKSPACE", ""))
+
+
+def walk_workspace(kit: Kit) -> Workspace:
+    return Workspace(kit, kit.state / "walk", "walk")
+
+
+def at(kit: Kit, folder: Path, name: str = "") -> Workspace:
+    """The workspace in that folder, which may be empty but must be one that we can use."""
+    root = folder.absolute()
+    if root.exists() and not root.is_dir():
+        raise WrongCall(f"{root} is a file, not a workspace.", "Name a folder: --work DIR, or LAB_WORK=DIR.")
+    if not root.exists():
+        raise WrongCall(f"There is no workspace at {root}.", "`./lab start` makes yours, `./lab walk` the solutions'.")
+    return Workspace(kit, root, name)
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The file's object; empty when it does not exist yet. A damaged file is an error: it may hold somebody's work."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, OSError) as wrong:
+        raise LabError(f"{path} cannot be read: {wrong}", "Mend it, or move it away; a new one is begun.") from wrong
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Whole or not at all: an interrupted run leaves the old file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as part:
+        try:
+            part.write(data)
+            part.flush()
+            Path(part.name).chmod(0o644)
+            Path(part.name).replace(path)
+        except BaseException:
+            Path(part.name).unlink(missing_ok=True)
+            raise
+
+
+def copy_tree(source: Path, target: Path, skip: set[str] | None = None) -> None:
+    """Copies a folder; links stay links; `skip` holds paths relative to it."""
+    left_out = {source / s for s in skip or ()}
+
+    def ignore(folder: str, names: list[str]) -> list[str]:
+        return [n for n in names if Path(folder, n) in left_out]
+
+    shutil.copytree(source, target, symlinks=True, ignore=ignore, dirs_exist_ok=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path, what: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Holds a file lock, which the system frees when we die. A second one says who holds it, then waits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            say(f"waiting: {what} is in use by {file.read().strip() or 'another process'}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} since {time.strftime('%H:%M:%S')}")
+        file.flush()
+        yield

@@ -1,0 +1,43 @@
+"""The toy kit, copied for each use, and `lab(...)`, which runs the command line against it in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+Lab = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def run_lab(kit: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """`lab WORDS` against that kit, with its work/ as the learner's workspace."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("LAB_", "SERVING_LAB_"))}
+    full = {**clean, "COLUMNS": "200", "LAB_KIT": str(kit), **env}
+    command = [sys.executable, "-m", "grader.cli", *words]
+    return subprocess.run(command, capture_output=True, text=True, env=full, cwd=kit, timeout=300)
+
+
+def copy_toykit(target: Path) -> Path:
+    shutil.copytree(ROOT / "tests" / "toykit", target, ignore=shutil.ignore_patterns(".lab", "work", "__pycache__"))
+    return target
+
+
+@pytest.fixture
+def toykit(tmp_path: Path) -> Path:
+    """A fresh toy kit with an empty learner's workspace."""
+    kit = copy_toykit(tmp_path / "toykit")
+    (kit / "work" / "service").mkdir(parents=True)
+    return kit
+
+
+@pytest.fixture(scope="session")
+def walked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A toy kit after one walk, and what the walk said. Shared: do not change it."""
+    kit = copy_toykit(tmp_path_factory.mktemp("walked") / "toykit")
+    return kit, run_lab(kit, "walk", "--json", "report.json", "--html", "report.html", "--junit", "report.xml")
