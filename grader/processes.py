@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -94,26 +95,27 @@ def run(
 ) -> Completed:  # fmt: skip
     """Runs a command to its end; after `limit` seconds ends it and all that it started. No exit code raises."""
     began = time.monotonic()
-    late = threading.Event()
+    lines: list[str] = []
+
+    def read(out: IO[str]) -> None:
+        for line in out:
+            lines.append(line)
+            if on_line:
+                on_line(line.rstrip())
+
     with started(command, cwd, env) as (process, mark):
-
-        def end() -> None:
-            late.set()
-            reap(mark)
-
-        watchdog = threading.Timer(limit, end)
-        watchdog.start()
-        lines = []
+        assert process.stdout
+        reader = threading.Thread(target=read, args=[process.stdout])
+        reader.start()
+        code: int | None = None
         try:
-            assert process.stdout
-            for line in process.stdout:
-                lines.append(line)
-                if on_line:
-                    on_line(line.rstrip())
-            code = process.wait()
+            code = process.wait(limit)
+        except subprocess.TimeoutExpired:
+            pass
         finally:
-            watchdog.cancel()
-    return Completed(None if late.is_set() else code, "".join(lines), time.monotonic() - began)
+            reap(mark)  # an orphan that holds the pipe open would keep the reader waiting
+            reader.join()
+    return Completed(code, "".join(lines), time.monotonic() - began)
 
 
 @contextlib.contextmanager

@@ -38,6 +38,11 @@ def toykit(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A toy kit after one walk, and what the walk said. Shared: do not change it."""
+    """A toy kit after one walk, and what the walk said. Shared: do not change it. The walk's HOME is kit/../home."""
     kit = copy_toykit(tmp_path_factory.mktemp("walked") / "toykit")
-    return kit, run_lab(kit, "walk", "--json", "report.json", "--html", "report.html", "--junit", "report.xml")
+    home = kit.parent / "home"
+    for name in ("bentoml/models/mine/latest", ".kube/config", ".ipython/profile_default/startup/mine.py"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text("1 / 0" if name.endswith("py") else "mine")
+    env = {"HOME": str(home), "KUBECONFIG": str(home / ".kube/config")}
+    return kit, run_lab(kit, "walk", "--json", "report.json", "--html", "report.html", "--junit", "report.xml", **env)

@@ -1,4 +1,4 @@
-"""The engine against itself, first of all: planted failures must be caught and named, or no other result means anything."""
+"""The engine against itself, first of all: planted failures must be caught and named, or no result means anything."""
 
 from __future__ import annotations
 
@@ -64,7 +64,10 @@ def test_an_exception_that_the_run_tolerates_is_still_a_problem() -> None:
 
 def test_a_traceback_of_a_thread_is_a_problem() -> None:
     text = "Exception in thread T:\nTraceback (most recent call last):\n  x\nKeyError: 'a'\n"
-    assert find_problem(cell_with(new_output("stream", name="stderr", text=text))) == "a swallowed exception: KeyError: 'a'"
+    assert (
+        find_problem(cell_with(new_output("stream", name="stderr", text=text)))
+        == "a swallowed exception: KeyError: 'a'"
+    )
     assert find_problem(cell_with(new_output("stream", name="stdout", text="fine"))) == ""
 
 
@@ -72,7 +75,7 @@ def test_a_cell_that_was_never_run_is_a_problem() -> None:
     assert find_problem(cell_with(), begun=False) == "was never run"
 
 
-CRASHING = '''
+CRASHING = """
 import os
 from grader.kit import check, probe
 from grader.model import Finding
@@ -116,7 +119,7 @@ def says_something_else(seen):
 @check(works)
 def survives(seen):
     return Finding(True, "survived")
-'''
+"""
 
 
 def test_crashes_of_the_grader_are_errors_by_name_and_the_rest_still_runs(toykit: Path) -> None:

@@ -1,0 +1,124 @@
+"""The command line: every wrong call gets 64 and two sentences, and nothing of the user's own is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, run_lab
+
+from grader.kit import Kit
+from grader.processes import wait_until
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["grade", "t9"], "There is no criterion 't9'"),
+        (["dance"], "No such command"),
+        (["grade", "--work", "absent"], "There is no workspace at"),
+        (["grade", "--work", "requirements.lock"], "is a file, not a workspace"),
+        (["walk", "--work", "requirements.lock"], "is a file"),
+        (["grade", "t1", "--json", "absent/report.json"], "cannot be written"),
+        (["walk", "--html", "service"], "cannot be written"),
+        (["diff", "77"], "There is no lab '77'"),
+        (["reset", "01"], "nobody to ask"),
+        (["start-at", "01", "--yes"], "Nothing comes before lab 01"),
+        (["grade", "--loud"], "No such option"),
+    ],
+)
+def test_a_wrong_call_is_64_and_says_what_to_do(toykit: Path, words: list[str], said: str) -> None:
+    done = run_lab(toykit, *words)
+    assert done.returncode == 64, done.stderr
+    assert said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_help_names_every_command_with_examples() -> None:
+    done = run_lab(ROOT, "--help")
+    commands = [
+        "walk",
+        "test",
+        "start",
+        "status",
+        "grade",
+        "hint",
+        "diff",
+        "reset",
+        "start-at",
+        "report",
+        "doctor",
+        "build",
+        "mutants",
+    ]
+    assert all(f"  {c} " in done.stdout for c in commands) and "./lab grade sc1" in done.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, grader.cli; print(*{m.split('.')[0] for m in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
+    assert "grader" in loaded
+    assert not {"torch", "papermill", "nbformat", "rich", "bentoml", "psutil"} & set(loaded)
+
+
+def test_doctor_says_what_is_missing_and_the_command_that_adds_it(toykit: Path) -> None:
+    done = run_lab(toykit, "doctor", LAB_WITHOUT="sh")
+    assert "missing  no unicorn: adopt a unicorn" in done.stdout
+    assert "missing  no a shell (taken away by LAB_WITHOUT): install a shell" in done.stdout
+    assert done.returncode == 0
+    names = [n["name"] for n in json.loads(run_lab(toykit, "doctor", "--json", "-").stdout)["needs"]]
+    assert names == ["python", "memory", "disk", "sh", "unicorn"]
+
+
+def test_a_need_taken_away_makes_not_run_and_strict_makes_3(toykit: Path) -> None:
+    done = run_lab(toykit, "grade", "t1", "--strict", "--json", "r.json", LAB_WITHOUT="sh")
+    assert done.returncode == 3
+    result = json.loads((toykit / "r.json").read_text())["criteria"][0]
+    assert result["verdict"] == "not_run" and result["note"].endswith("install a shell")
+    assert [c["verdict"] for c in result["checks"]] == ["not_run"] * 3
+
+
+def test_the_users_own_things_are_untouched(walked: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    home = walked[0].parent / "home"
+    assert "1 pass" in walked[1].stdout, "the user's broken IPython start-up file was not run"
+    found = {str(p.relative_to(home)) for p in home.rglob("*") if p.is_file() and ".cache" not in p.parts}
+    assert found == {"bentoml/models/mine/latest", ".kube/config", ".ipython/profile_default/startup/mine.py"}
+    assert (home / "bentoml/models/mine/latest").read_text() == (home / ".kube/config").read_text() == "mine"
+
+
+def test_a_running_server_of_the_user_survives(toykit: Path) -> None:
+    command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "0"]
+    server = subprocess.Popen(command, cwd=toykit, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        run_lab(toykit, "grade", "t3")
+        assert server.poll() is None
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_of_two_walks_at_once_the_second_waits_and_says_so(toykit: Path) -> None:
+    env = {**os.environ, "LAB_KIT": str(toykit)}
+    command = [sys.executable, "-m", "grader.cli", "walk"]
+    first = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    lock = toykit / ".lab" / "walk.lock"
+    assert wait_until(lambda: lock.exists() and lock.read_text() != "", 10)
+    second = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert second.stderr
+    assert f"in use by process {first.pid}" in second.stderr.readline()
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(20) == 143
+    assert wait_until(lambda: str(second.pid) in lock.read_text(), 10), "the second has it now"
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(20) == 143
+
+
+def test_the_kit_lists_all_seven_criteria() -> None:
+    assert [c.id for c in Kit(ROOT).criteria()] == [
+        "sc1-models-saved", "sc2-local-served", "sc3-bento-lean", "sc4-image-pushed",
+        "sc5-k8s-served", "sc6-batching-benchmarked", "sc7-metrics-queried",
+    ]  # fmt: skip

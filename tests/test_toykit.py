@@ -1,0 +1,209 @@
+"""The whole engine on toy criteria: one passes, one fails, one hangs; one is not built, one needs what nobody has."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+import psutil
+import pytest
+from conftest import run_lab
+
+from grader.kit import Kit, source_hash
+from grader.mutants import try_mutant
+from grader.report import validate
+from grader.walk import checkpoint, make_key, start_at, walk
+from grader.workspace import Workspace
+
+Walked = tuple[Path, subprocess.CompletedProcess[str]]
+
+
+SLEEP = """from pathlib import Path
+import subprocess
+subprocess.Popen(['sleep', '600.25'], start_new_session=True).wait()
+"""
+
+
+FIXTURE = """
+import contextlib
+
+@contextlib.contextmanager
+def long_word(ws):
+    (ws.service / "word.txt").write_text("verbosity")
+    yield
+"""
+
+
+def sleepers() -> list[int]:
+    """Processes that t3's probe leaves behind when nobody reaps it."""
+    return [p.pid for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "600.25"]]
+
+
+def test_a_walk_tells_each_verdict_for_what_it_is(walked: Walked) -> None:
+    kit, done = walked
+    report = json.loads((kit / "report.json").read_text())
+    validate(report)
+    assert {c["id"]: c["verdict"] for c in report["criteria"]} == {
+        "t1-number-written": "pass",
+        "t2-never-true": "fail",
+        "t3-hangs": "error",
+        "t4-not-built": "not_run",
+        "t5-needs-a-unicorn": "not_run",
+    }
+    notes = {c["id"]: c["note"] for c in report["criteria"]}
+    assert notes["t4-not-built"] == "not built yet"
+    assert notes["t5-needs-a-unicorn"] == "no unicorn; adopt a unicorn"
+    assert [n["verdict"] for n in report["notebooks"]] == ["pass", "pass"]
+    assert report["answers"][0]["text"] == "Four."
+    assert done.returncode == 2
+    assert "[" in done.stderr and "s] grading t3" in done.stderr, "long work shows its elapsed time"
+
+
+def test_the_hung_probe_was_ended_with_all_its_children(walked: Walked) -> None:
+    report = json.loads((walked[0] / "report.json").read_text())
+    hung = next(c for c in report["criteria"] if c["id"] == "t3-hangs")["checks"]
+    assert [c["verdict"] for c in hung] == ["error", "pass"]
+    assert "ran past its limit of 0.7 s" in hung[0]["message"]
+    assert sleepers() == []
+
+
+def test_a_walk_writes_all_its_forms(walked: Walked) -> None:
+    kit, done = walked
+    assert "Forty-two it is." in (kit / "report.html").read_text(), "a pass is explained"
+    suites = {s.get("name"): s for s in ElementTree.parse(kit / "report.xml").getroot()}
+    assert suites["t2-never-true"].get("failures") == "1"
+    assert suites["t5-needs-a-unicorn"].get("skipped") == "2"
+    assert "is-true" in done.stdout and "1 pass, 2 not run, 1 fail, 1 error" in done.stdout
+
+
+def test_a_second_walk_skips_what_has_not_changed_and_grades_what_is_there(walked: Walked, tmp_path: Path) -> None:
+    kit = Kit(shutil.copytree(walked[0], tmp_path / "toykit"))
+    said: list[str] = []
+    (kit.state / "walk" / "service" / "number.txt").write_text("41\n")  # somebody broke it behind our back
+    report = walk(kit, said.append, shorts=["t1"])
+    assert said[0] == "01_write_a_number: unchanged, skipped"
+    assert "does not pass any more, so it is executed again" in said[1]
+    assert report.exit_code() == 0
+
+
+def test_a_key_changes_with_code_inputs_and_live_state_but_not_with_prose(toykit: Path) -> None:
+    source = toykit / "solutions" / "01_write_a_number.py"
+    text = source.read_text()
+
+    def key() -> str:
+        kit = Kit(toykit)
+        first = make_key(kit, kit.lab("01"), "")
+        return make_key(kit, kit.lab("02"), first)
+
+    before = key()
+    source.write_text(text.replace("A number has to be written.", "Write one."))
+    assert key() == before
+    source.write_text(text.replace("\n42\n", "\n43\n"))
+    assert key() != before
+    source.write_text(text)
+    for name, content in (("service/given.txt", "other"), ("requirements.lock", "x==1"), ("live.txt", "a new cluster")):
+        (toykit / name).write_text(content)
+        assert key() != before, name
+        before = key()
+
+
+def test_start_at_brings_what_the_labs_before_leave_and_keeps_what_was_there(walked: Walked, tmp_path: Path) -> None:
+    kit = Kit(walked[0])
+    ws = Workspace(kit, tmp_path / "work")
+    (ws.root / "service").mkdir(parents=True)
+    (ws.root / "service" / "number.txt").write_text("mine")
+    said = start_at(ws, "02")
+    assert (ws.root / "service" / "number.txt").read_text() == "42\n"
+    assert [p.read_text() for p in ws.root.glob("backups/*/number.txt")] == ["mine"]
+    assert "yours is in" in " ".join(said)
+
+
+def test_mutants_are_caught_by_their_check_alone(walked: Walked) -> None:
+    kit = Kit(walked[0])
+    criterion = kit.criterion("t1")
+    results = [try_mutant(kit, criterion, m, live=False, record=False) for m in kit.mutants("t1")[1:]]
+    assert [(r.id, r.verdict.value) for r in results] == [
+        ("wrong-number", "pass"), ("long-word-by-command", "pass"), ("long-word-by-link", "pass")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mutant", "verdict", "said"),
+    [
+        ({"edit": [{"file": "service/number.txt", "find": "7", "put": "8"}]}, "error", "is stale"),
+        ({"remove": ["service/absent.txt"]}, "error", "is stale"),
+        ({"run": ["false"]}, "error", "ended with 1"),
+        ({"from": "09"}, "error", "no checkpoint"),
+        ({"recorded": True}, "error", "No evidence is recorded"),
+    ],
+)
+def test_a_mutant_that_cannot_be_used_is_an_error(
+    walked: Walked, mutant: dict[str, object], verdict: str, said: str
+) -> None:
+    kit = Kit(walked[0])
+    full = {"id": "m", "from": "01", "fails": "number-is-right", **mutant}
+    result = try_mutant(kit, kit.criterion("t1"), full, live=False, record=False)
+    assert result.verdict.value == verdict and said in result.message
+
+
+def test_a_mutant_with_live_state_is_recorded_judged_again_and_goes_stale(walked: Walked, tmp_path: Path) -> None:
+    kit = Kit(shutil.copytree(walked[0], tmp_path / "toykit"))
+    code = kit.criteria_dir / "t1.py"
+    code.write_text(code.read_text().replace("\n\n@check(number)", FIXTURE + "\n\n@check(number)", 1))
+    mutant = {"id": "live", "from": "01", "fails": "word-is-short", "around": "long_word", "recorded": True}
+    assert try_mutant(kit, kit.criterion("t1"), mutant, live=True, record=True).verdict.value == "pass"
+    again = try_mutant(kit, kit.criterion("t1"), mutant, live=False, record=False)
+    assert again.verdict.value == "pass" and again.seconds < 1
+    before = source_hash(kit.criterion("t1").probes[0])
+    code.write_text(code.read_text().replace("under five letters", "few letters"))
+    assert source_hash(kit.criterion("t1").probes[0]) == before, "a check may change: old evidence is judged again"
+    code.write_text(code.read_text().replace("word.txt", "words.txt"))
+    stale = try_mutant(kit, kit.criterion("t1"), mutant, live=False, record=False)
+    assert stale.verdict.value == "error" and "is stale" in stale.message
+
+
+def test_an_uncaught_mutant_and_a_check_without_one_are_failures(walked: Walked, tmp_path: Path) -> None:
+    kit = shutil.copytree(walked[0], tmp_path / "toykit")
+    mutants = kit / "grader" / "criteria" / "t1.mutants.toml"
+    mutants.write_text(
+        '[[mutant]]\nid = "harmless"\nfrom = "01"\nfails = "word-is-short"\nadd = [{file = "service/x", text = ""}]\n'
+    )
+    done = run_lab(kit, "mutants", "t1")
+    assert done.returncode == 1
+    assert "word-is-short is pass, not fail" in done.stdout
+    assert "number-is-right" in done.stdout and "this check has no mutant" in done.stdout
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_walk_leaves_no_process_and_the_next_one_goes_on(
+    walked: Walked, tmp_path: Path, sign: signal.Signals
+) -> None:
+    kit = shutil.copytree(walked[0], tmp_path / "toykit")
+    source = kit / "solutions" / "01_write_a_number.py"
+    calm = source.read_text()
+    source.write_text(calm.replace("from pathlib import Path\n", SLEEP))
+    old = (kit / ".lab/walk/results/report.json").read_text()
+    env = {**os.environ, "LAB_KIT": str(kit)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "grader.cli", "walk"], env=env, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 30
+    while not sleepers() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert sleepers()
+    process.send_signal(sign)
+    process.wait(15)
+    while sleepers() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert sleepers() == []
+    assert (kit / ".lab/walk/results/report.json").read_text() == old, "the old report is whole"
+    assert not list((kit / ".lab/walk/results").glob(".report*"))
+    assert json.loads((kit / ".lab/walk/.keys.json").read_text()) == {}, "what did not end is not skipped"
+    assert checkpoint(Kit(kit), "01").is_dir()
