@@ -1,7 +1,5 @@
 """What can go wrong for the person at the keyboard. Each error says what is wrong, then what to do."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 

@@ -4,14 +4,11 @@ The record is a file of JSON lines, one a finished check; the executed notebook 
 loses the check it was in and nothing else: the rest runs in a new one.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import platform
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict
@@ -20,6 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from grader.errors import NotebookFailed
 from grader.judge import judge_check, not_run, summarise
 from grader.kit import Kit
@@ -27,7 +26,8 @@ from grader.look import look
 from grader.model import CheckResult, Criterion, CriterionResult, Evidence, Facts, NotebookRun, Report, Verdict
 from grader.needs import missing
 from grader.notebooks import execute
-from grader.workspace import Workspace, write_atomic
+from grader.progress import Progress
+from grader.workspace import Workspace
 
 CHECK_LIMIT = 30  # seconds; a check is pure and takes milliseconds
 NOT_BUILT = "not built yet"
@@ -40,22 +40,15 @@ class Record:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.evidence: dict[str, Evidence] = {}
-        self.results: dict[str, CheckResult] = {}
-        self.begun: set[str] = set()
-        for line in path.read_text().splitlines() if path.exists() else []:
-            entry = json.loads(line)
-            if "begun" in entry:
-                self.begun.add(entry["begun"])
-            elif "evidence" in entry:
-                self.evidence[entry["evidence"]["probe"]] = Evidence(**entry["evidence"])
-            else:
-                result = CheckResult(**{**entry["result"], "verdict": Verdict(entry["result"]["verdict"])})
-                self.results[result.id] = result
+        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        kinds = {kind: [value for k, value in lines if k == kind] for kind in ("begun", "evidence", "result")}
+        self.begun = set(kinds["begun"])
+        self.evidence = {e["probe"]: Evidence(**e) for e in kinds["evidence"]}
+        self.results = {r["id"]: CheckResult(**{**r, "verdict": Verdict(r["verdict"])}) for r in kinds["result"]}
 
     def write(self, kind: str, value: Any) -> None:
         with self.path.open("a") as file:
-            file.write(json.dumps({kind: value}) + "\n")
+            file.write(json.dumps([kind, value]) + "\n")
 
 
 class Session:
@@ -84,10 +77,9 @@ class Session:
         return f"{result.verdict.value}: {result.message}"
 
 
-def grade(ws: Workspace, names: list[str] | None = None, say: Say = lambda _: None) -> Report:
-    """Grades those criteria (all by default) in the workspace. Always ends with a report."""
-    results = [grade_criterion(ws, c, say) for c in ws.kit.criteria(names)]
-    return make_report(ws, results)
+def grade_all(ws: Workspace, criteria: Iterable[Criterion]) -> Report:
+    """Grades those criteria in the workspace, one after the other. Always ends with a report."""
+    return make_report(ws, [grade_criterion(ws, c) for c in criteria])
 
 
 def make_report(ws: Workspace, results: Iterable[CriterionResult], notebooks: Iterable[NotebookRun] = ()) -> Report:
@@ -95,14 +87,14 @@ def make_report(ws: Workspace, results: Iterable[CriterionResult], notebooks: It
     return Report(made, describe_machine(ws.kit), tuple(ws.answers()), tuple(results), tuple(notebooks))
 
 
-def grade_criterion(ws: Workspace, criterion: Criterion, say: Say = lambda _: None) -> CriterionResult:
+def grade_criterion(ws: Workspace, criterion: Criterion) -> CriterionResult:
     if not criterion.checks:
         return not_run(criterion, NOT_BUILT)
     if lacking := missing(ws.kit, criterion.needs):
         return not_run(criterion, str(lacking), asdict(lacking))
-    began = time.monotonic()
-    record = gather(ws, criterion, say)
-    return summarise(criterion, record.results, time.monotonic() - began)
+    with Progress(f"grading {criterion.short}") as progress:
+        record = gather(ws, criterion, progress.note)
+    return summarise(criterion, record.results, progress.seconds)
 
 
 def gather(ws: Workspace, criterion: Criterion, say: Say = lambda _: None) -> Record:
@@ -141,8 +133,6 @@ def run_cells(ws: Workspace, criterion: Criterion, cells: list[str], record: Pat
 
 def describe_machine(kit: Kit) -> Facts:
     """What a reader of the report needs to weigh its numbers; no names of hosts or people."""
-    import psutil
-
     versions = {}
     for package in kit.settings.get("packages", []):
         with suppress(metadata.PackageNotFoundError):
@@ -154,12 +144,3 @@ def describe_machine(kit: Kit) -> Facts:
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "packages": versions,
     }
-
-
-def save_report(ws: Workspace, report: Report) -> Path:
-    """results/report.json and report.html, each whole or not at all."""
-    from grader.report import to_html
-
-    write_atomic(ws.results / "report.json", (json.dumps(report.to_json(), indent=1) + "\n").encode())
-    write_atomic(ws.results / "report.html", to_html(report, ws.kit).encode())
-    return ws.results / "report.html"

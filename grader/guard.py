@@ -3,8 +3,6 @@
 Standard input is a pipe that only the owner holds open. It closes when the owner ends, even by SIGKILL.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 

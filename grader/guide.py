@@ -1,13 +1,10 @@
 """Helps a learner along: where am I, a hint, what the solution does differently, start over."""
 
-from __future__ import annotations
-
 import difflib
 import json
 
 from grader.errors import LabError, UnknownName
-from grader.kit import Lab
-from grader.model import CheckResult, CriterionResult, Report, Verdict
+from grader.model import CheckResult, Report, Verdict
 from grader.notebooks import make_notebook
 from grader.workspace import Workspace, digest, read_json, write_atomic
 
@@ -17,13 +14,10 @@ def last_report(ws: Workspace) -> Report | None:
     return Report.from_json(read_json(path)) if path.exists() else None
 
 
-def first_failure(ws: Workspace) -> tuple[CriterionResult, CheckResult] | None:
+def first_failure(ws: Workspace) -> CheckResult | None:
     report = last_report(ws)
-    for result in report.criteria if report else ():
-        for check in result.checks:
-            if check.verdict in (Verdict.FAIL, Verdict.ERROR):
-                return result, check
-    return None
+    checks = [check for result in (report.criteria if report else ()) for check in result.checks]
+    return next((c for c in checks if c.verdict in (Verdict.FAIL, Verdict.ERROR)), None)
 
 
 def next_cell(ws: Workspace) -> str:
@@ -42,25 +36,18 @@ def next_cell(ws: Workspace) -> str:
 
 
 def status(ws: Workspace) -> list[str]:
-    failure, report = first_failure(ws), last_report(ws)
-    lines = [f"workspace     {ws.root}", f"next cell     {next_cell(ws)}"]
-    if failure:
-        result, check = failure
-        lines.append(f"last {check.verdict.value:<9}{result.id}/{check.id}: {check.message}")
-    else:
-        lines.append(
-            f"last report   {report.made}: nothing failed" if report else "last report   none yet: ./lab grade"
-        )
-    return lines
+    failed, report = first_failure(ws), last_report(ws)
+    last = f"{failed.verdict.value} {failed.id}: {failed.message}" if failed else "nothing failed"
+    graded = f"{last} ({report.made})" if report else "none yet: ./lab grade"
+    return [f"workspace     {ws.root}", f"next cell     {next_cell(ws)}", f"last report   {graded}"]
 
 
 def hint(ws: Workspace, name: str = "") -> list[str]:
     """The next of three hints for a check (by default the last one that failed): nudge, pointer, worked step."""
-    if not name:
-        failure = first_failure(ws)
-        if not failure:
-            return ["No check has failed, so there is nothing to hint at. `./lab grade sc1` asks for a verdict."]
-        name = failure[1].id
+    failed = first_failure(ws)
+    if not name and not failed:
+        return ["No check has failed, so there is nothing to hint at. `./lab grade sc1` asks for a verdict."]
+    name = name or (failed.id if failed else "")
     criterion = next((c for c in ws.kit.criteria() if name in c.hints), None)
     if criterion is None:
         raise UnknownName("check with hints", name, [h for c in ws.kit.criteria() for h in c.hints])
@@ -75,21 +62,14 @@ def hint(ws: Workspace, name: str = "") -> list[str]:
     return lines
 
 
-def may_see_solution(ws: Workspace, lab: Lab) -> bool:
-    """After the third hint of one of the lab's checks."""
-    given = read_json(ws.root / ".hints.json")
-    checks = [h for c in ws.kit.criteria() if c.lab == lab.number for h in c.hints]
-    return any(given.get(check, 0) >= 3 for check in checks)
-
-
 def diff(ws: Workspace, number: str, anyway: bool = False) -> list[str]:
     """The learner's code against the solution's, cell by cell, as a unified diff."""
     lab = ws.kit.lab(number)
-    if not anyway and not may_see_solution(ws, lab):
-        raise LabError(
-            "The solution is offered after the third hint.",
-            f"`./lab hint` gives one; `./lab diff {number} --anyway` shows it now.",
-        )
+    given = read_json(ws.root / ".hints.json")
+    hinted = [given.get(check, 0) for c in ws.kit.criteria() if c.lab == lab.number for check in c.hints]
+    if not anyway and max(hinted, default=0) < 3:
+        remedy = f"`./lab hint` gives one; `./lab diff {number} --anyway` shows it now."
+        raise LabError("The solution is offered after the third hint.", remedy)
     path = ws.root / lab.notebook
     if not path.exists():
         raise LabError(f"There is no {lab.notebook} in {ws.root}.", "`./lab start` brings it.")

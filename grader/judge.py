@@ -1,7 +1,5 @@
 """Makes verdicts, and nothing else makes them. Pure: evidence in, results out, so it can be run on old evidence."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from grader.model import Check, CheckResult, Criterion, CriterionResult, Evidence, Facts, Finding, Verdict, worst

@@ -5,13 +5,10 @@
 LAB_KIT names another kit's root (the tests' toykit).
 """
 
-from __future__ import annotations
-
 import hashlib
-import importlib.util
-import inspect
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +40,7 @@ def _dashed(function: Callable[..., Any]) -> str:
 
 def source_hash(probe: Probe) -> str:
     """Identifies a probe's module as it was written: a recording made by another text of it is stale."""
-    text = Path(inspect.getfile(probe.look)).read_text()
+    text = Path(probe.look.__code__.co_filename).read_text()
     # Checks may change freely; everything above the first check is the probes and what they call.
     return hashlib.sha256(re.split(r"^@check\(", text, maxsplit=1, flags=re.M)[0].encode()).hexdigest()[:16]
 
@@ -89,29 +86,27 @@ class Kit:
             raise UnknownName("criterion", name, self.shorts())
         path = self.criteria_dir / f"{short}.toml"
         text = _read_toml(path)
-        module = self._module(short)
-        parts = list(vars(module).values()) if module else []
+        parts = list(vars(self._module(short)).values())
         try:
+            probes = tuple(p for p in parts if isinstance(p, Probe))
+            checks = tuple(c for c in parts if isinstance(c, Check))
             return Criterion(
-                short=short,
-                needs=tuple(text.pop("needs", ())),
-                probes=tuple(p for p in parts if isinstance(p, Probe)),
-                checks=tuple(c for c in parts if isinstance(c, Check)),
-                **text,
+                short=short, probes=probes, checks=checks, **{**text, "needs": tuple(text.get("needs", ()))}
             )
         except TypeError as wrong:
             raise BadKit(path, str(wrong)) from wrong
 
-    def _module(self, short: str) -> ModuleType | None:
+    def _module(self, short: str) -> ModuleType:
+        """sc1.py, run under its dotted name from where it lies; empty when the criterion is not built yet."""
         path = self.criteria_dir / f"{short}.py"
-        return _load_module(path, f"grader.criteria.{short}") if path.is_file() else None
+        module = sys.modules[f"grader.criteria.{short}"] = ModuleType(f"grader.criteria.{short}")
+        if path.is_file():
+            exec(compile(path.read_text(), path, "exec"), vars(module))
+        return module
 
     def fixture(self, short: str, name: str) -> Callable[..., Any]:
         """A context manager `fixture(workspace)` of sc1.py: the live state that a mutant needs around its grading."""
-        found = getattr(self._module(short), name, None)
-        if found is None:
-            raise BadKit(self.criteria_dir / f"{short}.py", f"has no fixture {name!r}")
-        return found  # type: ignore[no-any-return]
+        return vars(self._module(short))[name]  # type: ignore[no-any-return]
 
     def criteria(self, names: list[str] | None = None) -> list[Criterion]:
         return [self.criterion(n) for n in names or self.shorts()]
@@ -145,11 +140,3 @@ def _read_toml(path: Path) -> Facts:
         return tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as wrong:
         raise BadKit(path, str(wrong)) from wrong
-
-
-def _load_module(path: Path, name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -1,7 +1,5 @@
 """Runs one probe in a process of its own, where it may import what it likes, hang or die (`-m grader.look`)."""
 
-from __future__ import annotations
-
 import json
 import sys
 import tempfile

@@ -1,7 +1,5 @@
 """What a notebook asks of the kit: `%grade sc1`, `%%work FILE`, `%%answer ID`. Load with `%load_ext grader.magic`."""
 
-from __future__ import annotations
-
 import difflib
 import json
 import re
@@ -33,15 +31,11 @@ def work(line: str, cell: str) -> None:
     ws, name = learner_workspace(Kit()), line.split()[0] if line.split() else ""
     path = (ws.root / name).resolve()
     if not name or not path.is_relative_to(ws.root.resolve()):
-        raise Refused(
-            f"%%work needs the name of a file inside {ws.root}, not {name!r}.", "Write it as %%work service/FILE."
-        )
+        raise Refused(f"%%work needs a file inside {ws.root}, not {name!r}.", "Write it as %%work service/FILE.")
     if unfinished := STUB.search(cell):
         at = cell[: unfinished.start()].count("\n") + 2
-        raise Refused(
-            f"{name} is not written yet: line {at} of this cell still has a TODO: {unfinished[1]}",
-            "Put your code in the place of the dots.",
-        )
+        problem = f"{name} is not written yet: line {at} of this cell still has a TODO: {unfinished[1]}"
+        raise Refused(problem, "Put your code in the place of the dots.")
     write_work(ws, name, path, cell, over="--over" in line or bool(ws.name))
     print(f"wrote {name}, {len(cell.splitlines())} lines")
 
@@ -53,10 +47,8 @@ def write_work(ws: Workspace, name: str, path: Path, text: str, over: bool) -> N
             there = path.read_text(errors="replace").splitlines()
             diff = difflib.unified_diff(there, text.splitlines(), f"{name} (there)", f"{name} (this cell)", lineterm="")
             print("\n".join(diff))
-            raise Refused(
-                f"{name} was changed outside this cell since it was last written; nothing was overwritten.",
-                f"Copy what you want to keep into this cell, then run it once as `%%work {name} --over` (the other version goes to backups/).",
-            )
+            remedy = f"Copy what you want to keep into this cell; `%%work {name} --over` backs up the other version."
+            raise Refused(f"{name} was changed outside this cell; nothing was overwritten.", remedy)
         print(f"the other version is kept in {ws.back_up(name)}")
     write_atomic(path, text.encode())
     ws.remember(name, digest(text.encode()))
@@ -69,10 +61,8 @@ def answer(line: str, cell: str) -> Any:
     if not text or text == "...":
         print(f"{name} is unanswered. Write in the place of the dots; the explanation comes after your answer.")
         return None
-    saved = {
-        **read_json(ws.root / "answers.json"),
-        name: {"text": text, "at": datetime.now(UTC).isoformat(timespec="seconds")},
-    }
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    saved = {**read_json(ws.root / "answers.json"), name: {"text": text, "at": at}}
     write_atomic(ws.root / "answers.json", (json.dumps(saved, indent=1) + "\n").encode())
     print(f"{name} is saved in answers.json.")
     path = ws.kit.root / "grader" / "questions.toml"
@@ -85,7 +75,7 @@ def answer(line: str, cell: str) -> Any:
 
 
 def grade(line: str) -> Any:
-    """Runs `lab grade` in a process of its own, so nothing patched in this kernel can reach it, and shows its report."""
+    """Runs `lab grade` in a process of its own, out of reach of what was patched in this kernel, and shows it."""
     from IPython.display import HTML
 
     with tempfile.TemporaryDirectory() as folder:
@@ -94,10 +84,8 @@ def grade(line: str) -> Any:
         done = subprocess.run(command, capture_output=True, text=True)
         html = fragment.read_text() if fragment.exists() else ""
     if not html:
-        raise Refused(
-            f"Grading did not end with a report (exit code {done.returncode}).",
-            done.stderr.strip() or done.stdout.strip(),
-        )
+        said = done.stderr.strip() or done.stdout.strip()
+        raise Refused(f"Grading did not end with a report (exit code {done.returncode}).", said)
     print(done.stdout.strip())  # a screen reader, a terminal and a diff read this; the page shows the same
     return HTML(html)
 

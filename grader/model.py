@@ -3,8 +3,6 @@
 Everything is a frozen dataclass that turns into plain JSON and back, so old evidence can be judged again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -139,16 +137,11 @@ class Report:
         return {"schema": SCHEMA, **asdict(self)}
 
     @classmethod
-    def from_json(cls, data: Facts) -> Report:
-        criteria = tuple(
-            CriterionResult(
-                **{
-                    **c,
-                    "verdict": Verdict(c["verdict"]),
-                    "checks": tuple(CheckResult(**{**k, "verdict": Verdict(k["verdict"])}) for k in c["checks"]),
-                }
-            )
-            for c in data["criteria"]
-        )
-        notebooks = tuple(NotebookRun(**{**n, "verdict": Verdict(n["verdict"])}) for n in data.get("notebooks", []))
+    def from_json(cls, data: Facts) -> "Report":
+        def revive(kind: Any, part: Facts, **more: Any) -> Any:
+            return kind(**{**part, "verdict": Verdict(part["verdict"]), **more})
+
+        checks = {c["id"]: tuple(revive(CheckResult, k) for k in c["checks"]) for c in data["criteria"]}
+        criteria = tuple(revive(CriterionResult, c, checks=checks[c["id"]]) for c in data["criteria"])
+        notebooks = tuple(revive(NotebookRun, n) for n in data.get("notebooks", []))
         return cls(data["made"], data["machine"], tuple(data["answers"]), criteria, notebooks)

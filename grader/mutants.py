@@ -8,8 +8,6 @@ Also add [{file, text}], link [{file, to}], remove [path], run [shell command], 
 sc2.py, for live state), recorded = true (judged from evidence kept in the repository; `--live` looks again).
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -17,7 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from unittest import mock
 
 from grader.errors import BadKit, LabError
 from grader.grade import gather
@@ -29,6 +27,7 @@ from grader.walk import checkpoint
 from grader.workspace import Workspace, read_json, write_atomic
 
 RUN_LIMIT = 300
+NO_MUTANT = "this check has no mutant, so nothing shows that it can fail"
 
 
 @dataclass(frozen=True)
@@ -54,10 +53,8 @@ def try_mutants(
             say(f"{criterion.short} {mutant['id']}")
             results.append(try_mutant(kit, criterion, mutant, live, record))
         covered = {m["fails"] for m in mutants}
-        results += [
-            MutantResult(criterion.short, "none", c.id, Verdict.FAIL, "this check has no mutant, so nothing shows that it can fail", 0)
-            for c in criterion.checks if c.id not in covered
-        ]  # fmt: skip
+        bare = [c.id for c in criterion.checks if c.id not in covered]
+        results += [MutantResult(criterion.short, "none", c, Verdict.FAIL, NO_MUTANT, 0) for c in bare]
     return results
 
 
@@ -102,6 +99,10 @@ def after(checks: tuple[Check, ...], first: str) -> set[str]:
     return found - {first}
 
 
+def untouched(_: Workspace) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
 @contextlib.contextmanager
 def mutated(kit: Kit, criterion: Criterion, mutant: Facts) -> Iterator[Workspace]:
     """A scratch copy of the checkpoint with the mutant's changes made, and its live state around it."""
@@ -110,15 +111,9 @@ def mutated(kit: Kit, criterion: Criterion, mutant: Facts) -> Iterator[Workspace
         raise LabError(f"There is no checkpoint after lab {mutant['from']}.", "`./lab walk` makes them all.")
     with Workspace(kit, source).scratch() as ws:
         apply(ws, criterion, mutant)
-        fixture = kit.fixture(criterion.short, mutant["around"]) if "around" in mutant else contextlib.nullcontext
-        with fixture(ws) as extra:
-            before = dict(os.environ)
-            os.environ.update(extra if isinstance(extra, dict) else {})
-            try:
-                yield ws
-            finally:
-                os.environ.clear()
-                os.environ.update(before)
+        fixture = kit.fixture(criterion.short, mutant["around"]) if "around" in mutant else untouched
+        with fixture(ws) as extra, mock.patch.dict(os.environ, extra or {}):  # such as the port that a fixture took
+            yield ws
 
 
 def apply(ws: Workspace, criterion: Criterion, mutant: Facts) -> None:
@@ -126,11 +121,8 @@ def apply(ws: Workspace, criterion: Criterion, mutant: Facts) -> None:
     for edit in mutant.get("edit", []):
         path = ws.root / edit["file"]
         text = path.read_text()
-        if text.count(edit["find"]) != 1:
-            raise BadKit(
-                where,
-                f"{mutant['id']} is stale: {edit['find']!r} stands {text.count(edit['find'])} times in {edit['file']}",
-            )
+        if (times := text.count(edit["find"])) != 1:
+            raise BadKit(where, f"{mutant['id']} is stale: {edit['find']!r} stands {times} times in {edit['file']}")
         path.write_text(text.replace(edit["find"], edit["put"]))
     for name in mutant.get("remove", []):
         path = ws.root / name
@@ -148,13 +140,9 @@ def apply(ws: Workspace, criterion: Criterion, mutant: Facts) -> None:
             raise BadKit(where, f"{mutant['id']}: {command!r} ended with {done.code}: {done.tail(4)}")
 
 
-def recorded_path(kit: Kit, short: str) -> Path:
-    return kit.criteria_dir / f"{short}.recorded.json"
-
-
 def judge_recorded(kit: Kit, criterion: Criterion, mutant: str) -> CriterionResult:
     """The old evidence, judged by today's checks. Evidence of another probe than today's is stale."""
-    kept = read_json(recorded_path(kit, criterion.short)).get(mutant)
+    kept = read_json(kit.criteria_dir / f"{criterion.short}.recorded.json").get(mutant)
     remedy = f"`./lab mutants {criterion.short} --live --record` looks at the world again."
     if kept is None:
         raise LabError(f"No evidence is recorded for the mutant {mutant}.", remedy)
@@ -166,6 +154,6 @@ def judge_recorded(kit: Kit, criterion: Criterion, mutant: str) -> CriterionResu
 
 
 def save_recorded(kit: Kit, criterion: Criterion, mutant: str, evidence: dict[str, Evidence]) -> None:
-    path = recorded_path(kit, criterion.short)
+    path = kit.criteria_dir / f"{criterion.short}.recorded.json"
     kept = {**read_json(path), mutant: {name: asdict(e) for name, e in evidence.items()}}
     write_atomic(path, (json.dumps(kept, indent=1, sort_keys=True) + "\n").encode())

@@ -3,8 +3,6 @@
 LAB_WITHOUT=docker,gpu takes needs away, for tests.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -23,13 +21,12 @@ class Need:
     """`found` says what was seen, `add` is the one command (or sentence) that adds it."""
 
     name: str
-    title: str
     there: bool
     found: str
     add: str
 
     def __str__(self) -> str:
-        return f"{self.found}; {self.add}" if self.add else self.found
+        return self.found if self.there else f"{self.found}: {self.add}"
 
 
 def look_for(kit: Kit, name: str) -> Need:
@@ -40,7 +37,7 @@ def look_for(kit: Kit, name: str) -> Need:
     there, found = _look(entry)
     if name in os.environ.get("LAB_WITHOUT", "").split(","):
         there, found = False, f"no {entry['title']} (taken away by LAB_WITHOUT)"
-    return Need(name, entry["title"], there, found, "" if there else entry["add"])
+    return Need(name, there, found, entry["add"])
 
 
 def _look(entry: dict[str, Any]) -> tuple[bool, str]:

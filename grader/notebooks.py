@@ -3,8 +3,6 @@
 In a code cell, the lines from `# TODO` to `# solution` are the learner's stub, those from there to `# end` are ours.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -86,8 +84,8 @@ def execute(
 
 
 def check_executed(path: Path, trouble: str = "") -> None:
-    """Every code cell ran and none failed. papermill's own status is no proof: it calls a cell "completed" whose time ran
-    out, or in which the kernel died. `trouble` is what papermill said if it ended badly."""
+    """Every code cell ran and none failed. papermill's own status is no proof: it calls a cell "completed" whose time
+    ran out, or in which the kernel died. `trouble` is what papermill said if it ended badly."""
     import nbformat
 
     if not path.exists():

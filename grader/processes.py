@@ -5,8 +5,6 @@ because an orphan answers. So every child carries a mark in its environment; who
 and a guard process does it even after our own SIGKILL (see grader/guard.py).
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

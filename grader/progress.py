@@ -1,7 +1,5 @@
 """Says at least every five seconds that long work goes on, with the time it has taken."""
 
-from __future__ import annotations
-
 import sys
 import threading
 import time
@@ -35,7 +33,7 @@ class Progress:
         detail = f": {self.detail}" if self.detail else ""
         print(f"{start}  [{self.seconds:4.0f}s] {self.label}{detail}", end=end, file=sys.stderr, flush=True)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> "Progress":
         self._thread.start()
         return self
 

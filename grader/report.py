@@ -1,15 +1,14 @@
 """Shows a report: in a terminal, as a page, as JUnit for CI. Each verdict is named in words, never by colour alone."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 from grader.kit import Kit
 from grader.model import CriterionResult, Report, Verdict
+from grader.workspace import Workspace, write_atomic
 
 SIGNS = {Verdict.PASS: "✔ pass", Verdict.FAIL: "✘ fail", Verdict.ERROR: "! error", Verdict.NOT_RUN: "- not run"}
 STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.ERROR: "bold magenta", Verdict.NOT_RUN: "dim"}
@@ -22,11 +21,19 @@ ADVICE = {
 }
 
 
-def validate(data: Any) -> None:
-    """Raises jsonschema.ValidationError when a report's JSON does not fit report.schema.json."""
+def save(report: Report, ws: Workspace, files: Mapping[str, str]) -> Path:
+    """results/report.json and .html, and the files asked for (json_file, ...), each whole or not at all."""
     import jsonschema
 
-    jsonschema.validate(data, json.loads(SCHEMA_FILE.read_text()))
+    data = json.dumps(report.to_json(), indent=1) + "\n"
+    jsonschema.validate(json.loads(data), json.loads(SCHEMA_FILE.read_text()))
+    page = to_html(report, ws.kit)
+    write_atomic(ws.results / "report.json", data.encode())
+    write_atomic(ws.results / "report.html", page.encode())
+    for name, text in (("json_file", data), ("html_file", page), ("junit_file", to_junit(report))):
+        if files.get(name):
+            write_atomic(Path(files[name]), text.encode())
+    return ws.results / "report.html"
 
 
 def count_verdicts(report: Report) -> str:
@@ -63,8 +70,7 @@ def to_terminal(report: Report, kit: Kit, details: bool = False) -> None:
     for run in report.notebooks:
         row(run.verdict, f"notebook {run.id}", "", f"{run.seconds:.0f}", run.message)
     for result in report.criteria:
-        passed = sum(c.verdict is Verdict.PASS for c in result.checks)
-        checks = f"{passed}/{len(result.checks)}" if result.checks else "-"
+        checks = f"{sum(c.verdict is Verdict.PASS for c in result.checks)}/{len(result.checks)}"
         row(result.verdict, f"{result.id}", checks, f"{result.seconds:.0f}", result.note or result.title)
         lines = [(c.id, c.verdict, c.message) for c in result.checks] if details and not result.note else show(result)
         for name, verdict, message in lines:
@@ -87,34 +93,25 @@ def to_html(report: Report, kit: Kit, fragment: bool = False) -> str:
     )  # fmt: skip
 
 
+JUNIT = {Verdict.FAIL: "failure", Verdict.ERROR: "error", Verdict.NOT_RUN: "skipped"}
+
+
 def to_junit(report: Report) -> str:
     """One test suite a criterion, one test case a check; `not_run` is skipped, never passed."""
+    groups = {c.id: [(k.id, k.verdict, k.message) for k in c.checks] for c in report.criteria}
+    groups |= {c.id: [(c.id, c.verdict, c.note)] for c in report.criteria if not c.checks}
+    groups |= {"notebooks": [(n.id, n.verdict, n.message) for n in report.notebooks]} if report.notebooks else {}
     suites = ElementTree.Element("testsuites", name="serving-lab")
-    for result in report.criteria:
-        suite = ElementTree.SubElement(suites, "testsuite", name=result.id, time=str(result.seconds))
-        cases = [(c.id, c.verdict, c.message) for c in result.checks] or [(result.id, result.verdict, result.note)]
-        _fill(suite, result.id, cases)
-    if report.notebooks:
-        suite = ElementTree.SubElement(suites, "testsuite", name="notebooks")
-        _fill(suite, "notebooks", [(n.id, n.verdict, n.message) for n in report.notebooks])
+    for group, cases in groups.items():
+        found = Counter(verdict for _, verdict, _ in cases)
+        counts = {f"{word}s".replace("skippeds", "skipped"): str(found[v]) for v, word in JUNIT.items()}
+        suite = ElementTree.SubElement(suites, "testsuite", {"name": group, "tests": str(len(cases)), **counts})
+        for name, verdict, message in cases:
+            case = ElementTree.SubElement(suite, "testcase", classname=group, name=name)
+            if verdict in JUNIT:
+                ElementTree.SubElement(case, JUNIT[verdict], message=_printable(message))
     ElementTree.indent(suites)
     return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def _fill(suite: ElementTree.Element, group: str, cases: list[tuple[str, Verdict, str]]) -> None:
-    tags = {
-        Verdict.FAIL: ("failure", "failures"),
-        Verdict.ERROR: ("error", "errors"),
-        Verdict.NOT_RUN: ("skipped", "skipped"),
-    }
-    counts = Counter(tests=len(cases), failures=0, errors=0, skipped=0)
-    for name, verdict, message in cases:
-        case = ElementTree.SubElement(suite, "testcase", classname=group, name=name)
-        if verdict in tags:
-            tag, counted = tags[verdict]
-            ElementTree.SubElement(case, tag, message=_printable(message))
-            counts[counted] += 1
-    suite.attrib.update({k: str(v) for k, v in counts.items()})
 
 
 def _printable(text: str) -> str:

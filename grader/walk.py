@@ -3,12 +3,9 @@
 A notebook whose key has not changed is skipped, but always graded; what is skipped and does not pass is executed once.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,20 +16,28 @@ from grader.kit import Kit, Lab
 from grader.model import CriterionResult, NotebookRun, Report, Verdict
 from grader.needs import missing
 from grader.notebooks import execute, make_notebook
+from grader.processes import run
 from grader.progress import Progress
-from grader.workspace import Workspace, copy_tree, locked, read_json, walk_workspace, write_atomic
+from grader.workspace import Workspace, copy_tree, locked, read_json, write_atomic
 
 Say = Callable[[str], None]
 KEYS = ".keys.json"  # in the walk's workspace, so that a removed workspace is not taken for a done one
 
 
-def walk(kit: Kit, say: Say, ws: Workspace | None = None, shorts: list[str] | None = None) -> Report:
+def walk(kit: Kit, say: Say, folder: str = "", shorts: list[str] | None = None) -> Report:
     """Every lab and criterion, or those criteria and the labs up to theirs. The report tells the state of the world,
     not of the cache."""
-    ws = ws or walk_workspace(kit)
+    ws = walk_workspace(kit, folder)
     ws.root.mkdir(parents=True, exist_ok=True)
     with locked(kit.state / "walk.lock", "the walk's workspace", say):
         return _Walk(kit, ws, say).run(shorts)
+
+
+def walk_workspace(kit: Kit, folder: str = "") -> Workspace:
+    ws = Workspace(kit, Path(folder).absolute() if folder else kit.state / "walk", "walk")
+    if ws.root.exists() and not ws.root.is_dir():
+        raise WrongCall(f"{ws.root} is a file, not a folder.", "Name a folder: --work DIR.")
+    return ws
 
 
 class _Walk:
@@ -92,17 +97,12 @@ class _Walk:
 
     def grade(self, short: str) -> CriterionResult:
         if short not in self.graded:
-            criterion = self.kit.criterion(short)
-            if criterion.checks:
-                with Progress(f"grading {short}") as progress:
-                    self.graded[short] = grade_criterion(self.ws, criterion, progress.note)
-            else:
-                self.graded[short] = grade_criterion(self.ws, criterion)
+            self.graded[short] = grade_criterion(self.ws, self.kit.criterion(short))
         return self.graded[short]
 
 
 def make_key(kit: Kit, lab: Lab, before: str) -> str:
-    """Changes with the code cells, declared inputs, the lock file, the live state and the labs before; not with prose."""
+    """Changes with code cells, declared inputs, the lock file, the live state and the labs before; not with prose."""
     book = json.loads(make_notebook(lab, solved=True))
     parts = [before, *("".join(c["source"]) for c in book["cells"] if c["cell_type"] == "code")]
     for name in [*lab.front.get("inputs", []), *lab.front.get("gives", []), "requirements.lock"]:
@@ -115,12 +115,8 @@ def make_key(kit: Kit, lab: Lab, before: str) -> str:
 
 def live_state(kit: Kit, name: str) -> str:
     """What tells one state of a live thing from the next (a cluster's UID): the output of its command in kit.toml."""
-    command = kit.settings.get("live", {}).get(name, ["false"])
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=kit.root)
-    except (OSError, subprocess.TimeoutExpired):
-        return "absent"
-    return done.stdout.strip() if done.returncode == 0 else "absent"
+    done = run(["sh", "-c", kit.settings["live"][name]], 30, cwd=kit.root)
+    return done.output.strip() if done.ok else "absent"
 
 
 def checkpoint(kit: Kit, number: str) -> Path:

@@ -1,9 +1,8 @@
 """A workspace: the folder in which a person, the walk or a mutant does the labs. All that a learner makes is files.
 
-NN_name.ipynb   service/ (the BentoML project)   store/ (BENTOML_HOME)   answers.json   results/   .lab.json (what the kit gave)
+NN_name.ipynb   service/ (the BentoML project)   store/ (BENTOML_HOME)   answers.json   results/   backups/
+.lab.json (digests of what the kit, or `%%work`, wrote)
 """
-
-from __future__ import annotations
 
 import contextlib
 import fcntl
@@ -63,7 +62,7 @@ class Workspace:
         return [{"id": k, **v} for k, v in sorted(read_json(self.root / "answers.json").items())]
 
     @contextlib.contextmanager
-    def scratch(self, link: Sequence[str] = ()) -> Iterator[Workspace]:
+    def scratch(self, link: Sequence[str] = ()) -> Iterator["Workspace"]:
         """A throwaway copy; the folders named in `link` are shared by symbolic link instead of copied."""
         base = self.kit.state / "scratch"
         base.mkdir(parents=True, exist_ok=True)
@@ -88,24 +87,15 @@ class Workspace:
 
     def _provide_one(self, source: Path, name: str) -> str:
         target, new = self.root / name, digest(source.read_bytes())
-        given = read_json(self.root / ".lab.json")
-        now = digest(target.read_bytes()) if target.exists() else ""
-        if now == new:
-            said = ""
-        elif not now:
-            said = f"added {name}"
-        elif now == given.get(name):
-            said = f"updated {name}, which you had not changed"
-        else:
-            return (
-                ""
-                if given.get(name) == new
-                else f"kept your {name}; the kit's has changed (`./lab diff`, `./lab reset`)"
-            )
-        if said:
-            write_atomic(target, source.read_bytes())
+        given = read_json(self.root / ".lab.json").get(name)
+        now = digest(target.read_bytes()) if target.exists() else None
+        if now not in (None, new, given):  # somebody's work
+            return f"kept your {name}; the kit's has changed (`./lab diff`, `./lab reset`)" if given != new else ""
         self.remember(name, new)
-        return said
+        if now == new:
+            return ""
+        write_atomic(target, source.read_bytes())
+        return f"updated {name}, which you had not changed" if now else f"added {name}"
 
     def remember(self, name: str, what: str) -> None:
         """Notes the digest of a file as the kit, or `%%work`, last wrote it."""
@@ -123,12 +113,12 @@ class Workspace:
         return kept
 
 
-def learner_workspace(kit: Kit) -> Workspace:
-    return at(kit, Path(os.environ.get("LAB_WORK") or kit.root / "work"), os.environ.get("LAB_WORKSPACE", ""))
-
-
-def walk_workspace(kit: Kit) -> Workspace:
-    return Workspace(kit, kit.state / "walk", "walk")
+def learner_workspace(kit: Kit, make: bool = False) -> Workspace:
+    """LAB_WORK, or work/ in the kit; the variables are also how a notebook's kernel knows whose it is."""
+    folder = Path(os.environ.get("LAB_WORK") or kit.root / "work")
+    if make:
+        folder.mkdir(parents=True, exist_ok=True)
+    return at(kit, folder, os.environ.get("LAB_WORKSPACE", ""))
 
 
 def at(kit: Kit, folder: Path, name: str = "") -> Workspace:
@@ -187,10 +177,7 @@ def locked(path: Path, what: str, say: Callable[[str], None]) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
-            say(f"waiting: {what} is in use by {file.read().strip() or 'another process'}")
+            say(f"waiting: {what} is in use by {path.read_text() or 'another process'}")
             fcntl.flock(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} since {time.strftime('%H:%M:%S')}")
-        file.flush()
+        path.write_text(f"process {os.getpid()} since {time.strftime('%H:%M:%S')}")
         yield

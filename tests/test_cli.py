@@ -62,7 +62,7 @@ def test_help_imports_nothing_heavy() -> None:
     code = "import sys, grader.cli; print(*{m.split('.')[0] for m in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
     assert "grader" in loaded
-    assert not {"torch", "papermill", "nbformat", "rich", "bentoml", "psutil"} & set(loaded)
+    assert not {"torch", "papermill", "nbformat", "rich", "bentoml"} & set(loaded)
 
 
 def test_doctor_says_what_is_missing_and_the_command_that_adds_it(toykit: Path) -> None:

@@ -8,7 +8,7 @@ from grader.model import Facts, Finding
 from grader.workspace import Workspace
 
 
-@probe(limit=1.5)
+@probe(limit=0.7)
 def forever(ws: Workspace) -> Facts:
     subprocess.Popen(["sleep", "600.25"], start_new_session=True)
     time.sleep(600)

@@ -1,0 +1,354 @@
+"""sc1: both models lie in the store, each under its name, and do what a server will ask of them.
+
+The probe loads the latest versions in a process that has seen neither the notebook nor the training, with only
+service/ to import from, as a server will. Whatever it meets there (no model, a pickle that cannot be read, an
+exception in `encode`) is a fact about the submission and lands in the facts, never in an exception.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from grader.kit import check, probe
+from grader.model import Facts, Finding
+
+EMBEDDER, CLASSIFIER = "demo_embedder", "demo_classifier"
+METHODS = {EMBEDDER: ("encode",), CLASSIFIER: ("predict", "predict_proba")}  # what the service of lab 02 calls
+SIZE = 384
+LABELS = ["account", "billing", "shipping"]
+SAME = 0.005  # two trainings on the same embeddings differ by less than 0.0001, on other texts by 0.05 and more
+# Alike but for what should not matter: letter case, spaces, the order's number and the amount.
+TWINS = ["Order #84213 was charged  $49.99 twice", "order #77001 was charged $12.50 twice"]
+UNSEEN = 12  # texts never trained on: beside the eight tickets, two classifiers are compared on these
+
+
+@probe(limit=60)
+def models(ws: Any) -> Facts:
+    """The latest version of each model, loaded and used; 5 to 8 s, nearly all of it importing torch."""
+    # One thread: with two, a second job on the same two cores makes every encode 20 times slower.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    use_service(ws.service)
+    facts: Facts = {"store": str(ws.store), **list_models()}
+    facts["prepare"] = try_prepare()
+    if missing(facts):
+        return facts  # and torch need not be imported to say so
+    loaded = {name: load(name, facts["models"][name]) for name in METHODS}
+    if all(loaded.values()):
+        tickets, weights = kit_module(ws, "tickets"), kit_module(ws, "weights")
+        texts, labels = (list(column) for column in zip(*tickets.TICKETS, strict=True))
+        facts["embedder"] = use_embedder(loaded[EMBEDDER], texts, weights.load_encoder)
+        unseen = [text for text, _ in tickets.held_out(UNSEEN)]
+        facts["classifier"] = use_classifier(loaded[CLASSIFIER], loaded[EMBEDDER], texts, labels, unseen)
+    return facts
+
+
+def use_service(folder: Path) -> None:
+    """Imports come from service/ alone: a server does not see what lies beside the notebooks."""
+    sys.path[:] = [str(folder), *(p for p in sys.path if p and Path(p).resolve() != folder.parent.resolve())]
+
+
+def one_line(broken: BaseException) -> str:
+    """An exception in one line."""
+    return f"{type(broken).__name__}: {(str(broken).strip().splitlines() or [''])[0][:200]}"
+
+
+def attempt(act: Callable[[], Any]) -> tuple[Any, str]:
+    """What the learner's code gives, or what it raises; SystemExit is theirs too."""
+    try:
+        return act(), ""
+    except (Exception, SystemExit) as broken:
+        return None, one_line(broken)
+
+
+def kit_module(ws: Any, name: str) -> ModuleType:
+    """The kit's own copy: the learner may have changed the one in the workspace."""
+    path = ws.kit.root / "service" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"kit_{name}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def list_models() -> Facts:
+    """What `bentoml models list` shows, and of each of our names the latest version and the older ones."""
+    import bentoml
+
+    found, problem = attempt(bentoml.models.list)
+    described: Facts = {}
+    for name in METHODS:
+        model, trouble = attempt(partial(bentoml.models.get, name))
+        if model is not None:
+            older = [m for m in found or [] if m.tag.name == name and m.tag != model.tag]
+            described[name] = {**describe(model), "older": [describe(m) for m in older]}
+        elif f"'{name}' exist" not in trouble:
+            described[name] = {"tag": name, "signatures": {}, "older": [], "problem": trouble}
+    return {"listed": [str(m.tag) for m in found or []], "list_problem": problem, "models": described}
+
+
+def describe(model: Any) -> Facts:
+    """Its tag and, for each method that a runner would have, what the store says about batching."""
+    told = model.info.signatures.items()
+    signatures = {name: {"batchable": s.batchable, "batch_dim": list(s.batch_dim)} for name, s in told}
+    return {"tag": str(model.tag), "signatures": signatures}
+
+
+def try_prepare() -> Facts:
+    """What service/preprocess.py makes of two texts that should come out alike."""
+    module, problem = attempt(lambda: importlib.import_module("preprocess"))
+    if problem:
+        return {"problem": problem}
+    made, problem = attempt(lambda: module.prepare(TWINS))
+    plain = isinstance(made, list) and all(isinstance(text, str) for text in made)
+    return {"problem": problem, "prepared": made if plain else repr(made)[:200]}
+
+
+def load(name: str, facts: Facts) -> Any:
+    """The object in the store; when it cannot be loaded, None, and the reason in `facts`."""
+    import bentoml
+
+    model, problem = attempt(lambda: bentoml.models.get(name).load_model())
+    facts["problem"] = problem
+    facts["kind"] = type(model).__name__ if model is not None else ""
+    facts["methods"] = [m for methods in METHODS.values() for m in methods if callable(getattr(model, m, None))]
+    return model
+
+
+def use_embedder(embedder: Any, texts: list[str], load_encoder: Callable[[], Any]) -> Facts:
+    """Shape and length of its rows, whether a text's row depends on its neighbours, how far it is from MiniLM."""
+    import numpy as np
+
+    rows, problem = attempt(lambda: np.asarray(embedder.encode(texts), dtype=float))
+    facts: Facts = {"texts": len(texts), "problem": problem, "shape": list(np.shape(rows)) if rows is not None else []}
+    if facts["shape"] != [len(texts), SIZE] or not np.isfinite(rows).all():
+        return facts
+    lengths = np.linalg.norm(rows, axis=1)
+    facts["lengths"] = [float(lengths.min()), float(lengths.max())]
+    alone, facts["problem"] = attempt(lambda: np.asarray(embedder.encode(texts[:1]), dtype=float))
+    facts["moved"] = largest_gap(alone, rows[:1])
+    facts["minilm"] = float((rows * load_encoder().encode(texts)).sum(axis=1).min())
+    return facts
+
+
+def use_classifier(classifier: Any, embedder: Any, texts: list[str], labels: list[str], unseen: list[str]) -> Facts:
+    """Its answers for the tickets, alone and together, and how far its scores are from a twin's, trained here on the
+    same tickets as service/preprocess.py prepares them, and as they came."""
+    import numpy as np
+
+    rows, problem = attempt(lambda: np.asarray(embedder.encode(prepared(texts + unseen))))
+    if problem:
+        return {"problem": f"there is no embedding to classify ({problem})"}
+    scores, problem = attempt(lambda: np.asarray(classifier.predict_proba(rows), dtype=float))
+    answers, trouble = attempt(lambda: np.asarray(classifier.predict(rows)).tolist())
+    if problem or trouble:
+        return {"problem": problem or trouble}
+    facts: Facts = {"labels": answers[: len(texts)], "wanted": labels, "shape": list(scores.shape)}
+    facts["classes"] = np.asarray(getattr(classifier, "classes_", sorted(set(answers)))).tolist()
+    alone, facts["problem"] = attempt(lambda: np.asarray(classifier.predict_proba(rows[:1]), dtype=float))
+    facts["moved"] = largest_gap(alone, scores[:1])
+    ways = {"prepared": rows[: len(texts)], "raw": embedder.encode(texts)}
+    facts["retrained"] = {way: gap_to_twin(classifier, given, labels, rows, scores) for way, given in ways.items()}
+    return facts
+
+
+def prepared(texts: list[str]) -> list[str]:
+    """As the learner's service will prepare them; as they are when it cannot, which its own check then says."""
+    made, _ = attempt(lambda: importlib.import_module("preprocess").prepare(texts))
+    return made if isinstance(made, list) and len(made) == len(texts) else texts
+
+
+def gap_to_twin(classifier: Any, given: Any, labels: list[str], rows: Any, scores: Any) -> float | str | None:
+    """The largest difference between its scores and those of a twin trained on `given`; or what went wrong."""
+    from sklearn.base import clone
+
+    twin, problem = attempt(lambda: clone(classifier).fit(given, labels).predict_proba(rows))
+    return problem or largest_gap(twin, scores)
+
+
+def largest_gap(one: Any, other: Any) -> float | None:
+    """The largest difference of two arrays; None when they cannot be compared."""
+    import numpy as np
+
+    return float(np.abs(one - other).max()) if one is not None and np.shape(one) == np.shape(other) else None
+
+
+def missing(facts: Facts) -> list[str]:
+    return [name for name in METHODS if name not in facts["models"]]
+
+
+@check(models)
+def both_listed(seen: Facts) -> Finding:
+    names, wanted = sorted({tag.split(":")[0] for tag in seen["listed"]}), sorted(METHODS)
+    if seen["list_problem"]:
+        return Finding(False, f"`bentoml models list` breaks on this store: {seen['list_problem']}.", names, wanted)
+    if absent := missing(seen):
+        there = ", ".join(names) or "no model"
+        message = f"The store {seen['store']} shows {there}; missing: {', '.join(absent)}."
+        return Finding(False, message, names, wanted)
+    tags = [seen["models"][name]["tag"] for name in METHODS]
+    return Finding(True, f"`bentoml models list` shows {' and '.join(tags)}.", names, wanted)
+
+
+@check(models, after=both_listed)
+def loads_fresh(seen: Facts) -> Finding:
+    kinds = {model["tag"]: model["problem"] or model["kind"] for model in seen["models"].values()}
+    for model in seen["models"].values():
+        if model["problem"]:
+            where = "A fresh process with only service/ to import from"
+            return Finding(False, f"{where} cannot load {model['tag']}: {model['problem']}.", kinds)
+    return Finding(True, f"A fresh process loads both: {', '.join(kinds.values())}.", kinds)
+
+
+@check(models, after=loads_fresh)
+def own_names(seen: Facts) -> Finding:
+    found = {name: seen["models"][name]["methods"] for name in METHODS}
+    for name, methods in METHODS.items():
+        if lacks := [m for m in methods if m not in found[name]]:
+            model = seen["models"][name]
+            message = f"{model['tag']} holds a {model['kind']}, which has no {' and no '.join(lacks)}"
+            return Finding(False, f"{message}: is another model saved under this name?", found, METHODS)
+    return Finding(True, "The embedder encodes and the classifier predicts, each under its own name.", found, METHODS)
+
+
+@check(models, after=own_names)
+def signatures_batchable(seen: Facts) -> Finding:
+    found = {name: seen["models"][name]["signatures"] for name in METHODS}
+    wanted = {name: {m: {"batchable": True} for m in methods} for name, methods in METHODS.items()}
+    for name, method in every_method():
+        if not is_batchable(found[name], method):
+            model = seen["models"][name]
+            there = ", ".join(found[name]) or "nothing"
+            said = "says batchable: false" if method in found[name] else f"is not in the store, which has: {there}"
+            right = [m["tag"] for m in model["older"] if is_batchable(m["signatures"], method)]
+            older = f" The older {right[0]} has it, but `latest` is what gets served." if right else ""
+            return Finding(False, f"{model['tag']}: the signature of {method} {said}.{older}", found, wanted)
+    return Finding(True, "encode, predict and predict_proba are batchable.", found, wanted)
+
+
+def every_method() -> list[tuple[str, str]]:
+    return [(name, method) for name, methods in METHODS.items() for method in methods]
+
+
+def is_batchable(signatures: Facts, method: str) -> bool:
+    return method in signatures and signatures[method]["batchable"] is True
+
+
+@check(models, after=signatures_batchable)
+def batch_dim_zero(seen: Facts) -> Finding:
+    wanted = [0, 0]
+    found = {f"{n}.{m}": seen["models"][n]["signatures"][m]["batch_dim"] for n, m in every_method()}
+    for method, dim in found.items():
+        if dim != wanted:
+            message = f"{method} has batch_dim {dim[0]} for what goes in and {dim[1]} for what comes out"
+            return Finding(False, f"{message}; one row a text means axis 0 for both.", found, wanted)
+    return Finding(True, "Rows of several callers are joined along axis 0 and cut along it.", found, wanted)
+
+
+@check(models, after=own_names)
+def embeds_384(seen: Facts) -> Finding:
+    facts = seen["embedder"]
+    shape, wanted = facts["shape"], [facts["texts"], SIZE]
+    if not shape:
+        return Finding(False, f"encode raised {facts['problem']} for {facts['texts']} texts.", shape, wanted)
+    if shape != wanted:
+        message = f"encode turns {facts['texts']} texts into {' x '.join(map(str, shape))} numbers"
+        return Finding(False, f"{message}; wanted is one row of {SIZE} for each.", shape, wanted)
+    if "lengths" not in facts:
+        return Finding(False, "encode gives infinite numbers, or NaN.", "not finite", "finite")
+    return Finding(True, f"encode turns {facts['texts']} texts into {facts['texts']} x {SIZE} numbers.", shape, wanted)
+
+
+@check(models, after=embeds_384)
+def unit_length(seen: Facts) -> Finding:
+    low, high = seen["embedder"]["lengths"]
+    right = low > 0.999 and high < 1.001
+    why = "" if right else ": MiniLM's last step, Normalize, is missing, and a dot product is then no cosine"
+    return Finding(right, f"The embeddings are {low:.3f} to {high:.3f} long{why}.", [low, high], [1.0, 1.0])
+
+
+@check(models, after=embeds_384)
+def fitted(seen: Facts) -> Finding:
+    facts, wanted = seen["classifier"], "labels and scores"
+    if not facts.get("shape"):
+        return Finding(False, f"The classifier does not answer: {facts['problem']}.", facts["problem"], wanted)
+    return Finding(True, f"The classifier scores {facts['shape'][0]} embeddings.", facts["shape"], wanted)
+
+
+@check(models, after=[unit_length, fitted])
+def rows_independent(seen: Facts) -> Finding:
+    """Batchable promises it: strangers' texts share a batch, and nobody's answer may depend on whose."""
+    found = {"encode": seen["embedder"]["moved"], "predict_proba": seen["classifier"]["moved"]}
+    wanted = "below 0.001"
+    for method, part in (("encode", "embedder"), ("predict_proba", "classifier")):
+        gap = found[method]
+        if gap is None:
+            message = f"{method} cannot be asked for one text alone: {seen[part]['problem'] or 'its shape differs'}."
+            return Finding(False, message, found, wanted)
+        if gap > 0.001:
+            message = f"{method} answers differently for a text alone and among others (by {gap:.3f})"
+            return Finding(False, f"{message}: in a batch, strangers would change each other's answers.", found, wanted)
+    return Finding(True, "A text gets the same answer alone and among others.", found, wanted)
+
+
+@check(models, after=rows_independent)
+def is_minilm(seen: Facts) -> Finding:
+    found = seen["embedder"]["minilm"]
+    if found > 0.999:
+        return Finding(True, "The embeddings are those of MiniLM's checked weights.", found, 1.0)
+    message = f"The embeddings are not MiniLM's: for one ticket the cosine between the two is {found:.2f}"
+    return Finding(False, f"{message}. load_encoder() of service/weights.py gives the checked weights.", found, 1.0)
+
+
+@check(models, after=is_minilm)
+def three_labels(seen: Facts) -> Finding:
+    found = seen["classifier"]["classes"]
+    if found != LABELS:
+        message = f"The classifier's classes are {found}; a caller is promised the three words {', '.join(LABELS)}."
+        return Finding(False, message, found, LABELS)
+    return Finding(True, f"The classifier knows {', '.join(LABELS)}.", found, LABELS)
+
+
+@check(models, after=three_labels)
+def right_labels(seen: Facts) -> Finding:
+    found, wanted = seen["classifier"]["labels"], seen["classifier"]["wanted"]
+    right = sum(a == b for a, b in zip(found, wanted, strict=True))
+    where = "" if right == len(wanted) else ", and these are the tickets that it has to learn from"
+    return Finding(right == len(wanted), f"{right} of {len(wanted)} tickets get their own label{where}.", found, wanted)
+
+
+@check(models)
+def prepares_texts(seen: Facts) -> Finding:
+    facts, wanted = seen["prepare"], "two equal strings"
+    made = facts["problem"] or facts["prepared"]
+    if facts["problem"]:
+        return Finding(False, f"prepare() of service/preprocess.py: {facts['problem']}.", made, wanted)
+    if isinstance(made, str) or len(made) != len(TWINS):
+        return Finding(False, f"prepare() gave {made!r} for two texts; wanted is a list of two strings.", made, wanted)
+    if made[0] != made[1]:
+        message = "prepare() keeps apart two texts that differ only in case, spaces, an order's number and an amount"
+        return Finding(False, f"{message}: {made[0]!r} and {made[1]!r}.", made, wanted)
+    return Finding(True, f"prepare() makes {made[0]!r} of two texts that mean the same.", made, wanted)
+
+
+@check(models, after=[right_labels, prepares_texts])
+def one_preprocessing(seen: Facts) -> Finding:
+    """A twin, trained here on what service/preprocess.py gives, has the same scores only if training used that too."""
+    gaps, wanted = seen["classifier"]["retrained"], f"below {SAME}"
+    gap = gaps["prepared"]
+    if isinstance(gap, str):
+        return Finding(False, f"A twin of the classifier cannot be trained, to compare with: {gap}.", gaps, wanted)
+    twin = "Trained again on the tickets as service/preprocess.py prepares them, the classifier gives"
+    if gap is not None and gap < SAME:
+        return Finding(True, f"{twin} the same scores.", gaps, wanted)
+    raw = isinstance(gaps["raw"], float) and gaps["raw"] < SAME
+    guess = "the texts as they came" if raw else "texts that other code prepared, or on other tickets"
+    size = "scores of another shape" if gap is None else f"scores that differ by up to {gap:.2f}"
+    return Finding(False, f"{twin} {size}: the one in the store learnt from {guess}.", gaps, wanted)
