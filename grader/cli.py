@@ -111,8 +111,7 @@ def start() -> None:
     for line in ws.provide():
         say(line)
     options = ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={ws.root}"]
-    options += ["--ServerApp.allow_root=True"] if os.geteuid() == 0 else []
-    options += [f"--ServerApp.port={os.environ['LAB_PORT']}"] if "LAB_PORT" in os.environ else []
+    options += [f"--ServerApp.allow_root={os.geteuid() == 0}", f"--ServerApp.port={os.environ.get('LAB_PORT', '8888')}"]
     os.chdir(ws.root)
     os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", *options], ws.environ())
 

@@ -70,7 +70,8 @@ def to_terminal(report: Report, kit: Kit, details: bool = False) -> None:
     for run in report.notebooks:
         row(run.verdict, f"notebook {run.id}", "", f"{run.seconds:.0f}", run.message)
     for result in report.criteria:
-        checks = f"{sum(c.verdict is Verdict.PASS for c in result.checks)}/{len(result.checks)}"
+        passed = sum(c.verdict is Verdict.PASS for c in result.checks)
+        checks = f"{passed}/{len(result.checks)}" if result.checks else ""
         row(result.verdict, f"{result.id}", checks, f"{result.seconds:.0f}", result.note or result.title)
         lines = [(c.id, c.verdict, c.message) for c in result.checks] if details and not result.note else show(result)
         for name, verdict, message in lines:
@@ -82,15 +83,16 @@ def to_terminal(report: Report, kit: Kit, details: bool = False) -> None:
 def to_html(report: Report, kit: Kit, fragment: bool = False) -> str:
     """A page without scripts or outside resources; with `fragment`, only its body, for a notebook's output."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markdown_it import MarkdownIt
+    from markupsafe import Markup
 
     folder = FileSystemLoader(Path(__file__).parent)
     env = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    env.filters["markdown"] = lambda text: Markup(MarkdownIt("commonmark", {"html": False}).render(text))
     env.filters["pretty"] = lambda value: value if isinstance(value, str) else json.dumps(value, indent=1)
-    texts = {c.id: c for c in kit.criteria()}
-    return env.get_template("report.html").render(
-        report=report, kit=kit.settings, texts=texts, signs=SIGNS, counts=count_verdicts(report),
-        advice=ADVICE[report.verdict()], fragment=fragment,
-    )  # fmt: skip
+    given = {"report": report, "kit": kit.settings, "texts": {c.id: c for c in kit.criteria()}, "fragment": fragment}
+    said = {"signs": SIGNS, "counts": count_verdicts(report), "advice": ADVICE[report.verdict()]}
+    return env.get_template("report.html").render(**given, **said)
 
 
 JUNIT = {Verdict.FAIL: "failure", Verdict.ERROR: "error", Verdict.NOT_RUN: "skipped"}

@@ -1,0 +1,59 @@
+"""A closed-loop load: each client asks, waits for the answer, and asks again. Every answer is kept with its status."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+import httpx
+
+
+@dataclass
+class Load:
+    """What a load saw: (end of the wait as time.monotonic(), seconds waited, "200" or how else it ended)."""
+
+    seen: list[tuple[float, float, str]] = field(default_factory=list)
+
+    def since(self, moment: float) -> "Load":
+        """What ended after `moment`: without the warm-up, in which the dispatcher learns."""
+        return Load([one for one in self.seen if one[0] >= moment])
+
+    def good(self) -> list[float]:
+        """The waits of the answers with 200, ascending, in seconds."""
+        return sorted(wait for _, wait, how in self.seen if how == "200")
+
+    def percentile(self, share: float) -> float:
+        waits = self.good()
+        return waits[min(int(len(waits) * share), len(waits) - 1)] if waits else float("nan")
+
+    def ends(self) -> dict[str, int]:
+        return {how: sum(how == one for _, _, one in self.seen) for how in sorted({how for _, _, how in self.seen})}
+
+
+async def closed_loop(url: str, *, clients: int, seconds: float, texts: int = 1) -> Load:
+    """Let `clients` ask for `seconds`, each with `texts` texts a request that nobody asked before."""
+    load, end = Load(), time.monotonic() + seconds
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    async with httpx.AsyncClient(timeout=60, limits=limits) as client:
+        await asyncio.gather(*(_one(client, url, f"client {number}", end, texts, load) for number in range(clients)))
+    return load
+
+
+async def _one(client: httpx.AsyncClient, url: str, name: str, end: float, texts: int, load: Load) -> None:
+    asked = 0
+    while time.monotonic() < end:
+        asked += 1
+        began = time.monotonic()
+        how = await _ask(client, url, [f"{name}: my parcel is late, {asked} of {index}" for index in range(texts)])
+        load.seen.append((time.monotonic(), time.monotonic() - began, how))
+        if how == "refused":  # nobody listens any more: do not spin
+            return
+
+
+async def _ask(client: httpx.AsyncClient, url: str, texts: list[str]) -> str:
+    try:
+        response = await client.post(f"{url}/classify", json={"texts": texts})
+    except httpx.ConnectError:
+        return "refused"
+    except httpx.HTTPError as error:
+        return type(error).__name__
+    return str(response.status_code)

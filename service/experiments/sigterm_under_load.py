@@ -1,0 +1,48 @@
+"""What is lost when `bentoml serve` gets SIGTERM under load, as Kubernetes sends it when a pod goes.
+
+    python experiments/sigterm_under_load.py [--clients 20] [--target service:svc]
+
+API server and runners get the signal together, so a request that is between them loses its runner.
+"""
+
+import argparse
+import asyncio
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from burst import batching
+from load import Load, closed_loop
+from serving import make_store, serve, stop
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clients", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--target", default="service:svc")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        store = make_store(Path(home))
+        for _ in range(options.rounds):
+            with serve(store=store, config=batching(32), target=options.target) as server:
+                loads: list[Load] = []
+                thread = threading.Thread(
+                    target=lambda: loads.append(
+                        asyncio.run(closed_loop(server.url, clients=options.clients, seconds=8))
+                    )
+                )
+                thread.start()
+                time.sleep(4)
+                signalled = time.monotonic()
+                seconds = stop(server, grace=30)
+                thread.join()
+            after = loads[0].since(signalled).ends()
+            print(
+                f"{options.clients} clients; after SIGTERM: {after}; all processes gone in {seconds:.1f} s", flush=True
+            )
+
+
+if __name__ == "__main__":
+    main()

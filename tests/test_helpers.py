@@ -1,0 +1,119 @@
+"""What the notebooks import: findings in words are judged here; the pictures were looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from labs.helpers import measure, paint, pictures, stores
+
+# Four tickets on a circle: 1 and 2 lie 10 degrees apart, 3 lies 30 from 2, 4 lies alone.
+ANGLES = np.radians([0, 10, 40, 120])
+ROWS = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
+LABELS = ["billing", "billing", "account", "shipping"]
+
+
+def test_nearest_is_never_oneself() -> None:
+    assert pictures.nearest(ROWS) == [1, 0, 1, 2]
+
+
+def test_the_finding_names_the_closest_pair_and_the_strays() -> None:
+    said = pictures.alike_finding(LABELS, ROWS)
+    assert "The closest pair is 1 and 2, at 0.98. For 2 of 4 tickets" in said
+    assert "3 (account) lies nearest to 2 (billing), 4 (shipping) lies nearest to 3 (account) (dashed)" in said
+
+
+def test_without_strays_no_dashed_frame_is_mentioned() -> None:
+    assert "dashed" not in pictures.alike_finding(["billing"] * 4, ROWS)
+
+
+SHARED = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6]])
+DRIFTED = np.array([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.2, 0.3, 0.5]])
+
+
+def test_drift_counts_changed_labels_and_the_largest_loss() -> None:
+    said = pictures.drift_finding(SHARED, DRIFTED, "With an old copy")
+    assert said.startswith("With an old copy: 1 of 3 tickets get another label, and the hardest hit label loses 0.30")
+
+
+def test_flips_show_the_text_and_both_scores() -> None:
+    said = pictures.flips(["a", "b", "c"], ["x", "y", "z"], SHARED, DRIFTED)
+    assert said == ["y 0.60 -> x 0.50\n    b"]
+    assert pictures.flips(["a"], ["x", "y", "z"], SHARED[:1], SHARED[:1]) == ["no label changed"]
+
+
+def test_a_picture_has_its_finding_as_alternative_text_and_in_sight() -> None:
+    picture = pictures.draw_drift(SHARED, DRIFTED, 'With "old" <copy>')
+    html = picture._repr_html_()
+    assert html.count("With &quot;old&quot; &lt;copy&gt;: 1 of 3") == 2
+    assert 'alt="With' in html and "<figcaption" in html
+    assert repr(picture).startswith('With "old" <copy>: 1 of 3')
+
+
+def test_the_pictures_are_drawn() -> None:
+    for picture in (pictures.draw_alike(["a b c"] * 4, LABELS, ROWS), pictures.draw_drift(SHARED, DRIFTED, "Now")):
+        assert paint.png(picture.figure).startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store with two versions of one model; the second is the latest."""
+    for version, count in (("v1", 10), ("v2", 5_000)):
+        folder = tmp_path / "models" / "demo" / version
+        folder.mkdir(parents=True)
+        (folder / "saved_model.pkl").write_bytes(b"x" * count)
+        (folder / "model.yaml").write_text("name: demo\nsignatures:\n  encode:\n    batchable: true\napi_version: v1\n")
+    (tmp_path / "models" / "demo" / "latest").write_text("v2")
+    return tmp_path
+
+
+def test_tree_shows_every_version_with_sizes(store: Path) -> None:
+    lines = [line.split() for line in stores.tree(store).splitlines()]
+    assert lines[:2] == [["models/"], ["demo/"]]
+    assert ["saved_model.pkl", "10", "B"] in lines and ["saved_model.pkl", "5.0", "kB"] in lines
+    assert lines.count(["v1/"]) == lines.count(["v2/"]) == 1
+
+
+def test_sizes_are_those_of_the_latest_versions(store: Path) -> None:
+    said = stores.draw_sizes(store).finding
+    assert "demo / saved_model.pkl is 5.0 kB" in said and "1 of 3 files are pickles" in said
+
+
+@pytest.mark.parametrize(("count", "text"), [(16, "16 B"), (5_555, "5.6 kB"), (91_779_937, "91.8 MB")])
+def test_size(count: int, text: str) -> None:
+    assert stores.size(count) == text
+
+
+def test_signatures_are_the_store_s_own_lines(store: Path) -> None:
+    model = SimpleNamespace(tag="demo:v2", path_of=lambda name: store / "models" / "demo" / "v2" / name)
+    assert stores.signatures(model).splitlines() == ["demo:v2", "signatures:", "  encode:", "    batchable: true"]
+
+
+def test_side_by_side_marks_what_differs() -> None:
+    lines = stores.side_by_side("same\none", "same\ntwo\nthree", width=6).splitlines()
+    assert lines == ["same    same", "one   | two", "      | three"]
+
+
+def test_fastest_is_the_smallest_of_the_times() -> None:
+    calls: list[int] = []
+    assert 0 <= measure.fastest(lambda: calls.append(1), times=3) < 1
+    assert len(calls) == 3
+
+
+def test_outcome_is_the_result_or_the_error_in_one_line() -> None:
+    assert measure.outcome(divmod, 7, 2) == "(3, 1)"
+    assert measure.outcome(divmod, 7, 0).startswith("ZeroDivisionError: ")
+
+
+def test_the_clock_counts_only_the_time_in_cells() -> None:
+    clock = measure.Clock()
+    clock._start()
+    clock._stop()
+    assert 0 <= clock.seconds < 1
+
+
+def test_shorten_cuts_at_a_word() -> None:
+    assert paint.shorten("one two three", 10) == "one two …"
