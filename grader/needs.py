@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,17 +43,19 @@ def look_for(kit: Kit, name: str) -> Need:
 
 def _look(entry: dict[str, Any]) -> tuple[bool, str]:
     command, title = entry["command"], entry["title"]
-    program = next((p for p in command[0].split("|") if shutil.which(p) or Path(p).is_file()), None)
+    names = [sys.executable] if command[0] == "python" else command[0].split("|")
+    program = next((name for name in names if shutil.which(name)), None)
     if program is None:
         return False, f"no {title}"
     try:
         done = subprocess.run([program, *command[1:]], capture_output=True, text=True, timeout=entry.get("limit", 10))
     except (OSError, subprocess.TimeoutExpired) as wrong:
         return False, f"no {title} ({type(wrong).__name__} from {program})"
-    said = (done.stdout.strip() or done.stderr.strip() or "it said nothing").splitlines()[0]
-    if done.returncode != 0 or not re.search(entry.get("expect", ""), done.stdout):
-        return False, f"no {title} ({Path(program).name}: {said[:120]})"
-    return True, said[:120]
+    said = (done.stdout.strip() or done.stderr.strip() or "it said nothing").splitlines()[0][:160]
+    if done.returncode == 0 and re.search(entry.get("expect", ""), done.stdout):
+        return True, said
+    ours = program == sys.executable  # cluster/machine.py speaks in whole sentences
+    return False, said if ours else f"no {title} ({Path(program).name}: {said})"
 
 
 def missing(kit: Kit, needs: Sequence[Any]) -> Need | None:

@@ -67,7 +67,7 @@ def one_line(broken: BaseException) -> str:
 
 
 def attempt(act: Callable[[], Any]) -> tuple[Any, str]:
-    """What the learner's code gives, or what it raises; to exit and to never answer are theirs too. Not to be nested."""
+    """What the learner's code gives, or what it raises; to exit and never to answer are theirs too. Do not nest."""
     signal.signal(signal.SIGALRM, too_late)
     signal.setitimer(signal.ITIMER_REAL, PATIENCE)
     try:
