@@ -15,7 +15,7 @@ from grader.errors import LabError
 from grader.kit import Kit
 from grader.workspace import Workspace, digest, learner_workspace, read_json, write_atomic
 
-STUB = re.compile(r"# TODO (.*)\n(?:.*\n)*?.*\.\.\.")
+STUB = re.compile(r"# TODO (.*)\n(?:(?!.*# TODO).*\n)*?.*\.\.\.")
 
 
 class Refused(LabError):

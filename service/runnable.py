@@ -22,8 +22,9 @@ if TYPE_CHECKING:  # the API server's processes import this file too, and need n
 AT_ONCE = 32  # texts that the model computes together; `encode` sorts by length first, so that little is padding
 
 # While one torch thread waits for another, OpenMP lets it spin. Where cores are shared (with the API server, with other
-# pods), the spinner keeps the thread that it waits for off its core: 5-12 texts/s instead of 28-62, one text at a time
-# (experiments/threads.py). OpenMP reads this when torch is loaded, so it stands here, before anything loads torch.
+# pods), the spinner keeps the thread that it waits for off its core: 25 texts/s in place of 64, one at a time, beside a
+# neighbour that keeps one of two cores busy (experiments/threads.py). OpenMP reads this when torch is loaded, so it
+# stands here, before anything loads torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 

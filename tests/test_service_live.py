@@ -9,6 +9,9 @@ import http.server
 import importlib
 import json
 import re
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +22,7 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from service_server import MODULE_SERVICE, SERVICE, direct_answers, service_module, serving
@@ -305,7 +309,43 @@ def test_what_the_guard_is_for(store: Path) -> None:
     assert (broken.status_code, type(broken.json())) == (400, str)
 
 
-def test_the_service_is_not_importable_here() -> None:
-    import sys
+# --- the Bento and the configuration files
 
+
+def test_a_bento_holds_what_serving_needs_and_says_its_version(store: Path, tmp_path: Path) -> None:
+    """Built from a copy of the whole folder, experiments and training included, and served from the store alone."""
+    build = shutil.copytree(SERVICE, tmp_path / "build", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = serving.clean_environment() | {"BENTOML_HOME": str(store)}
+    command = [sys.executable, "-m", "bentoml", "build", "--output", "tag"]
+    done = subprocess.run(command, cwd=build, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    tag = done.stdout.strip().splitlines()[-1].removeprefix("__tag__:")
+    source = store / "bentos" / tag.replace(":", "/") / "src"
+    wanted = {"service", "frame", "guard", "limits", "contract", "runnable", "preprocess"}
+    assert {path.stem for path in source.rglob("*.py")} == wanted
+    with serving.serve(tmp_path, store=store, target=tag) as server:
+        response = post(server, b'{"texts": ["where is my parcel?"]}')
+        assert (response.status_code, response.headers["x-service-version"]) == (200, tag.partition(":")[2])
+        assert set(documented(server)) == {"200", "400", "405", "413", "415", "422", "429", "500", "503", "504"}
+    apis = yaml.safe_load((source.parent / "apis" / "openapi.yaml").read_text())
+    assert {200, 413, 415, 422} <= set(apis["paths"]["/classify"]["post"]["responses"])
+
+
+def test_bentoml_takes_every_configuration_file() -> None:
+    files = [*SERVICE.glob("batching/*.yml"), SERVICE / "bentoml_configuration.yml", SERVICE / "tracing.yml"]
+    assert len(files) == 8
+    script = (
+        "import sys\nfrom bentoml._internal.configuration.containers import BentoMLConfiguration as B\n"
+        "for path in sys.argv[1:]:\n  r = B(override_config_file=path).to_dict()['runners']\n"
+        "  print(path, *(r[n]['batching']['enabled'] for n in ('embeddingrunner', 'classifierrunner')))"
+    )
+    command = [sys.executable, "-c", script, *map(str, files)]
+    done = subprocess.run(command, env=serving.clean_environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for path, line in zip(files, done.stdout.splitlines(), strict=True):
+        on = path.stem != "disabled"
+        assert line == f"{path} {on} {on}"
+
+
+def test_the_service_is_not_importable_here() -> None:
     assert str(SERVICE) not in sys.path

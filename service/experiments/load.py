@@ -4,7 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-import httpx
+import aiohttp
 
 
 @dataclass
@@ -30,15 +30,17 @@ class Load:
 
 
 async def closed_loop(url: str, *, clients: int, seconds: float, texts: int = 1) -> Load:
-    """Let `clients` ask for `seconds`, each with `texts` texts a request that nobody asked before."""
+    """Let `clients` ask for `seconds`, each with `texts` texts a request that nobody asked before.
+
+    aiohttp, not httpx: with 80 clients httpx takes so much of two cores that they serve 73 texts/s in place of 164.
+    """
     load, end = Load(), time.monotonic() + seconds
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    async with httpx.AsyncClient(timeout=60, limits=limits) as client:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
         await asyncio.gather(*(_one(client, url, f"client {number}", end, texts, load) for number in range(clients)))
     return load
 
 
-async def _one(client: httpx.AsyncClient, url: str, name: str, end: float, texts: int, load: Load) -> None:
+async def _one(client: aiohttp.ClientSession, url: str, name: str, end: float, texts: int, load: Load) -> None:
     asked = 0
     while time.monotonic() < end:
         asked += 1
@@ -49,11 +51,12 @@ async def _one(client: httpx.AsyncClient, url: str, name: str, end: float, texts
             return
 
 
-async def _ask(client: httpx.AsyncClient, url: str, texts: list[str]) -> str:
+async def _ask(client: aiohttp.ClientSession, url: str, texts: list[str]) -> str:
     try:
-        response = await client.post(f"{url}/classify", json={"texts": texts})
-    except httpx.ConnectError:
+        async with client.post(f"{url}/classify", json={"texts": texts}) as response:
+            await response.read()
+            return str(response.status)
+    except aiohttp.ClientConnectorError:
         return "refused"
-    except httpx.HTTPError as error:
+    except (aiohttp.ClientError, TimeoutError) as error:
         return type(error).__name__
-    return str(response.status_code)

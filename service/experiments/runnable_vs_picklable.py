@@ -16,7 +16,7 @@ from burst import batching
 from load import Load, closed_loop
 from serving import Server, make_store, serve
 
-LOADS = ((1, 1), (32, 1), (8, 64))  # clients, texts a request
+LOADS = ((1, 1), (80, 1), (8, 64))  # clients, texts a request
 
 
 def spent(server: Server) -> dict[int, float]:

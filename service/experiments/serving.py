@@ -78,7 +78,7 @@ def stop(server: Server, grace: float = 5.0) -> float:
     while left and time.monotonic() - began < grace:
         server.parent.poll()  # reaps it, or it would stay as a zombie
         time.sleep(0.05)
-        left = [process for process in left if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+        left = [process for process in left if _runs(process)]
     ended = time.monotonic() - began
     for process in server.processes():
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -135,6 +135,13 @@ def _is_ours(server: Server) -> bool:
         for process in server.processes()
         for connection in process.net_connections("tcp")
     )
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
 
 
 def clean_environment() -> dict[str, str]:

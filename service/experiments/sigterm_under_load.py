@@ -14,7 +14,20 @@ from pathlib import Path
 
 from burst import batching
 from load import Load, closed_loop
-from serving import make_store, serve, stop
+from serving import Server, make_store, serve, stop
+
+
+def end_under_load(server: Server, clients: int) -> tuple[dict[str, int], float]:
+    """Load for 8 s, SIGTERM in the middle: how the requests ended that ended after it, and when the server was gone."""
+    loads: list[Load] = []
+    load = closed_loop(server.url, clients=clients, seconds=8)
+    thread = threading.Thread(target=lambda: loads.append(asyncio.run(load)))
+    thread.start()
+    time.sleep(4)
+    signalled = time.monotonic()
+    seconds = stop(server, grace=30)
+    thread.join()
+    return loads[0].since(signalled).ends(), seconds
 
 
 def main() -> None:
@@ -27,18 +40,7 @@ def main() -> None:
         store = make_store(Path(home))
         for _ in range(options.rounds):
             with serve(store=store, config=batching(32), target=options.target) as server:
-                loads: list[Load] = []
-                thread = threading.Thread(
-                    target=lambda: loads.append(
-                        asyncio.run(closed_loop(server.url, clients=options.clients, seconds=8))
-                    )
-                )
-                thread.start()
-                time.sleep(4)
-                signalled = time.monotonic()
-                seconds = stop(server, grace=30)
-                thread.join()
-            after = loads[0].since(signalled).ends()
+                after, seconds = end_under_load(server, options.clients)
             print(
                 f"{options.clients} clients; after SIGTERM: {after}; all processes gone in {seconds:.1f} s", flush=True
             )

@@ -1,0 +1,86 @@
+"""Every notebook source keeps the rules of the house: one role a cell, short cells, a sentence before and after."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+from grader.kit import Kit, Lab
+from grader.notebooks import ROLES, make_notebook
+
+KIT = Kit(ROOT)
+LABS = KIT.labs()
+MOST_LINES, MOST_IN_A_FILE = 12, 45
+
+
+def cells(lab: Lab, solved: bool = True) -> list[dict[str, Any]]:
+    book = json.loads(make_notebook(lab, solved))
+    return [{**c, "source": "".join(c["source"])} for c in book["cells"]]
+
+
+def code_lines(source: str) -> list[str]:
+    return [line for line in source.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
+def test_each_cell_has_one_role(lab: Lab) -> None:
+    for cell in cells(lab):
+        roles = [t for t in cell["metadata"].get("tags", []) if t in ROLES]
+        assert len(roles) == 1, f"{cell['id']}: {roles}"
+        assert (cell["cell_type"] == "markdown") == (roles[0] in ("why", "explain")) or roles[0] == "predict"
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
+def test_code_cells_are_short(lab: Lab) -> None:
+    for solved in (True, False):
+        for cell in cells(lab, solved):
+            if cell["cell_type"] == "code":
+                most = MOST_IN_A_FILE if cell["source"].startswith("%%work") else MOST_LINES
+                assert len(code_lines(cell["source"])) <= most, cell["id"]
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
+def test_words_come_before_the_first_code_and_after_what_is_seen(lab: Lab) -> None:
+    found = cells(lab)
+    assert found[0]["cell_type"] == "markdown" and found[-1]["cell_type"] == "markdown", "it opens and ends in words"
+    for cell, following in zip(found, found[1:], strict=False):
+        if "see" in cell["metadata"]["tags"]:
+            tags = following["metadata"]["tags"]
+            assert following["cell_type"] == "markdown" or "see" in tags or "predict" in tags, cell["id"]
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
+def test_the_front_matter_and_its_files(lab: Lab) -> None:
+    assert lab.front["id"] == lab.number and lab.front["minutes"] > 0
+    assert set(lab.front["grades"]) <= set(KIT.shorts())
+    assert all(need in KIT.needs for need in lab.front["needs"])
+    for name in [*lab.front.get("inputs", []), *lab.front.get("gives", [])]:
+        assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
+def test_the_learners_version_holds_no_solution(lab: Lab) -> None:
+    for cell in cells(lab, solved=False):
+        assert not re.search(r"^ *# (solution|end)$", cell["source"], re.M), cell["id"]
+    for cell in cells(lab, solved=True):
+        assert "# TODO" not in cell["source"] or cell["cell_type"] == "markdown", cell["id"]
+
+
+def test_no_filler() -> None:
+    words = re.compile(r"\b(simply|let's|in this section we will|easy|obviously)\b", re.I)
+    for lab in LABS:
+        for cell in cells(lab):
+            if cell["cell_type"] == "markdown":
+                assert not words.search(cell["source"]), f"{cell['id']}: {words.search(cell['source'])}"
+
+
+@pytest.mark.parametrize("criterion", KIT.criteria(), ids=lambda c: c.short)
+def test_each_check_has_three_hints_and_each_built_criterion_an_explanation(criterion: Any) -> None:
+    for check in criterion.checks:
+        assert len(criterion.hints.get(check.id, [])) == 3, check.id
+    assert not set(criterion.hints) - {c.id for c in criterion.checks}, "hints for checks that do not exist"
+    assert bool(criterion.explanation) == bool(criterion.checks)
