@@ -1,4 +1,4 @@
-"""The README's table of speed and size: `.venv/bin/python tests/measure.py`. A fresh clone, empty caches, then warm ones.
+"""The README's table of speed and size: `.venv/bin/python tests/measure.py`, in a fresh clone with empty caches.
 
 Takes about five minutes on two cores; run nothing beside it.
 """

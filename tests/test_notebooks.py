@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from typing import Any
@@ -47,7 +48,7 @@ def test_code_cells_are_short(lab: Lab) -> None:
 def test_words_come_before_the_first_code_and_after_what_is_seen(lab: Lab) -> None:
     found = cells(lab)
     assert found[0]["cell_type"] == "markdown" and found[-1]["cell_type"] == "markdown", "it opens and ends in words"
-    for cell, following in zip(found, found[1:], strict=False):
+    for cell, following in itertools.pairwise(found):
         if "see" in cell["metadata"]["tags"]:
             tags = following["metadata"]["tags"]
             assert following["cell_type"] == "markdown" or "see" in tags or "predict" in tags, cell["id"]
