@@ -34,9 +34,10 @@ def protect(svc: bentoml.legacy.Service, models: Models) -> None:
     """Put guard.py around the service."""
 
     def headers() -> dict[str, str]:
-        # Asked at each answer: `svc.tag` is set after this module was loaded, and only when a Bento is served.
+        # Asked at each answer: `svc.bento` is set after this module was loaded, and only when a Bento is served.
+        # `svc.tag` is never set (1.4.39), so the service_version of BentoML's own metrics stays "not available".
         return {
-            "x-service-version": svc.tag.version if svc.tag and svc.tag.version else "not-built",
+            "x-service-version": str(svc.bento.tag.version) if svc.bento else "not-built",
             "x-model-embedder": str(models.embedder.tag),
             "x-model-classifier": str(models.classifier.tag),
         }

@@ -16,7 +16,7 @@ NAMES = {name for name, _ in PINS}
 
 
 def test_the_environment_is_the_lock_files() -> None:
-    installed = {d.name.lower().replace("_", "-"): d.version for d in metadata.distributions()}
+    installed = {re.sub(r"[._]", "-", d.name.lower()): d.version for d in metadata.distributions()}
     wrong = {n: v for n, v in installed.items() if n in NAMES and (n, v) not in PINS}
     assert not wrong
     assert not set(installed) - NAMES - {"torch", "pip", "setuptools", "serving-lab"}
