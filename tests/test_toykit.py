@@ -14,7 +14,6 @@ from xml.etree import ElementTree
 
 import psutil
 import pytest
-from conftest import run_lab
 
 from grader.kit import Kit, source_hash
 from grader.mutants import try_mutant, try_mutants
