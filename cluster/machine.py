@@ -111,7 +111,10 @@ def proxy(environ: Mapping[str, str] = os.environ) -> Finding:
     lacking = [host for host in ("127.0.0.1", "localhost") if not spared & {host, "*"}]
     if not lacking:
         return True, f"{', '.join(used)} is set, and NO_PROXY spares this machine"
-    return False, f"{', '.join(used)} is set and NO_PROXY lacks {' and '.join(lacking)}: your own server stays unreachable"
+    return (
+        False,
+        f"{', '.join(used)} is set and NO_PROXY lacks {' and '.join(lacking)}: your own server stays unreachable",
+    )
 
 
 def docker() -> Finding:

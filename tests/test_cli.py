@@ -65,6 +65,13 @@ def test_help_imports_nothing_heavy() -> None:
     assert not {"torch", "papermill", "nbformat", "rich", "bentoml"} & set(loaded)
 
 
+def test_reading_the_criteria_imports_neither_torch_nor_bentoml() -> None:
+    code = "import sys; from grader.kit import Kit; Kit().criteria(); print(*{m.split('.')[0] for m in sys.modules})"
+    env = {k: v for k, v in os.environ.items() if k != "LAB_KIT"}
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env).stdout.split()
+    assert "grader" in loaded and not {"torch", "bentoml", "sklearn", "sentence_transformers"} & set(loaded)
+
+
 def test_doctor_says_what_is_missing_and_the_command_that_adds_it(toykit: Path) -> None:
     done = run_lab(toykit, "doctor", LAB_WITHOUT="sh")
     assert "missing  no unicorn: adopt a unicorn" in done.stdout

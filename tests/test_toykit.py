@@ -186,10 +186,10 @@ def interrupted_walk(walked: Walked, folder: Path, sign: signal.Signals, number:
     command = [sys.executable, "-m", "grader.cli", "walk"]
     env = {**os.environ, "LAB_KIT": str(kit)}
     process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    assert wait_until(lambda: bool(sleepers(number)), 30)
+    assert wait_until(lambda: bool(sleepers(number)), 90)
     process.send_signal(sign)
-    process.wait(15)
-    assert wait_until(lambda: not sleepers(number), 20)
+    process.wait(60)
+    assert wait_until(lambda: not sleepers(number), 60)
     return kit
 
 
