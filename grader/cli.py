@@ -237,6 +237,7 @@ def run_command() -> None:
     """Every way out: an exit code, and for a mistake two sentences in the place of a traceback."""
     # so that a TERM, too, unwinds and ends what we started
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
     try:
         main(standalone_mode=False)
     except LabError as problem:
