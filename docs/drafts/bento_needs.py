@@ -1,0 +1,189 @@
+"""What serving needs, derived and not listed: modules from the service's imports, packages from those and the pickles.
+
+Nothing of the learner's is run here. Imports are read from the syntax tree, and the names in a pickle from its opcodes.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import pickletools
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+# The image is Linux, whatever the grading machine is.
+LINUX = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
+CUDA = re.compile(r"(nvidia|cuda)-.*|triton")
+
+
+@dataclass
+class Imports:
+    """`files`: the project's own, relative to its folder; `outside`: the first names of everything else."""
+
+    files: set[str] = field(default_factory=set)
+    outside: set[str] = field(default_factory=set)
+    named: set[str] = field(default_factory=set)  # files of the project that the code names in a string
+    problem: str = ""
+
+
+def follow_imports(folder: Path, entry: str) -> Imports:
+    """Everything that importing `entry` (service, package.service) from that folder imports, now or later."""
+    found, waiting = Imports(), [entry]
+    while waiting:
+        for path in module_files(folder, waiting.pop()):
+            if (name := path.relative_to(folder).as_posix()) in found.files:
+                continue
+            found.files.add(name)
+            try:
+                tree = ast.parse(path.read_text(encoding="utf-8"))
+            except (SyntaxError, UnicodeDecodeError, OSError) as wrong:
+                found.problem = f"{name} cannot be read: {wrong}"
+                continue
+            package = ".".join(path.relative_to(folder).parent.parts)
+            for module in imported(tree, package):
+                own = module_files(folder, module)
+                waiting += [module] if own else []
+                found.outside |= set() if own else {module.split(".")[0]}
+            found.named |= {text for text in strings(tree) if is_file_of(folder, text)}
+    found.outside -= sys.stdlib_module_names
+    return found
+
+
+def module_files(folder: Path, module: str) -> list[Path]:
+    """The files that importing a.b.c runs: a/__init__.py, a/b/__init__.py, a/b/c.py; none if it is not the project's."""
+    parts = module.split(".")
+    packages = [folder.joinpath(*parts[:i], "__init__.py") for i in range(1, len(parts) + 1)]
+    files = [p for p in [*packages, folder.joinpath(*parts).with_suffix(".py")] if p.is_file() or p.is_symlink()]
+    return files if parts[0] and (files or folder.joinpath(*parts).is_dir()) else []
+
+
+def imported(tree: ast.AST, package: str) -> Iterator[str]:
+    """Names of modules, dotted; what stands under `if TYPE_CHECKING` is never imported."""
+    skipped = {id(n) for node in ast.walk(tree) if _is_typing(node) for n in ast.walk(node)}
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            up = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*up, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names if node.level or not node.module)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("importlib.import_module", "import_module"):
+            yield from (a.value for a in node.args[:1] if isinstance(a, ast.Constant) and isinstance(a.value, str))
+
+
+def _is_typing(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def strings(tree: ast.AST) -> Iterator[str]:
+    return (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+
+
+def is_file_of(folder: Path, text: str) -> bool:
+    return 0 < len(text) < 100 and "\n" not in text and "\0" not in text and (folder / text).is_file()
+
+
+def pickled_modules(path: Path) -> set[str]:
+    """First names of the modules that unpickling this file will import. joblib writes arrays between the opcodes, where
+    reading ends; by then the object's own class has been named."""
+    found, memo, recent = set[str](), list[str | None](), list[str | None]()
+    with path.open("rb") as file, contextlib.suppress(ValueError, IndexError):
+        for op, arg, _ in pickletools.genops(file):
+            if op.name == "MEMOIZE":
+                memo.append(recent[-1] if recent else None)
+                continue
+            if op.name in ("BINGET", "LONG_BINGET", "GET") and isinstance(arg, int):
+                recent.append(memo[arg] if arg < len(memo) else None)
+            elif op.name == "STACK_GLOBAL":
+                found.add((recent[-2] or "sys").split(".")[0])
+                recent.append(None)
+            elif op.name in ("GLOBAL", "INST") and isinstance(arg, str):
+                found.add(arg.split(" ")[0].split(".")[0])
+                recent.append(None)
+            else:
+                recent.append(arg if isinstance(arg, str) else None)
+            del recent[:-3]
+    return found - sys.stdlib_module_names
+
+
+@cache
+def _distributions() -> dict[str, list[str]]:
+    return dict(metadata.packages_distributions())
+
+
+def packages_of(modules: Iterable[str]) -> dict[str, str]:
+    """The package that gives each module here; its own name where nothing installed does."""
+    return {m: canonicalize_name(_distributions().get(m, [m])[0]) for m in sorted(modules)}
+
+
+@dataclass
+class Pins:
+    """A requirements file: exact versions by package, lines that fix none, and options such as an index."""
+
+    exact: dict[str, str] = field(default_factory=dict)
+    loose: list[str] = field(default_factory=list)
+    options: list[str] = field(default_factory=list)
+
+
+def read_pins(text: str) -> Pins:
+    pins = Pins()
+    for line in re.sub(r"\\\n", " ", text).splitlines():
+        line = re.split(r"\s#|^#|\s--hash", line.strip())[0].strip()
+        if line.startswith("-"):
+            pins.options.append(line)
+        elif line and not line.endswith(".whl"):
+            _add_pin(pins, line)
+    return pins
+
+
+def _add_pin(pins: Pins, line: str) -> None:
+    try:
+        wanted = Requirement(line)
+    except InvalidRequirement:
+        pins.loose.append(line)
+        return
+    if wanted.marker and not wanted.marker.evaluate(LINUX):
+        return
+    versions = [s.version for s in wanted.specifier if s.operator in ("==", "===") and "*" not in s.version]
+    if len(versions) == 1 and not wanted.url:
+        pins.exact[canonicalize_name(wanted.name)] = versions[0]
+    elif canonicalize_name(wanted.name) not in pins.exact:
+        pins.loose.append(line)
+
+
+def needed_by(name: str, extras: Iterable[str] = (), without: Callable[[str], object] = CUDA.fullmatch) -> set[str]:
+    """What an installed package requires directly on Linux, CUDA's parts left out: a CPU build does without them."""
+    try:
+        lines = metadata.requires(name) or []
+    except metadata.PackageNotFoundError:
+        return set()
+    wanted = [Requirement(line) for line in lines]
+    there = [
+        w for w in wanted if not w.marker or any(w.marker.evaluate({**LINUX, "extra": e}) for e in ["", *extras])
+    ]
+    found = {canonicalize_name(w.name) for w in there if not without(canonicalize_name(w.name))}
+    for w in there:
+        found |= needed_by(w.name, w.extras, without) if w.extras else set()
+    return found
+
+
+def closure(roots: Iterable[str]) -> set[str]:
+    """Those packages and all that they need, as installed here."""
+    found: set[str] = set()
+    waiting = [canonicalize_name(r) for r in roots]
+    while waiting:
+        if (name := waiting.pop()) not in found:
+            found.add(name)
+            waiting += needed_by(name)
+    return found

@@ -1,0 +1,226 @@
+"""Searches bytes for secrets: known forms, values that a name calls secret, and runs of letters that nobody would write.
+
+    search("src/settings.py", data) -> [Sighting(where="src/settings.py", line=3, what="a GitHub token", shown="ghp_...")]
+
+What is packed (gzip, bz2, xz, zip, tar) or encoded (base64, base32, hex, percent, \\x, UTF-16) is opened first, several
+layers deep. Found nothing proves little: a secret cut in pieces, or one that is an English word, looks like any text.
+No sighting carries a secret itself, since reports are mailed around.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import bz2
+import contextlib
+import gzip
+import http.client
+import io
+import lzma
+import math
+import os
+import pydoc
+import re
+import tarfile
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+DEPTH = 4  # an encoding in an archive in an encoding: nobody does more by accident
+ROOM = 128 << 20  # bytes that a packed file may grow to: beyond, it is looked at as it is
+SURPRISING = 5.5  # bits a letter; English and code reach 5.3, random letters are seldom below 6 (tests/test_planted_secrets.py)
+
+FORMS = {
+    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY",
+    "an AWS access key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
+    "a GitHub token": r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,})",
+    "a GitLab token": r"\bglpat-[\w-]{16,}",
+    "a Slack token": r"\bxox[abeoprs]-[\w-]{10,}",
+    "a Google key": r"\bAIza[\w-]{30,}",
+    "a Hugging Face token": r"\bhf_[A-Za-z0-9]{20,}",
+    "an OpenAI or Anthropic key": r"\bsk-[\w-]{20,}",
+    "a PyPI or npm token": r"\b(?:pypi-[\w-]{20,}|npm_[A-Za-z0-9]{20,})",
+    "a Stripe key": r"\b[rs]k_(?:live|test)_\w{10,}",
+    "a JSON web token": r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}",
+    "a password in an address": r"\w://[^/\s:@'\"]*:[^/\s@'\"${<*][^/\s@'\"]*@|\w://[\w.~-]{12,}@",
+    "a header with credentials": r"(?i:\b(?:bearer|basic) +)[\w.~+/=-]{12,}",
+}
+FORM = {what: re.compile(pattern) for what, pattern in FORMS.items()}
+
+SECRET_WORDS = {"token", "secret", "password", "passwd", "passphrase", "pwd", "apikey", "credential", "credentials"}
+SECRET_KEYS = {"api", "private", "access", "secret", "signing", "encryption", "ssh"}  # before the word "key"
+NAMED = re.compile(r"""(?P<name>[A-Za-z_][\w.-]*)["']?\s*(?:[:=](?!=)|\s)\s*(?P<quote>["']?)(?P<value>[^\s"',;}\]]{6,})""")
+WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+PLACEHOLDER = re.compile(r"[$<{*%(\[]|(?i:none|null|true|false|changeme|your|example|os\.|\.\.\.)")
+
+SECRET_FILES = re.compile(
+    r"(?i)\.env(\..*)?|\.envrc|id_(rsa|dsa|ecdsa|ed25519).*|.*\.(pem|key|p12|pfx|jks|keystore|kdbx|ppk|asc|gpg)|"
+    r"\.(netrc|pypirc|npmrc|pgpass|htpasswd|git-credentials|dockercfg)|kubeconfig.*|service[-_]account.*\.json"
+)
+LONG = 20  # letters; shorter ones are found only by what stands before them
+RUN = re.compile(rf"[A-Za-z0-9+/_=~-]{{{LONG},}}")
+PIN = re.compile(r"sha(?:256|384|512)[:=][0-9a-f]+|^[\w.-]+(?:\[[\w,-]*\])?==", re.M)  # of a package or an image
+ESCAPED = re.compile(r"(?:(?:%|\\x|\\u00)[0-9A-Fa-f]{2}){8,}")
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A place that looks like a secret; `shown` is its beginning and its length."""
+
+    where: str
+    line: int
+    what: str
+    shown: str
+
+    def __str__(self) -> str:
+        at = f", line {self.line}" if self.line else ""
+        return f"{self.where}{at}: {self.what} ({self.shown})"
+
+
+def search(where: str, data: bytes, known: frozenset[str] = frozenset()) -> list[Sighting]:
+    """Every sighting in that content. `known`: values that are secret for certain, such as those of a local .env."""
+    found: dict[tuple[int, str], Sighting] = {}
+    for text, layer in layers(data, DEPTH):
+        for line, what, value in sightings(text, known, code=where.endswith((".py", ".ipynb"))):
+            at = 0 if layer else line  # a line number means nothing in what had to be opened first
+            told = f"{what}, in {layer}" if layer else what
+            found.setdefault((at, masked(value)), Sighting(where, at, told, masked(value)))
+    return sorted(found.values(), key=lambda s: s.line)
+
+
+def search_name(path: str, known: frozenset[str] = frozenset()) -> list[Sighting]:
+    """A path that names a secret's usual file, says a secret word, or holds a secret itself."""
+    file = PurePosixPath(path)
+    words = {w.lower() for w in WORD.findall(str(file))}
+    if SECRET_FILES.fullmatch(file.name):
+        return [Sighting(path, 0, "a file of this name keeps secrets", file.name)]
+    if said := words & SECRET_WORDS:
+        return [Sighting(path, 0, f"its name says {said.pop()!r}", file.name)]
+    inside = next(iter(sightings(str(file), known, code=True)), None)
+    return [Sighting(path, 0, f"its name holds {inside[1]}", masked(inside[2]))] if inside else []
+
+
+def masked(value: str) -> str:
+    return f"{value[:4]}..., {len(value)} characters"
+
+
+def sightings(text: str, known: frozenset[str], code: bool) -> Iterator[tuple[int, str, str]]:
+    """(line, what it is, the text itself), the surest kind first."""
+    seen: list[tuple[int, int]] = []
+
+    def fresh(start: int, end: int) -> bool:
+        return not any(a < end and start < b for a, b in seen) and not seen.append((start, end))  # type: ignore[func-returns-value]
+
+    for kind, start, end in [*_certain(text, known), *_named(text, code), *_surprising(text)]:
+        if fresh(start, end):
+            yield text.count("\n", 0, start) + 1, kind, text[start:end]
+
+
+def _certain(text: str, known: frozenset[str]) -> Iterator[tuple[str, int, int]]:
+    for value in known:
+        if (at := text.find(value)) >= 0:
+            yield "a value of service/.env", at, at + len(value)
+    for what, pattern in FORM.items():
+        for match in pattern.finditer(text):
+            yield what, *match.span()
+
+
+def _named(text: str, code: bool) -> Iterator[tuple[str, int, int]]:
+    """`password = "..."`, `api_key: ...`, `TOKEN=...`. In code only a quoted value is one; the rest are expressions."""
+    for match in NAMED.finditer(text):
+        if says_secret(match["name"]) and not PLACEHOLDER.match(match["value"]) and (match["quote"] or not code):
+            if match[0][len(match["name"]) :].lstrip("\"'")[:1] in ":=" or match["quote"]:
+                yield f"a value called {match['name']}", *match.span("value")
+
+
+def says_secret(name: str) -> bool:
+    """Whether a variable's name says so: API_KEY, apiToken, db.password; not tokenizers, not keyboard."""
+    words = [w.lower() for w in WORD.findall(name)]
+    pairs = zip(words, words[1:], strict=False)
+    return bool(SECRET_WORDS & set(words)) or any(b == "key" and a in SECRET_KEYS for a, b in pairs)
+
+
+def _surprising(text: str) -> Iterator[tuple[str, int, int]]:
+    for match in RUN.finditer(PIN.sub(lambda m: " " * len(m[0]), text)):
+        if surprise(match[0][:4096]) > SURPRISING:
+            yield "letters without a meaning, as in a key or an encoded text", *match.span()
+
+
+def surprise(run: str) -> float:
+    """Bits a letter: how little one would expect each letter after the one before it, in English or in code."""
+    pairs, singles = _usual()
+    pairs_here = zip(run, run[1:], strict=False)
+    inside = [(a, b) for a, b in pairs_here if a.isalnum() and b.isalnum() and not (a.islower() and b.isupper())]
+    bits = [math.log2((singles[a] + 64) / (pairs[a, b] + 1)) for a, b in inside]
+    return sum(bits) / max(len(bits), LONG - 6)  # of a path or a row of dashes too little is left to say anything
+
+
+@cache
+def _usual() -> tuple[Counter[tuple[str, str]], Counter[str]]:
+    """Which letter follows which, in some of the standard library's sources; in capitals as in small letters."""
+    text = "".join(Path(m.__file__).read_text(encoding="utf-8") for m in (argparse, os, tarfile, http.client, pydoc))
+    text += text.upper()
+    return Counter(zip(text, text[1:], strict=False)), Counter(text)
+
+
+def layers(data: bytes, depth: int) -> Iterator[tuple[str, str]]:
+    """The content as text, and each text that is packed or encoded in it, with the name of the last layer."""
+    for text in as_texts(data):
+        yield text, ""
+        if depth:
+            for kind, inner in decoded(text):
+                yield from ((t, layer or kind) for t, layer in layers(inner, depth - 1))
+    if depth:
+        for kind, inner in unpacked(data):
+            yield from ((t, layer or kind) for t, layer in layers(inner, depth - 1))
+
+
+def as_texts(data: bytes) -> Iterator[str]:
+    """As UTF-8 (bytes that are none become a mark), and as UTF-16 where every other byte is zero."""
+    yield data.decode("utf-8", "replace")
+    zeros = data[:2000].count(0)
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or zeros * 3 > min(len(data), 2000):
+        for kind in ("utf-16-le", "utf-16-be"):
+            yield data.decode(kind, "replace")
+
+
+def decoded(text: str) -> Iterator[tuple[str, bytes]]:
+    """What an encoded run says, if it says something readable (or packed) at all."""
+    for match in ESCAPED.finditer(text):
+        yield "escapes", bytes.fromhex(re.sub(r"%|\\x|\\u00", "", match[0]))
+    for match in re.finditer(r"[A-Za-z0-9+/_-]{16,}(?:\s*\n[A-Za-z0-9+/_-]{16,})*={0,6}", text):
+        run = re.sub(r"\s|=", "", match[0])
+        for kind, decode in DECODERS.items():
+            with contextlib.suppress(ValueError, binascii.Error):
+                inner = decode(run)
+                if is_text(inner) or inner[:2] in (b"\x1f\x8b", b"BZ", b"PK") or inner[:4] == b"\xfd7zX":
+                    yield kind, inner
+
+
+def is_text(data: bytes) -> bool:
+    return len(data) >= 8 and sum(32 <= b < 127 or b in (9, 10, 13) for b in data) > 0.95 * len(data)
+
+
+DECODERS = {
+    "hex": lambda run: bytes.fromhex(run),
+    "base32": lambda run: base64.b32decode(run + "=" * (-len(run) % 8)),
+    "base64": lambda run: base64.b64decode(run.replace("-", "+").replace("_", "/") + "=" * (-len(run) % 4), validate=True),
+}
+
+
+def unpacked(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """What is in a packed file; a broken one has nothing in it that could be used."""
+    openers = {b"\x1f\x8b": ("gzip", gzip.open), b"BZ": ("bz2", bz2.open), b"\xfd7": ("xz", lzma.open)}
+    with contextlib.suppress(OSError, EOFError, ValueError, zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError):
+        if kind := openers.get(data[:2]):
+            yield kind[0], kind[1](io.BytesIO(data)).read(ROOM)
+        elif data[:4] == b"PK\x03\x04":
+            with zipfile.ZipFile(io.BytesIO(data)) as packed:
+                yield from (("zip", packed.open(i).read(ROOM)) for i in packed.infolist() if not i.is_dir())
+        elif data[257:262] == b"ustar":
+            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+                yield from (("tar", file.read(ROOM)) for m in archive if (file := archive.extractfile(m)))

@@ -1,0 +1,105 @@
+"""Exact versions for an image: what the models were pickled with, closed under "needs", and what a CUDA torch weighs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from grader.criteria.bento_needs import CUDA, closure, read_pins
+from grader.kit import Kit
+from labs.helpers.paint import BLUE, GREY, ORANGE, Picture, canvas
+
+SECONDS = 60  # that the index may take
+
+
+def write_pins(path: str, roots: Iterable[str]) -> str:
+    """Writes one exact line for each package that the roots need, with the lock's versions; says how many."""
+    lines = pins(roots)
+    Path(path).write_text("\n".join(lines) + "\n")
+    return f"wrote {path}, {len(lines)} packages"
+
+
+def pins(roots: Iterable[str]) -> list[str]:
+    """`name==version` for each of the packages and all that they need on Linux, as the kit's lock file has them."""
+    text = (Kit().root / "requirements.lock").read_text()
+    torch = next(line for line in text.splitlines() if line.startswith("# torch=="))
+    versions = read_pins(text).exact | {"torch": torch.removeprefix("# torch==") + "+cpu"}
+    return [f"{name}=={versions[name]}" for name in sorted(closure(roots)) if name in versions]
+
+
+@dataclass(frozen=True)
+class Wheel:
+    name: str
+    version: str
+    size: int
+
+    @property
+    def cuda(self) -> bool:
+        return CUDA.fullmatch(self.name) is not None
+
+
+def resolve(requirements: Iterable[str]) -> tuple[list[Wheel], str]:
+    """What an image for Linux would install for these lines, with each wheel's size as the index tells it; nothing is
+    downloaded. Without an answer: no wheels, and the reason."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "in.txt").write_text("\n".join(requirements) + "\n")
+        command = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "--quiet", "in.txt", "-o", "pylock.toml"]
+        command += ["--format", "pylock.toml", "--python-platform", "x86_64-manylinux_2_36"]
+        command += ["--python-version", ".".join(platform.python_version_tuple()[:2])]
+        environ = {**os.environ, "UV_HTTP_TIMEOUT": "10"}
+        try:
+            done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            return [], f"the package index gave no answer within {SECONDS} s"
+        if done.returncode:
+            return [], "the package index was not reachable"
+        return wheels(tomllib.loads((Path(folder) / "pylock.toml").read_text())), ""
+
+
+def wheels(lock: dict[str, list[dict[str, object]]]) -> list[Wheel]:
+    """The wheel that Linux on x86_64 would take of each package, or the source archive where there is no wheel."""
+    found = []
+    for package in lock["packages"]:
+        files = [w for w in package.get("wheels", []) if _fits(str(w["url"]))]  # type: ignore[attr-defined]
+        sizes = [int(w.get("size", 0)) for w in files] or [int(package.get("sdist", {}).get("size", 0))]  # type: ignore[attr-defined]
+        found.append(Wheel(str(package["name"]), str(package.get("version", "")), max(sizes)))
+    return found
+
+
+def _fits(url: str) -> bool:
+    name = url.rsplit("/", 1)[-1]
+    here = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    return ("x86_64" in name or "-any." in name) and "musllinux" not in name and "macosx" not in name and (
+        here in name or "-py3-" in name or "-py2.py3-" in name or "abi3" in name
+    )
+
+
+def weight_finding(found: list[Wheel], problem: str) -> str:
+    if problem:
+        return f"Not measured here: {problem}."
+    cuda, torch = [w for w in found if w.cuda], next((w for w in found if w.name == "torch"), None)
+    total, extra = sum(w.size for w in found), sum(w.size for w in cuda)
+    told = f"{len(found)} packages, {total / 1e9:.2f} GB to download. {len(cuda)} of them serve CUDA: {extra / 1e9:.2f} GB"
+    return told + (f", and torch {torch.version} itself is {torch.size / 1e6:.0f} MB." if torch else ".")
+
+
+def draw_weight(found: list[Wheel], problem: str, most: int = 8) -> Picture:
+    """The heaviest packages of a lock; CUDA's hatched."""
+    heavy = sorted(found, key=lambda w: -w.size)[:most]
+    figure, axes = canvas("What would the newest torch put into the image?", 8, 0.9 + 0.4 * max(len(heavy), 1))
+    for i, wheel in enumerate(heavy):
+        colour = ORANGE if wheel.cuda else BLUE
+        axes.barh(i, wheel.size / 1e6, color="white" if wheel.cuda else colour, edgecolor=colour, hatch="///" * wheel.cuda)
+        axes.text(wheel.size / 1e6, i, f"  {wheel.size / 1e6:.0f} MB{', for CUDA' * wheel.cuda}", va="center", fontsize=9)
+    axes.set_yticks(range(len(heavy)), [w.name for w in heavy], fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.3 * max([w.size / 1e6 for w in heavy], default=1))
+    axes.set_xlabel("size of the wheel in MB", color=GREY)
+    return Picture(figure, weight_finding(found, problem))

@@ -1,0 +1,509 @@
+"""sc2: the service of lab 02 answers, and what it answers comes from the two saved models, through their two runners.
+
+The probe serves a scratch copy of service/ on a free port and asks it, while the saved models answer the same texts
+here. The service is asked as a learner would, as many callers at once would, and as no well-meaning caller would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import random
+import string
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from grader.criteria.serving import PORT, Served, served
+from grader.kit import check, probe
+from grader.model import Facts, Finding
+from grader.processes import free_port, started, wait_until
+
+SERVICE_NAME = "demo_text_intelligence"
+RUNNERS = ("embeddingrunner", "classifierrunner")
+MODELS = ("demo_embedder", "demo_classifier")
+LAB_TEXTS = ["I was charged twice", "Where is my parcel?"]  # those of the notebook
+SIZES = (0, 1, 2, 10, 64)  # texts in the requests that come one after the other
+POOL = 96  # texts that the requests are drawn from, none of them seen before
+PATIENCE = 15.0  # seconds that one caller waits
+CLEAR = 0.02  # a label is compared where its score leads by this much
+CLOSE = 0.001  # batching moves a score by 0.000001, another classifier by 0.05 and more
+# Nothing is shed for being slow, and 64 texts of one request fit into a batch, so a service that hands each text to
+# the dispatcher on its own passes, and one that hands over all of them answers too, as long as nobody else asks.
+BATCHING = {"enabled": True, "max_batch_size": 64, "max_latency_ms": 60_000}
+CONFIG = {"version": 1, "runners": {name: {"batching": BATCHING} for name in RUNNERS}}
+JSON = "application/json"
+
+BAD = {
+    "no JSON": (b'{"texts": ', JSON),
+    "an empty body": (b"", JSON),
+    "an array": (b'["a text"]', JSON),
+    "an object without texts": (b'{"text": ["a"]}', JSON),
+    "texts that are one string": (b'{"texts": "a text"}', JSON),
+    "texts that are null": (b'{"texts": null}', JSON),
+    "a number among the texts": (b'{"texts": ["a text", 7]}', JSON),
+    "a list among the texts": (b'{"texts": ["a text", ["b"]]}', JSON),
+    "an empty text": (b'{"texts": ["a text", ""]}', JSON),
+    "65 texts": (json.dumps({"texts": ["a"] * 65}).encode(), JSON),
+    "a text of 3,000 characters": (json.dumps({"texts": ["a" * 3000]}).encode(), JSON),
+    "a body of 2 MiB": (b'{"texts": ["a"]}'.ljust(2 << 20), JSON),
+    "100,000 opening brackets": (b"[" * 100_000, JSON),
+    "half of a character (a lone surrogate)": (b'{"texts": ["\\ud83d"]}', JSON),
+    "plain text, called so": (b'{"texts": ["a text"]}', "text/plain"),
+}
+
+
+@probe(limit=240)
+def answers(ws: Any) -> Facts:
+    """All that the service does when it is asked; about 20 s, half of it until the server is ready."""
+    sys.path.insert(0, str(ws.service))
+    with ThreadPoolExecutor(1) as pool:
+        saved = pool.submit(ask_models, ws)  # in the time that the server takes to start
+        with served(ws.service, ws.store, config=CONFIG) as server:
+            facts: Facts = {"problem": server.problem, "foreign": server.foreign, "seconds": server.seconds}
+            facts["log"] = server.log() if server.problem else ""
+            facts["two"] = counted(server, LAB_TEXTS)
+            if server.problem or shape_problem(facts["two"], 2):
+                facts["log"] = server.log()
+                return facts
+            facts["saved"] = saved.result()
+            return facts | ask_server(server, ws.store, facts["saved"].pop("pool"))
+
+
+def ask_server(server: Served, store: Path, pool: list[str]) -> Facts:
+    """One caller after the other, then bad ones, then many at once; what may lock the server comes last."""
+    time.sleep(1.0)
+    facts: Facts = {"stays": {"alive": server.alive(), "log": server.log(), **ask(server, pool[:1])}}
+    facts["names"] = {"workers": sorted(server.workers()), "service": service_names(server), **batch_limits(server)}
+    if not facts["stays"]["alive"]:
+        return facts
+    facts["sizes"] = in_turn(server, [draw(pool, size) for size in SIZES])
+    if any(answer["status"] is None for answer in facts["sizes"]):
+        return facts
+    facts["again"] = counted(server, facts["sizes"][-2]["texts"])
+    facts["closed"] = ask_closed(server, store, draw(pool, 2))
+    facts["bad"] = ask_badly(server)
+    facts["together"] = at_once(server, [draw(pool, 1 + i % 2) for i in range(16)])
+    facts["burst"] = at_once(server, [draw(pool, (1, 2, 10, 64)[i % 4]) for i in range(32)])
+    return facts
+
+
+def draw(pool: list[str], size: int) -> list[str]:
+    """Texts for one request, in no order; from ten on, one of them stands there twice."""
+    texts = random.sample(pool, size)
+    return [*texts[:-1], texts[0]] if size >= 10 else texts
+
+
+def ask(server: Served, texts: list[str]) -> Facts:
+    return {"texts": texts, **send(server, json.dumps({"texts": texts}).encode(), JSON, PATIENCE)}
+
+
+def send(server: Served, body: bytes, kind: str, patience: float) -> Facts:
+    """The answer's status and body; without one `status` is None, and `problem` says how that ended."""
+    try:
+        got = httpx.post(f"{server.url}/classify", content=body, headers={"content-type": kind}, timeout=patience)
+    except httpx.TimeoutException:
+        return {"status": None, "body": None, "problem": f"no answer in {patience:g} s"}
+    except httpx.HTTPError as broken:
+        return {"status": None, "body": None, "problem": f"{type(broken).__name__}: {broken}"[:200]}
+    try:
+        return {"status": got.status_code, "body": got.json(), "problem": ""}
+    except ValueError:
+        return {"status": got.status_code, "body": None, "problem": f"no JSON: {got.text[:80]!r}"}
+
+
+def counted(server: Served, texts: list[str]) -> Facts:
+    """The answer, and how many calls each runner took for it."""
+    before = server.runner_calls()
+    answer = ask(server, texts)
+
+    def calls() -> dict[str, int]:
+        now = server.runner_calls()
+        return {name: now.get(name, 0) - before.get(name, 0) for name in RUNNERS}
+
+    if texts and answer["status"] == 200:  # a runner counts its call after it has answered
+        wait_until(lambda: all(calls().values()), 1.0)
+    return {**answer, "calls": calls()}
+
+
+def in_turn(server: Served, requests: list[list[str]]) -> list[Facts]:
+    """One after the other, up to the first that is not answered."""
+    found: list[Facts] = []
+    for texts in requests:
+        if not found or found[-1]["status"] is not None:
+            found.append(counted(server, texts))
+    return found
+
+
+def at_once(server: Served, requests: list[list[str]]) -> list[Facts]:
+    with ThreadPoolExecutor(len(requests)) as pool:
+        return list(pool.map(lambda texts: ask(server, texts), requests))
+
+
+def ask_closed(server: Served, store: Path, texts: list[str]) -> Facts:
+    """The answer while the store cannot be read: who loads a model for each request has none then."""
+    server.close_store()
+    try:
+        return {**ask(server, texts), "log": server.log(3)}
+    finally:
+        server.open_store(store)
+
+
+def ask_badly(server: Served) -> dict[str, Facts]:
+    found: dict[str, Facts] = {}
+    for name, (body, kind) in BAD.items():
+        found[name] = send(server, body, kind, 5.0)
+        if found[name]["problem"].startswith("no answer"):
+            break  # it may hang now, and one such fact is enough
+    return found
+
+
+def service_names(server: Served) -> list[str]:
+    return sorted({labels["service_name"] for _, labels, _ in server.metrics() if "service_name" in labels})
+
+
+def batch_limits(server: Served) -> Facts:
+    """The largest finite bucket of each runner's batch sizes: that is its max_batch_size."""
+    found: dict[str, float] = {}
+    for name, labels, _ in server.metrics():
+        if name == "bentoml_runner_adaptive_batch_size_bucket" and labels["le"] != "+Inf":
+            found[labels["runner_name"]] = max(found.get(labels["runner_name"], 0), float(labels["le"]))
+    return {"max_batch": found}
+
+
+def ask_models(ws: Any) -> Facts:
+    """What the saved models say of POOL fresh texts; what hinders them is a fact too, and sc1's business."""
+    candidates = fresh_texts(ws, 2 * POOL)
+    try:
+        latest, told = score_all(candidates)
+    except (Exception, SystemExit) as broken:
+        problem = f"{type(broken).__name__}: {broken}"[:300]
+        return {"problem": problem, "pool": candidates[:POOL], "latest": "", "answers": {}}
+    rows = told[latest]
+    pool = [t for t, row in zip(candidates, rows, strict=True) if row["lead"] > CLEAR][:POOL]
+    by_version = {tag: dict(zip(candidates, rows, strict=True)) for tag, rows in told.items()}
+    return {"problem": "", "pool": pool, "latest": latest, "answers": by_version}
+
+
+def score_all(texts: list[str]) -> tuple[str, dict[str, list[Facts]]]:
+    """The latest classifier's tag, and what it and up to three older ones say, to tell it apart from those."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import bentoml
+
+    prepare = importlib.import_module("preprocess").prepare  # the learner's, which sc1 has looked at
+    vectors = bentoml.models.get(MODELS[0]).load_model().encode(prepare(texts))
+    latest = bentoml.models.get(MODELS[1])
+    older = [m for m in bentoml.models.list(MODELS[1]) if m.tag != latest.tag][:3]
+    return str(latest.tag), {str(m.tag): labels_and_scores(m.load_model(), vectors) for m in [latest, *older]}
+
+
+def labels_and_scores(classifier: Any, vectors: Any) -> list[Facts]:
+    """For each text the label, its score, and by how much it leads."""
+    found = []
+    for row in classifier.predict_proba(vectors):
+        second, first = sorted(map(float, row))[-2:]
+        found.append({"label": str(classifier.classes_[row.argmax()]), "score": first, "lead": first - second})
+    return found
+
+
+def fresh_texts(ws: Any, count: int) -> list[str]:
+    """Tickets from the kit's templates, each with a word that nobody has written before."""
+    from grader.criteria.sc1 import kit_module
+
+    known = [text for text, _ in kit_module(ws, "tickets").held_out(600)]
+    words = ["".join(random.choices(string.ascii_lowercase, k=9)) for _ in range(count)]
+    return [f"{text} {word}" for text, word in zip(random.sample(known, count), words, strict=True)]
+
+
+@contextlib.contextmanager
+def foreign_server(_: Any) -> Iterator[dict[str, str]]:
+    """For a mutant: somebody else's server holds the port, and answers as one hopes to be answered."""
+    port = free_port()
+    with started([sys.executable, "-c", FOREIGN, str(port)]):
+        wait_until(lambda: is_open(port), 10)
+        yield {PORT: str(port)}
+
+
+def is_open(port: int) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=1).status_code == 200
+    return False
+
+
+FOREIGN = """
+import http.server, json, sys
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self, status=200, body=b"{}"):
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def do_POST(self):
+        texts = json.loads(self.rfile.read(int(self.headers["content-length"])))["texts"]
+        self.do_GET(200, json.dumps({"labels": ["billing"] * len(texts), "scores": [0.8] * len(texts)}).encode())
+    def log_message(self, *_):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
+"""
+
+
+def shape_problem(answer: Facts, count: int) -> str:
+    """What is wrong with the form of an answer for that many texts, or nothing."""
+    if answer["status"] != 200 or answer["body"] is None:
+        status = "" if answer["status"] is None else f"status {answer['status']}"
+        return " ".join(p for p in (status, answer["problem"] or short(answer["body"])) if p)
+    body = answer["body"]
+    if not isinstance(body, dict) or not all(isinstance(body.get(k), list) for k in ("labels", "scores")):
+        return f"{short(body)}, not an object with the lists `labels` and `scores`"
+    labels, scores = body["labels"], body["scores"]
+    if (len(labels), len(scores)) != (count, count):
+        return f"{many(len(labels), 'label')} and {many(len(scores), 'score')}"
+    if not all(isinstance(label, str) for label in labels):
+        return f"labels that are not words: {short(labels)}"
+    fits = all(isinstance(s, int | float) and not isinstance(s, bool) and 0 <= s <= 1 for s in scores)
+    return "" if fits else f"scores that are not numbers from 0 to 1: {short(scores)}"
+
+
+def short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) < 120 else f"{text[:117]}..."
+
+
+def many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+@check(answers)
+def two_labels_two_scores(seen: Facts) -> Finding:
+    """The module's own form, asked of whoever answers on the port."""
+    wanted = {"labels": ["a word", "a word"], "scores": ["0 to 1", "0 to 1"]}
+    if seen["problem"] and not seen["foreign"]:
+        return Finding(False, f"{seen['problem'].capitalize()}. The end of its log:\n{seen['log']}", None, wanted)
+    found = seen["two"]["body"]
+    if wrong := shape_problem(seen["two"], 2):
+        return Finding(False, f"POST /classify with two texts gave {wrong}.", found, wanted)
+    return Finding(True, f"Two texts, two labels and two scores: {short(found)}.", found, wanted)
+
+
+@check(answers, after=two_labels_two_scores)
+def own_server(seen: Facts) -> Finding:
+    wanted = "the server that was started for this"
+    if seen["foreign"]:
+        message = f"An answer came, but {seen['problem']}. Yours never got the port."
+        return Finding(False, message, seen["foreign"], wanted)
+    return Finding(True, f"The one that answers is your service, ready after {seen['seconds']:g} s.", wanted, wanted)
+
+
+@check(answers, after=own_server)
+def stays_up(seen: Facts) -> Finding:
+    facts = seen["stays"]
+    if not facts["alive"] or facts["status"] is None:
+        state = "is still there and gave no answer" if facts["alive"] else "had ended"
+        message = f"A second after its first answer the server {state} ({facts['problem']}). The end of its log:"
+        return Finding(False, f"{message}\n{facts['log']}", facts["problem"], "an answer")
+    return Finding(True, "It answers a second time.", facts["status"], 200)
+
+
+@check(answers, after=stays_up)
+def two_runners(seen: Facts) -> Finding:
+    found, wanted = seen["names"]["workers"], sorted(["api", *RUNNERS])
+    if found != wanted:
+        there = ", ".join(w for w in found if w != "api") or "none"
+        message = f"Beside the API server runs {there}; wanted are {' and '.join(RUNNERS)}."
+        return Finding(False, message, found, wanted)
+    if seen["names"]["service"] != [SERVICE_NAME]:
+        names = ", ".join(seen["names"]["service"])
+        return Finding(False, f"The metrics call the service {names}, not {SERVICE_NAME}.", names, SERVICE_NAME)
+    return Finding(True, "An API server and two runners, each under its name.", found, wanted)
+
+
+@check(answers, after=two_runners)
+def configured(seen: Facts) -> Finding:
+    """A runner whose name has capitals keeps BentoML's default: the configuration's key does not reach it."""
+    found, wanted = seen["names"]["max_batch"], dict.fromkeys(RUNNERS, BATCHING["max_batch_size"])
+    for name, limit in wanted.items():
+        if name in found and found[name] != limit:
+            message = f"The configuration gives {name} a max_batch_size of {limit}, and it has {found[name]:g}"
+            return Finding(False, f"{message}: its key in the file is not the name in the service.", found, wanted)
+    return Finding(True, "What the configuration says of a runner reaches it.", found, wanted)
+
+
+@check(answers, after=stays_up)
+def one_answer_per_text(seen: Facts) -> Finding:
+    found = {}
+    for answer in seen["sizes"]:
+        count = len(answer["texts"])
+        found[str(count)] = wrong = shape_problem(answer, count)
+        if wrong:
+            wanted = f"{many(count, 'label')} and {many(count, 'score')}"
+            message = f"A request of {many(count, 'text')} got {wrong}; wanted are {wanted}."
+            return Finding(False, message, found, wanted)
+    asked = ", ".join(found)
+    return Finding(True, f"Requests of {asked} texts got a label and a score for each text.", asked, asked)
+
+
+@check(answers, after=one_answer_per_text)
+def loads_once(seen: Facts) -> Finding:
+    closed = seen["closed"]
+    if wrong := shape_problem(closed, 2):
+        message = f"With the store closed after the start, a request got {wrong}: a model is loaded for each request"
+        return Finding(False, f"{message}. The end of the log:\n{closed['log']}", wrong, "an answer as before")
+    return Finding(True, "Once started, it needs the store no more: nothing is loaded for a request.", 200, 200)
+
+
+@check(answers, after=[two_runners, loads_once])
+def asks_both_runners(seen: Facts) -> Finding:
+    wanted = dict.fromkeys(RUNNERS, "1 or more")
+    for answer in [seen["two"], *seen["sizes"]]:
+        idle = [name for name, calls in answer["calls"].items() if calls < 1]
+        if answer["texts"] and idle:
+            known = (
+                "the notebook's two texts" if answer["texts"] == LAB_TEXTS else many(len(answer["texts"]), "new text")
+            )
+            message = f"A request with {known} was answered without a call to {' and '.join(idle)}"
+            return Finding(False, f"{message}, by the runners' own counters.", answer["calls"], wanted)
+    return Finding(True, "Each request reached both runners, by their own counters.", seen["two"]["calls"], wanted)
+
+
+@check(answers, after=asks_both_runners)
+def asks_again(seen: Facts) -> Finding:
+    found, wanted = seen["again"]["calls"], dict.fromkeys(RUNNERS, "1 or more")
+    if idle := [name for name in RUNNERS if found[name] < 1]:
+        message = f"The same request a second time did not reach {' and '.join(idle)}: something keeps old answers"
+        return Finding(False, f"{message}. A load test would then measure that instead of the models.", found, wanted)
+    return Finding(True, "The same texts a second time ask the runners again.", found, wanted)
+
+
+def pairs(answers: list[Facts]) -> Iterator[tuple[str, str, float]]:
+    """(text, label, score) of all texts in those answers that have the right form."""
+    for answer in answers:
+        if not shape_problem(answer, len(answer["texts"])):
+            yield from zip(answer["texts"], answer["body"]["labels"], answer["body"]["scores"], strict=True)
+
+
+Same = Callable[[Facts, str, float], bool]  # (what the models say of a text, its label, its score) -> do they agree?
+
+
+def differing(answers: list[Facts], told: dict[str, Facts], same: Same) -> list[str]:
+    return [text for text, label, score in pairs(answers) if not same(told[text], label, score)]
+
+
+def same_score(told: Facts, _: str, score: float) -> bool:
+    return bool(abs(told["score"] - score) < CLOSE)
+
+
+def same_both(told: Facts, label: str, score: float) -> bool:
+    return same_label(told, label, score) and same_score(told, label, score)
+
+
+def same_label(told: Facts, label: str, _: float) -> bool:
+    return bool(told["label"] == label)
+
+
+@check(answers, after=asks_both_runners)
+def saved_version(seen: Facts) -> Finding:
+    """Whose scores are they? An older version that fits while the latest does not is the one that is served."""
+    saved, asked = seen["saved"], seen["sizes"]
+    latest = saved["latest"]
+    if saved["problem"]:
+        message = f"The saved models cannot be asked, to compare with: {saved['problem']}. sc1 says more."
+        return Finding(False, message, saved["problem"], "an answer")
+    if differing(asked, saved["answers"][latest], same_score):
+        for tag, told in saved["answers"].items():
+            if tag != latest and not differing(asked, told, same_score):
+                message = f"The scores are those of {tag}; the latest in the store is {latest}."
+                return Finding(False, message, tag, latest)
+    return Finding(True, f"No older version than {latest} answers here.", latest, latest)
+
+
+@check(answers, after=saved_version)
+def labels_right(seen: Facts) -> Finding:
+    told = seen["saved"]["answers"][seen["saved"]["latest"]]
+    return compare(seen["sizes"], told, same_label, "label")
+
+
+@check(answers, after=labels_right)
+def scores_right(seen: Facts) -> Finding:
+    told = seen["saved"]["answers"][seen["saved"]["latest"]]
+    return compare(seen["sizes"], told, same_score, "score")
+
+
+def compare(asked: list[Facts], told: dict[str, Facts], same: Same, what: str) -> Finding:
+    """Each text's label, or score, against what the saved models say when they are asked directly."""
+    total = len(list(pairs(asked)))
+    wrong = [(t, label, score) for t, label, score in pairs(asked) if not same(told[t], label, score)]
+    if not wrong:
+        message = f"The {what} of each of {total} texts is what the saved models say of it."
+        return Finding(True, message, f"{total} of {total}", total)
+    text, label, score = wrong[0]
+    own = told[text]
+    message = f"{len(wrong)} of {total} texts got another {what} than the saved models give to prepare(text)"
+    says = f"{label} {score:.3f}, the models say {own['label']} {own['score']:.3f}"
+    return Finding(False, f"{message}. One, {text!r}, got {says}.", f"{total - len(wrong)} of {total}", total)
+
+
+@check(answers, after=scores_right)
+def own_answers_under_load(seen: Facts) -> Finding:
+    asked, told = seen["together"], seen["saved"]["answers"][seen["saved"]["latest"]]
+    wrong = [w for a in asked if (w := shape_problem(a, len(a["texts"])))]
+    if wrong:
+        message = f"Of {len(asked)} callers at once, {len(wrong)} got no right answer; the first got {wrong[0]}"
+        return Finding(False, f"{message}. One after the other, all did.", wrong[:3], "an answer for each")
+    mixed = differing(asked, told, same_both)
+    if mixed:
+        message = f"With {len(asked)} callers at once, {many(len(mixed), 'text')} got the answer of another text"
+        return Finding(False, f"{message}, {mixed[0]!r} for one. One after the other, all were right.", len(mixed), 0)
+    return Finding(True, f"{len(asked)} callers at once each got their own answers.", 0, 0)
+
+
+@check(answers, after=own_answers_under_load)
+def survives_burst(seen: Facts) -> Finding:
+    ends = Counter(str(a["status"] or a["problem"]) for a in seen["burst"])
+    total, told = len(seen["burst"]), ", ".join(f"{count} x {end}" for end, count in ends.items())
+    if ends["200"] != total:
+        message = f"{total} requests of 1, 2, 10 and 64 texts at once: {told}"
+        message += ". Asked one after the other, each size was answered."
+        return Finding(False, message, dict(ends), {"200": total})
+    return Finding(True, f"All of {total} requests of 1, 2, 10 and 64 texts at once were answered.", dict(ends))
+
+
+@check(answers, after=one_answer_per_text)
+def bad_input_answered(seen: Facts) -> Finding:
+    found = {name: a["status"] for name, a in seen["bad"].items()}
+    for name, answer in seen["bad"].items():
+        if answer["status"] is None:
+            return Finding(False, f"Bad input, {name}: {answer['problem']}.", found, "400 to 499")
+        if answer["status"] >= 500:
+            message = f"Bad input, {name}: status {answer['status']} blames the service and not the caller"
+            return Finding(False, f"{message}. It said {short(answer['body'])}.", found, "400 to 499")
+    return Finding(True, f"{len(found)} bad requests, and none of them broke anything.", found, "400 to 499")
+
+
+@check(answers, after=bad_input_answered)
+def bad_input_refused(seen: Facts) -> Finding:
+    found = {name: a["status"] for name, a in seen["bad"].items()}
+    for name, answer in seen["bad"].items():
+        if not 400 <= answer["status"] < 500:
+            message = f"Bad input, {name}: status {answer['status']} with {short(answer['body'])}"
+            return Finding(False, f"{message}. Programs read the status first.", found, "400 to 499")
+    return Finding(True, f"{len(found)} bad requests were refused with a status from 400 to 499.", found, "400 to 499")
+
+
+@check(answers, after=bad_input_refused)
+def errors_are_objects(seen: Facts) -> Finding:
+    wanted = {"error": "a word", "message": "a sentence"}
+    for name, answer in seen["bad"].items():
+        body = answer["body"]
+        if not isinstance(body, dict) or not body:
+            what = answer["problem"] or f"the body {short(body)}"
+            message = f"Bad input, {name}: status {answer['status']} with {what}; wanted is a JSON object"
+            return Finding(False, f"{message} that names what is wrong.", body, wanted)
+    return Finding(True, "Each refusal is a JSON object that names what is wrong.", body, wanted)

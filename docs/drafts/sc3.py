@@ -1,0 +1,354 @@
+"""sc3: the Bento holds what serving needs and no more, can be built again, and holds no secret.
+
+Two probes. `bento` reads the latest Bento file by file against the folder that it was built from. `serves` loads it in an
+empty folder and a store in which `latest` names other models than those that the Bento names, and asks it for two texts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from grader.criteria import bento_files, bento_needs, bento_secrets
+from grader.kit import check, probe
+from grader.model import Facts, Finding
+from grader.processes import run
+
+NAME, MODULE, ROUTE = "demo_text_intelligence", "service", "/classify"
+RUNNERS = ["classifierrunner", "embeddingrunner"]
+MODELS = ["demo_classifier", "demo_embedder"]
+SETTINGS = ("bento.yaml", "README.md", "src/bentofile.yaml", "env/")  # what is made from the build file
+DECOY = "newer0than0bento"
+
+
+@probe(limit=90)
+def bento(ws: Any) -> Facts:
+    """The latest Bento, read and not run; 1 to 3 s."""
+    folder = latest(ws.store)
+    if folder is None:
+        return {"store": str(ws.store), "tag": "", "others": others(ws.store)}
+    about = bento_files.read_yaml(folder / "bento.yaml")
+    files, needs = bento_files.audit(folder, ws.service)
+    src = {f.path.removeprefix("src/") for f in files if f.path.startswith("src/")}
+    return {
+        "tag": f"{NAME}:{folder.name}",
+        "service": str(about.get("service")),
+        "runners": sorted(r["name"] for r in about.get("runners") or []),
+        "files": bento_files.as_facts(files),
+        "bytes": sum(f.size for f in files),
+        "stale": bento_files.differences(folder, ws.service),
+        "absent": sorted(needs.files - src),
+        "imports_problem": needs.problem,
+        "models": {m["tag"].split(":")[0]: stored(ws.store, m["tag"]) for m in about.get("models") or []},
+        "docker": about.get("docker") or {},
+        **packages(folder, needs, about, ws.store),
+        **secrets_in(folder, files, ws),
+    }
+
+
+def latest(store: Path) -> Path | None:
+    """The folder of the newest Bento of our name."""
+    pointer = store / "bentos" / NAME / "latest"
+    folder = pointer.with_name(pointer.read_text().strip()) if pointer.is_file() else None
+    return folder if folder and (folder / "bento.yaml").is_file() else None
+
+
+def others(store: Path) -> list[str]:
+    return sorted(p.parent.name for p in (store / "bentos").glob("*/latest"))
+
+
+def stored(store: Path, tag: str) -> Facts:
+    """A model that the Bento names, as the store has it: whether it is there, and what it was made with."""
+    folder = store / "models" / tag.replace(":", "/")
+    context = bento_files.read_yaml(folder / "model.yaml").get("context") or {}
+    return {"tag": tag, "there": bool(context), "python": str(context.get("python_version", ""))}
+
+
+def packages(folder: Path, needs: bento_needs.Imports, about: Facts, store: Path) -> Facts:
+    """What the image would install, and what serving needs: the service's imports and the pickles'."""
+    python = folder / "env" / "python"
+    locked = python / "requirements.lock.txt"
+    source = locked if locked.is_file() else python / "requirements.txt"
+    pins = bento_needs.read_pins(source.read_text())
+    modules = set(needs.outside)
+    for model in about.get("models") or []:
+        for pickle in sorted((store / "models" / model["tag"].replace(":", "/")).glob("*.pkl")):
+            modules |= bento_needs.pickled_modules(pickle)
+    needed = bento_needs.packages_of(modules)
+    roots = sorted({*needed.values(), *pins.exact})
+    return {
+        "requirements": source.name,
+        "exact": pins.exact,
+        "loose": pins.loose,
+        "needed": needed,
+        "unlisted": sorted(bento_needs.closure(roots) - set(pins.exact) - {named(line) for line in pins.loose}),
+        "here": {p: version_here(p) for p in sorted(set(needed.values()))},
+    }
+
+
+def named(line: str) -> str:
+    return bento_needs.canonicalize_name(line.split("[")[0].split("=")[0].split(">")[0].split("<")[0].split("~")[0].strip())
+
+
+def version_here(package: str) -> str:
+    """The version that made the pickles: the one installed here."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def secrets_in(folder: Path, files: list[bento_files.File], ws: Any) -> Facts:
+    """Sightings in names, in what the build settings became, and in all other files; none with the secret itself."""
+    known = known_values(ws.service)
+    told: dict[str, list[str]] = {"secret_names": [], "secret_settings": [], "secret_contents": []}
+    for file in files:
+        told["secret_names"] += [str(s) for s in bento_secrets.search_name(file.path, known)]
+        path = folder / file.path
+        if path.is_file() and not file.link and not as_given(path, ws):
+            where = "secret_settings" if file.path.startswith(SETTINGS) else "secret_contents"
+            told[where] += [str(s) for s in bento_secrets.search(file.path, path.read_bytes(), known)]
+    return told | {"links": [f"{f.path} -> {f.link}" for f in files if f.link]}
+
+
+def known_values(service: Path) -> frozenset[str]:
+    """What the developer's own .env keeps is a secret for certain, wherever it turns up."""
+    path = service / ".env"
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    values = [line.partition("=")[2].strip().strip("\"'") for line in lines if not line.startswith("#")]
+    return frozenset(v for v in values if len(v) >= 8)
+
+
+def as_given(path: Path, ws: Any) -> bool:
+    """Byte for byte the kit's own file: its checksums of MiniLM would look like keys."""
+    given = ws.kit.root / "service" / path.name
+    return given.is_file() and given.read_bytes() == path.read_bytes()
+
+
+@probe(limit=120)
+def serves(ws: Any) -> Facts:
+    """The Bento loaded and asked where there is nothing else; 4 to 8 s, nearly all of it importing torch."""
+    folder = latest(ws.store)
+    if folder is None:
+        return {"problem": "there is no Bento", "loads": {}, "answer": None, "named": {}}
+    models = bento_files.read_yaml(folder / "bento.yaml").get("models") or []
+    named_tags = {m["tag"].split(":")[0]: m["tag"] for m in models}
+    with tempfile.TemporaryDirectory(prefix="bento-") as temporary:
+        home, out = Path(temporary) / "home", Path(temporary) / "facts.json"
+        make_home(home, folder, ws.store, list(named_tags.values()))
+        environ = {k: v for k, v in os.environ.items() if k != "BENTOML_CONFIG"}
+        # One thread: with two, a second job on the same cores makes every encode 20 times slower.
+        environ |= {"BENTOML_HOME": str(home), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "grader.criteria.bento_try", f"{NAME}:{folder.name}", str(out)]
+        done = run(command, 100, cwd=home / "empty", env=environ)
+        lost = {"problem": f"its process ended with {done.code}: {done.tail(2)}", "loads": {}, "answer": None}
+        facts: Facts = json.loads(out.read_text()) if out.is_file() else lost
+    return {**facts, "named": named_tags}
+
+
+def make_home(home: Path, folder: Path, store: Path, tags: list[str]) -> None:
+    """A BENTOML_HOME with this Bento and its models, where `latest` of each model is a copy under a newer version."""
+    (home / "empty").mkdir(parents=True)
+    shutil.copytree(folder, home / "bentos" / NAME / folder.name, symlinks=True)
+    for name, version in (tag.split(":") for tag in tags):
+        real, target = store / "models" / name / version, home / "models" / name
+        target.mkdir(parents=True, exist_ok=True)
+        (target / "latest").write_text(DECOY)
+        if real.is_dir():
+            (target / version).symlink_to(real.resolve())
+            (target / DECOY).mkdir()
+            for path in real.resolve().iterdir():
+                (target / DECOY / path.name).symlink_to(path)
+            text = (real / "model.yaml").read_text().replace(version, DECOY)
+            (target / DECOY / "model.yaml").unlink()
+            (target / DECOY / "model.yaml").write_text(text)
+
+
+def few(items: list[str], most: int = 3) -> str:
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return "; ".join(items[:most]) + more
+
+
+@check(bento)
+def looks_lean(seen: Facts) -> Finding:
+    """The module's form, by names: a Bento is there, without tests, notebooks, data and .env."""
+    if not seen["tag"]:
+        there = f"; it has {', '.join(seen['others'])}" if seen["others"] else ""
+        return Finding(False, f"There is no Bento called {NAME} in the store {seen['store']}{there}.", seen["others"], NAME)
+    found = [f"{f['path']} ({f['kind']})" for f in seen["files"] if f["kind"] and f["kind"] != "compiled code"]
+    if found:
+        return Finding(False, f"{seen['tag']} holds {few(found)}.", found, [])
+    return Finding(True, f"{seen['tag']}: no test, notebook, data or .env among its {len(seen['files'])} files.", found, [])
+
+
+@check(bento, after=looks_lean)
+def of_this_service(seen: Facts) -> Finding:
+    found = {"module": bento_files.entry_module(seen["service"]), "runners": seen["runners"]}
+    wanted = {"module": MODULE, "runners": RUNNERS}
+    if found["module"] != MODULE:
+        message = f"{seen['tag']} was built from {seen['service']}; the service of lab 02 is service:svc"
+        return Finding(False, f"{message}.", found, wanted)
+    if found["runners"] != RUNNERS:
+        return Finding(False, f"{seen['tag']} has the runners {found['runners']}; lab 02 has {RUNNERS}.", found, wanted)
+    return Finding(True, f"{seen['tag']} was built from {seen['service']}, with both runners.", found, wanted)
+
+
+@check(bento, after=of_this_service)
+def up_to_date(seen: Facts) -> Finding:
+    """A Bento is a copy: what was edited afterwards is not in it."""
+    if seen["stale"]:
+        return Finding(False, f"{seen['tag']} is older than service/: {few(seen['stale'])}.", seen["stale"], [])
+    return Finding(True, "Its sources and settings are those of service/ as it is now.", [], [])
+
+
+@check(bento, after=looks_lean)
+def no_secret_names(seen: Facts) -> Finding:
+    found = seen["secret_names"]
+    return Finding(not found, few(found) + "." if found else "No file's name speaks of a secret.", found, [])
+
+
+@check(bento, after=[up_to_date, no_secret_names])
+def only_needed(seen: Facts) -> Finding:
+    """Every file of the Bento is the build's own, or the service imports it, or it is a configuration."""
+    extra = [f"{f['path']} ({f['size'] / 1e6:.1f} MB)" if f["size"] > 1e5 else f["path"] for f in extras(seen)]
+    if extra:
+        size = sum(f["size"] for f in extras(seen))
+        share = f"{size / seen['bytes']:.0%} of its {seen['bytes'] / 1e6:.1f} MB"
+        return Finding(False, f"Serving needs no {few(extra)}: {share}.", extra, [])
+    return Finding(True, f"Each of the {len(seen['files'])} files has a purpose ({seen['bytes'] / 1000:.0f} kB).", [], [])
+
+
+def extras(seen: Facts) -> list[Facts]:
+    return [f for f in seen["files"] if not f["purpose"]]
+
+
+@check(bento, after=up_to_date)
+def no_links(seen: Facts) -> Finding:
+    if seen["links"]:
+        message = f"A build copies a symbolic link as a link, not what it points to: {few(seen['links'])}"
+        return Finding(False, f"{message}. In another place it points to nothing.", seen["links"], [])
+    return Finding(True, "No file is a symbolic link.", [], [])
+
+
+@check(bento, after=[no_links, up_to_date])
+def complete(seen: Facts) -> Finding:
+    if seen["imports_problem"]:
+        return Finding(False, seen["imports_problem"], seen["imports_problem"], "")
+    if seen["absent"]:
+        message = f"The service imports {few(seen['absent'])}, which the build left out"
+        return Finding(False, f"{message}: it serves from service/, and nowhere else.", seen["absent"], [])
+    return Finding(True, "Every module that the service imports is in it.", [], [])
+
+
+@check(bento, after=of_this_service)
+def models_fixed(seen: Facts) -> Finding:
+    found = {name: m["tag"] for name, m in seen["models"].items()}
+    if sorted(found) != MODELS:
+        named_models = ", ".join(found.values()) or "no model"
+        return Finding(False, f"bento.yaml names {named_models}; the service uses {' and '.join(MODELS)}.", found, MODELS)
+    if gone := [m["tag"] for m in seen["models"].values() if not m["there"]]:
+        return Finding(False, f"bento.yaml names {few(gone)}, which the store does not have any more.", found, MODELS)
+    return Finding(True, f"bento.yaml names {' and '.join(found.values())}, and the store has both.", found, MODELS)
+
+
+@check(bento, after=of_this_service)
+def every_package_pinned(seen: Facts) -> Finding:
+    found = seen["loose"]
+    if found:
+        message = f"{seen['requirements']} fixes no version for {few(found)}"
+        return Finding(False, f"{message}: each image would install what is newest that day.", found, [])
+    return Finding(True, f"{seen['requirements']} has an exact version for {len(seen['exact'])} packages.", [], [])
+
+
+@check(bento, after=every_package_pinned)
+def nothing_unlisted(seen: Facts) -> Finding:
+    """What a listed package needs is installed too, so it has to be listed with its version."""
+    found, wanted = seen["unlisted"], "every package that is installed"
+    if found:
+        why = {p: m for m, p in seen["needed"].items()}
+        asked = [f"{p} (imported as {why[p]})" if p in why else p for p in sorted(found, key=lambda p: p not in why)]
+        message = f"{len(found)} packages get installed without a line in {seen['requirements']}"
+        return Finding(False, f"{message}: {few(asked)}.", found, wanted)
+    return Finding(True, "The list is closed: whatever a listed package needs is listed.", found, wanted)
+
+
+@check(bento, after=every_package_pinned)
+def torch_for_cpu(seen: Facts) -> Finding:
+    torch = seen["exact"].get("torch", "")
+    cuda = sorted(p for p in seen["exact"] if bento_needs.CUDA.fullmatch(p))
+    if cuda:
+        message = f"{seen['requirements']} has {len(cuda)} packages of CUDA ({few(cuda, 2)}), gigabytes for a CPU"
+        return Finding(False, f"{message}.", cuda, [])
+    if torch and not torch.endswith("+cpu"):
+        message = f"torch=={torch} is on PyPI a CUDA build for Linux; the CPU build is called torch=={torch.split('+')[0]}+cpu"
+        return Finding(False, f"{message}.", torch, "+cpu")
+    return Finding(True, f"torch {torch or '(not needed)'}: the CPU build.", torch, "+cpu")
+
+
+@check(bento, after=every_package_pinned)
+def same_as_trained(seen: Facts) -> Finding:
+    """A pickle is opened by the package that wrote it."""
+    pairs = {p: [seen["exact"].get(p, ""), v] for p, v in seen["here"].items()}
+    other = [f"{p} {a}, trained with {b}" for p, (a, b) in pairs.items() if a and a.split("+")[0] != b.split("+")[0]]
+    if other:
+        return Finding(False, f"The pickles would be opened by other versions: {few(other)}.", pairs, "the same")
+    return Finding(True, "The packages that open the pickles are those that wrote them.", pairs, "the same")
+
+
+@check(bento, after=models_fixed)
+def image_fixed(seen: Facts) -> Finding:
+    """`latest` where a version belongs: a base image without a version, or a Python other than the models'."""
+    docker = seen["docker"]
+    base, python = docker.get("base_image"), str(docker.get("python_version") or "")
+    trained = sorted({".".join(m["python"].split(".")[:2]) for m in seen["models"].values()})
+    found, wanted = {"base_image": base, "python_version": python}, {"python_version": trained[0]}
+    last = (base or "").rpartition("/")[2]
+    if base and "@sha256:" not in base and (":" not in last or last.endswith(":latest")):
+        return Finding(False, f"docker.base_image is {base}: another image every month.", found, "a version or a digest")
+    if not base and python not in trained:
+        message = f"The image gets Python {python}; the models were pickled by {' and '.join(trained)}"
+        return Finding(False, f"{message}.", found, wanted)
+    return Finding(True, f"The image is {base or 'Python ' + python}.", found, wanted)
+
+
+@check(bento, after=no_secret_names)
+def no_secret_settings(seen: Facts) -> Finding:
+    """Labels, docker.env, the index: what the build file says lands in bento.yaml and in the image, for all to read."""
+    found = seen["secret_settings"]
+    return Finding(not found, few(found) + "." if found else "No secret in what the build file became.", found, [])
+
+
+@check(bento, after=no_secret_names)
+def no_secret_contents(seen: Facts) -> Finding:
+    found = seen["secret_contents"]
+    return Finding(not found, few(found) + "." if found else "No secret in any other file.", found, [])
+
+
+@check(serves, after=[complete, models_fixed])
+def answers_alone(seen: Facts) -> Finding:
+    answer, wanted = seen["answer"], {"labels": 2, "scores": 2}
+    if seen["problem"]:
+        message = f"In an empty folder, with its own models, the Bento does not serve: {seen['problem']}"
+        return Finding(False, f"{message}.", seen["problem"], wanted)
+    counts = {k: len(v) for k, v in answer.items()} if isinstance(answer, dict) else answer
+    if counts != wanted:
+        return Finding(False, f"Asked for two texts, the Bento answers {answer}.", answer, wanted)
+    return Finding(True, f"In an empty folder it labels two texts {' and '.join(answer['labels'])}.", answer, wanted)
+
+
+@check(serves, after=answers_alone)
+def loads_its_own(seen: Facts) -> Finding:
+    """bento.yaml's tags are a list for whoever copies models; the code loads what it asks the store for."""
+    found, wanted = seen["loads"], seen["named"]
+    other = [f"{wanted.get(n)} and loads {t}" for n, t in found.items() if wanted.get(n) != t]
+    if other:
+        message = f"Where the store has newer models, the Bento names {few(other)}".replace(DECOY, "the newer one")
+        return Finding(False, f"{message}: its code asks for `latest`, and nothing tells BentoML which that was.", found, wanted)
+    return Finding(True, "Where the store has newer models, it still loads those that it names.", found, wanted)

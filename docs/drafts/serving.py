@@ -1,0 +1,171 @@
+"""Serves a scratch copy of a BentoML project, for probes. Nothing of it is left, also when the probe is killed.
+
+with served(ws.service, ws.store) as server:
+    if server.problem:  # it exited, never got ready, or somebody else holds the port: facts, not exceptions
+        return {"problem": server.problem, "log": server.log()}
+    httpx.post(f"{server.url}/classify", json={"texts": ["..."]}, timeout=10)
+    server.runner_calls()  # {"embeddingrunner": 1, "classifierrunner": 1}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import yaml
+
+from grader.model import Facts
+from grader.processes import carriers, free_port, is_ours, listener, started, wait_until
+from grader.workspace import copy_tree
+
+PORT = "LAB_SERVICE_PORT"  # names the port, for whoever has to know it beforehand (a mutant whose server holds it)
+HEALTH = ("/readyz", "/livez", "/healthz", "/metrics")
+
+
+@dataclass
+class Served:
+    """A server that was started, ready when `problem` is empty."""
+
+    url: str
+    home: Path  # its BENTOML_HOME: a start wipes the metrics folder of its home, so no two servers share one
+    mark: str
+    process: subprocess.Popen[str]
+    problem: str = ""
+    foreign: str = ""  # who listens on the port, when it is not ours
+    seconds: float = 0.0  # until it was ready, or was given up
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def log(self, lines: int = 8) -> str:
+        """The end of what the server printed, without the warnings that every classic service gets."""
+        text = (self.home / "log").read_text(errors="replace")
+        return "\n".join([line for line in text.splitlines() if "Deprecat" not in line][-lines:])
+
+    def holder(self) -> psutil.Process | None:
+        """Who listens on the port now."""
+        return listener(self.port)
+
+    def alive(self) -> bool:
+        """Whether it runs and the one that listens is ours."""
+        return self.process.poll() is None and is_ours(self.holder(), self.mark)
+
+    def workers(self) -> dict[str, list[int]]:
+        """The process ids of each runner, by the name that `bentoml serve` gave it, and of "api"."""
+        found: dict[str, list[int]] = {}
+        for process in carriers(self.mark):
+            with contextlib.suppress(psutil.Error):
+                if role := role_of(process.cmdline()):
+                    found.setdefault(role, []).append(process.pid)
+        return found
+
+    def metrics(self) -> list[tuple[str, dict[str, str], float]]:
+        """(name, labels, value) of each sample; empty when it does not answer."""
+        from prometheus_client.parser import text_string_to_metric_families as families
+
+        try:
+            text = httpx.get(f"{self.url}/metrics", timeout=5).text
+            return [(s.name, s.labels, s.value) for family in families(text) for s in family.samples]
+        except (httpx.HTTPError, ValueError):
+            return []
+
+    def runner_calls(self) -> dict[str, int]:
+        """How many calls each runner has answered since the start; those of BentoML's own health checks left out."""
+        found: dict[str, int] = {}
+        for name, labels, value in self.metrics():
+            if name == "bentoml_runner_request_total" and labels["endpoint"] not in HEALTH:
+                found[labels["runner_name"]] = found.get(labels["runner_name"], 0) + int(value)
+        return found
+
+    def close_store(self) -> None:
+        """Takes the models away from the running server: whoever opens one from now on does not find it."""
+        (self.home / "models").unlink()
+
+    def open_store(self, store: Path) -> None:
+        (self.home / "models").symlink_to((store / "models").absolute())
+
+
+def role_of(command: list[str]) -> str:
+    """ "api", a runner's name, or nothing, from the command line of one of BentoML's workers."""
+    line = " ".join(command)
+    if "bentoml_cli.worker.http_api_server" in line:
+        return "api"
+    if "bentoml_cli.worker.runner" in line and "--runner-name" in command:
+        return command[command.index("--runner-name") + 1]
+    return ""
+
+
+@contextlib.contextmanager
+def served(
+    folder: Path | None, store: Path, target: str = "service:svc", config: Facts | None = None,
+    env: Mapping[str, str] | None = None, limit: float = 60.0, options: Sequence[str] = (), in_place: bool = False,
+) -> Iterator[Served]:  # fmt: skip
+    """Serves `target` from a copy of `folder` (or from an empty one: a Bento needs none), with the models and Bentos of
+    `store`, on a free port of 127.0.0.1. `config` is a whole BentoML configuration; without one BentoML's own holds.
+    `in_place` serves the folder itself, for whoever wants to edit what is served."""
+    with tempfile.TemporaryDirectory(prefix="served-", ignore_cleanup_errors=True) as temporary:
+        home = Path(temporary)
+        prepare_home(home, None if in_place else folder, store)
+        # The learner's folder alone is importable, and no configuration applies but the one that is given here.
+        environ = {k: v for k, v in os.environ.items() if k not in ("BENTOML_CONFIG", "PYTHONPATH")}
+        environ |= {"BENTOML_HOME": str(home), **(env or {})}
+        if config is not None:
+            (home / "configuration.yml").write_text(yaml.safe_dump(config))
+            environ["BENTOML_CONFIG"] = str(home / "configuration.yml")
+        port = int(os.environ.get(PORT) or free_port())
+        command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
+        where = folder if in_place else home / "project"
+        with started([*command, "--api-workers", "1", *options], where, environ, home / "log") as (process, mark):
+            server = Served(f"http://127.0.0.1:{port}", home, mark, process)
+            wait_ready(server, limit)
+            yield server
+
+
+def prepare_home(home: Path, folder: Path | None, store: Path) -> None:
+    """home/project, the copy that is served, and home/models and home/bentos, links into the store."""
+    (home / "project").mkdir()
+    if folder and folder.is_dir():
+        copy_tree(folder, home / "project")
+    for name in ("models", "bentos"):
+        if (store / name).is_dir():
+            (home / name).symlink_to((store / name).absolute())
+
+
+def wait_ready(server: Served, limit: float) -> None:
+    """Waits until our process listens and says ready, or until it is clear that this will not come."""
+    began = time.monotonic()
+    settled = wait_until(lambda: is_settled(server), limit, pause=0.2)
+    server.seconds = round(time.monotonic() - began, 1)
+    code = server.process.poll()
+    if server.foreign:
+        server.problem = f"port {server.port} is held by {server.foreign}, which was not started here"
+    elif code is not None:
+        server.problem = f"the server exited with code {code} after {server.seconds:g} s"
+    elif not settled:
+        server.problem = f"the server was not ready after {limit:g} s"
+
+
+def is_settled(server: Served) -> bool:
+    """Ready, ended, or kept out by somebody else's server."""
+    if server.process.poll() is not None:
+        return True
+    holder = server.holder()
+    if holder is not None and not is_ours(holder, server.mark):
+        with contextlib.suppress(psutil.Error):
+            server.foreign = f"{holder.name()} (process {holder.pid})"
+        return bool(server.foreign)
+    if holder is None:
+        return False
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(f"{server.url}/readyz", timeout=5).status_code == 200
+    return False
