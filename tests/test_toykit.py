@@ -8,15 +8,18 @@ import shutil
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import psutil
 import pytest
 
 from grader.kit import Kit, source_hash
-from grader.mutants import try_mutant, try_mutants
+from grader.model import Report
+from grader.mutants import MutantResult, try_mutant, try_mutants
 from grader.processes import wait_until
 from grader.walk import checkpoint, make_key, start_at, walk
 from grader.workspace import Workspace
@@ -81,11 +84,46 @@ def test_a_walk_writes_all_its_forms(walked: Walked) -> None:
     assert "is-true" in done.stdout and "1 pass, 2 not run, 1 fail, 1 error" in done.stdout
 
 
-def test_a_second_walk_skips_what_has_not_changed_and_grades_what_is_there(walked: Walked, tmp_path: Path) -> None:
-    kit = Kit(shutil.copytree(walked[0], tmp_path / "toykit"))
+def walk_again(kit: Kit) -> tuple[list[str], Report]:
+    """A second walk, after somebody broke the first one's result behind our back."""
     said: list[str] = []
-    (kit.state / "walk" / "service" / "number.txt").write_text("41\n")  # somebody broke it behind our back
-    report = walk(kit, said.append, shorts=["t1"])
+    (kit.state / "walk" / "service" / "number.txt").write_text("41\n")
+    return said, walk(kit, said.append, shorts=["t1"])
+
+
+def try_chosen_mutant(kit: Kit, chosen: str) -> MutantResult:
+    mutant = next(m for m in kit.mutants("t1") if m["id"] == chosen)
+    return try_mutant(kit, kit.criterion("t1"), mutant, live=False, record=False)
+
+
+def try_harmless_mutant(kit: Kit) -> list[MutantResult]:
+    mutant = (
+        '[[mutant]]\nid = "harmless"\nfrom = "01"\nfails = "word-is-short"\nadd = [{file = "service/x", text = ""}]\n'
+    )
+    (kit.criteria_dir / "t1.mutants.toml").write_text(mutant)
+    return try_mutants(kit, ["t1"], lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def jobs(walked: Walked, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Any]]]:
+    """What takes seconds, side by side, each in a copy of the walked kit of its own."""
+
+    def copy(name: str) -> Kit:
+        return Kit(shutil.copytree(walked[0], tmp_path_factory.mktemp(name) / "toykit"))
+
+    with ThreadPoolExecutor(3) as pool:
+        yield {
+            "again": pool.submit(walk_again, copy("again")),
+            "SIGINT": pool.submit(interrupted_walk, copy("int").root, signal.SIGINT, "600.5"),
+            "SIGKILL": pool.submit(interrupted_walk, copy("kill").root, signal.SIGKILL, "600.75"),
+            "wrong-number": pool.submit(try_chosen_mutant, copy("number"), "wrong-number"),
+            "long-word-by-link": pool.submit(try_chosen_mutant, copy("link"), "long-word-by-link"),
+            "harmless": pool.submit(try_harmless_mutant, copy("harmless")),
+        }
+
+
+def test_a_second_walk_skips_what_has_not_changed_and_grades_what_is_there(jobs: dict[str, Future[Any]]) -> None:
+    said, report = jobs["again"].result()
     assert said[0] == "01_write_a_number: unchanged, skipped"
     assert "does not pass any more, so it is executed again" in said[1]
     assert report.exit_code() == 0
@@ -123,13 +161,10 @@ def test_start_at_brings_what_the_labs_before_leave_and_keeps_what_was_there(wal
     assert "yours is in" in " ".join(said)
 
 
-def test_mutants_are_caught_by_their_check_alone(walked: Walked) -> None:
-    kit = Kit(walked[0])
-    criterion = kit.criterion("t1")
-    chosen = [m for m in kit.mutants("t1") if m["id"] in ("wrong-number", "long-word-by-link")]
-    with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda m: try_mutant(kit, criterion, m, live=False, record=False), chosen))
-    assert [(r.id, r.verdict.value) for r in results] == [("wrong-number", "pass"), ("long-word-by-link", "pass")]
+@pytest.mark.parametrize("mutant", ["wrong-number", "long-word-by-link"])
+def test_a_mutant_is_caught_by_its_check_alone(jobs: dict[str, Future[Any]], mutant: str) -> None:
+    result = jobs[mutant].result()
+    assert (result.id, result.verdict.value) == (mutant, "pass"), result.message
 
 
 @pytest.mark.parametrize(
@@ -167,20 +202,14 @@ def test_a_mutant_with_live_state_is_recorded_judged_again_and_goes_stale(walked
     assert stale.verdict.value == "error" and "is stale" in stale.message
 
 
-def test_an_uncaught_mutant_and_a_check_without_one_are_failures(walked: Walked, tmp_path: Path) -> None:
-    kit = Kit(shutil.copytree(walked[0], tmp_path / "toykit"))
-    mutant = (
-        '[[mutant]]\nid = "harmless"\nfrom = "01"\nfails = "word-is-short"\nadd = [{file = "service/x", text = ""}]\n'
-    )
-    (kit.criteria_dir / "t1.mutants.toml").write_text(mutant)
-    said = {r.fails: (r.verdict.value, r.message) for r in try_mutants(kit, ["t1"], lambda _: None)}
+def test_an_uncaught_mutant_and_a_check_without_one_are_failures(jobs: dict[str, Future[Any]]) -> None:
+    said = {r.fails: (r.verdict.value, r.message) for r in jobs["harmless"].result()}
     assert said["word-is-short"][0] == "fail" and "word-is-short is pass, not fail" in said["word-is-short"][1]
     assert said["number-is-right"][0] == "fail" and "this check has no mutant" in said["number-is-right"][1]
 
 
-def interrupted_walk(walked: Walked, folder: Path, sign: signal.Signals, number: str) -> Path:
+def interrupted_walk(kit: Path, sign: signal.Signals, number: str) -> Path:
     """A walk that got the signal while its first notebook ran, with a process outside its session still alive."""
-    kit = shutil.copytree(walked[0], folder / "toykit")
     source = kit / "solutions" / "01_write_a_number.py"
     source.write_text(source.read_text().replace("from pathlib import Path\n", SLEEP.replace("600.25", number)))
     command = [sys.executable, "-m", "grader.cli", "walk"]
@@ -193,14 +222,14 @@ def interrupted_walk(walked: Walked, folder: Path, sign: signal.Signals, number:
     return kit
 
 
-def test_an_interrupted_walk_leaves_no_process_and_no_half_report(walked: Walked, tmp_path: Path) -> None:
-    signs = {signal.SIGINT: "600.5", signal.SIGKILL: "600.75"}
-    with ThreadPoolExecutor(2) as pool:
-        kits = list(pool.map(lambda s: interrupted_walk(walked, tmp_path / s.name, s, signs[s]), signs))
-    for kit in kits:
-        results = kit / ".lab" / "walk" / "results"
-        assert (results / "report.json").read_text() == (walked[0] / ".lab/walk/results/report.json").read_text()
-        assert not list(results.glob(".report*"))
-        keys = json.loads((kit / ".lab/walk/.keys.json").read_text())
-        assert keys == {}, "what did not end is not skipped: the next run goes on from here"
-        assert checkpoint(Kit(kit), "01").is_dir()
+@pytest.mark.parametrize("sign", ["SIGINT", "SIGKILL"])
+def test_an_interrupted_walk_leaves_no_process_and_no_half_report(
+    walked: Walked, jobs: dict[str, Future[Any]], sign: str
+) -> None:
+    kit = jobs[sign].result()
+    results = kit / ".lab" / "walk" / "results"
+    assert (results / "report.json").read_text() == (walked[0] / ".lab/walk/results/report.json").read_text()
+    assert not list(results.glob(".report*"))
+    keys = json.loads((kit / ".lab/walk/.keys.json").read_text())
+    assert keys == {}, "what did not end is not skipped: the next run goes on from here"
+    assert checkpoint(Kit(kit), "01").is_dir()
