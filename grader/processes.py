@@ -78,12 +78,13 @@ def reap(mark: str, patience: float = 5.0) -> int:
     """Ends all that carry the mark: TERM, then KILL after `patience` seconds. Returns how many there were."""
     ended: set[int] = set()
     for sign, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, 2.0), (signal.SIGKILL, 2.0)):
-        found = carriers(mark)
-        for process in found:
+        for process in carriers(mark):
+            ended.add(process.pid)
             with contextlib.suppress(psutil.Error):
                 process.send_signal(sign)
-        ended |= {p.pid for p in found}
-        psutil.wait_procs(found, timeout=wait)
+        # A zombie carries no mark any more; waiting for its pid to go would take as long as its parent pleases.
+        if wait_until(lambda: not carriers(mark), wait, pause=0.02):
+            break
     return len(ended)
 
 
