@@ -21,7 +21,8 @@ REPEATS = 5
 
 def seconds(command: list[str], cwd: Path, **env: str) -> float:
     began = time.monotonic()
-    done = subprocess.run(command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True)
+    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}  # as ./lab does
+    done = subprocess.run(command, cwd=cwd, env={**inherited, **env}, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{command} ended with {done.returncode}: {done.stderr[-800:]}{done.stdout[-800:]}")
     return time.monotonic() - began
