@@ -318,7 +318,7 @@ embedder = bentoml.picklable_model.save_model(
     signatures=embedder_signatures,
     metadata=about,
 )
-about |= {"embedder": str(embedder.tag)}
+about |= {"embedder": str(embedder.tag), "classes": sorted(set(labels))}
 saved = bentoml.sklearn.save_model(
     "demo_classifier",
     classifier,
