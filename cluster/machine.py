@@ -21,7 +21,7 @@ import psutil
 
 MEMORY = 4  # GiB; two copies of torch and the embedder while a service runs
 DISK = 6  # GiB; model stores, Bentos, an image of some GB, and the cluster's own images
-LIMIT = 6  # seconds for a tool's answer; less than doctor's own limit, so that the sentence is ours
+LIMIT = 6.0  # seconds for a tool's answer; less than doctor's own limit, so that the sentence is ours
 KIND, KUBECTL = (0, 33), (1, 34)  # kubectl may be one minor version away from the cluster, which is 1.35
 CGROUP = Path("/sys/fs/cgroup")
 Finding = tuple[bool, str]
@@ -160,7 +160,7 @@ def _ask(*command: str) -> Finding:
             return process.wait(LIMIT) == 0, process.communicate()[0].strip()
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            return False, f"{command[0]} did not answer within {LIMIT} s"
+            return False, f"{command[0]} did not answer within {LIMIT:g} s"
 
 
 ALL = (python, architecture, memory, disk, port, proxy, docker, kind, kubectl, prometheus)

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -81,7 +82,7 @@ def grade(line: str) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         fragment = Path(folder) / "fragment.html"
         command = [sys.executable, "-m", "grader.cli", "grade", *line.split(), "--fragment", str(fragment)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "110"})
         html = fragment.read_text() if fragment.exists() else ""
     if not html:
         said = done.stderr.strip() or done.stdout.strip()

@@ -6,7 +6,6 @@ LAB_WITHOUT=docker,gpu takes needs away, for tests.
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 from grader.errors import BadKit
 from grader.kit import Kit
+from grader.processes import run
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,13 @@ def _look(entry: dict[str, Any]) -> tuple[bool, str]:
     if program is None:
         return False, f"no {title}"
     try:
-        done = subprocess.run([program, *command[1:]], capture_output=True, text=True, timeout=entry.get("limit", 10))
-    except (OSError, subprocess.TimeoutExpired) as wrong:
+        done = run([program, *command[1:]], entry.get("limit", 10))  # which also ends what a hung tool started
+    except OSError as wrong:
         return False, f"no {title} ({type(wrong).__name__} from {program})"
-    said = (done.stdout.strip() or done.stderr.strip() or "it said nothing").splitlines()[0][:160]
-    if done.returncode == 0 and re.search(entry.get("expect", ""), done.stdout):
+    if done.code is None:
+        return False, f"no {title} ({Path(program).name} did not answer within {entry.get('limit', 10)} s)"
+    said = (done.output.strip() or "it said nothing").splitlines()[0][:160]
+    if done.ok and re.search(entry.get("expect", ""), done.output):
         return True, said
     ours = program == sys.executable  # cluster/machine.py speaks in whole sentences
     return False, said if ours else f"no {title} ({Path(program).name}: {said})"

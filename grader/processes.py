@@ -22,6 +22,7 @@ from typing import IO
 import psutil
 
 MARK = "SERVING_LAB_MARK"  # a path-like list: a child of a child carries every ancestor's mark
+_lock = threading.Lock()
 _mark: str | None = None
 _guard: subprocess.Popen[bytes] | None = None
 
@@ -45,7 +46,9 @@ class Completed:
 def own_mark() -> str:
     """This process's mark, made on first use together with the guard that reaps whoever carries it."""
     global _mark, _guard
-    if _mark is None:
+    with _lock:
+        if _mark is not None:
+            return _mark
         _mark = uuid.uuid4().hex[:12]
         # The guard reads a pipe that only we hold open: end of file means that we are gone, by whatever signal.
         _guard = subprocess.Popen(

@@ -55,9 +55,7 @@ def _box(axes: Axes, station: Station) -> None:
     box = FancyBboxPatch(place, WIDTH - 0.2, HEIGHT - 0.2, boxstyle=shape, fill=False, edgecolor=colour, linewidth=2)
     axes.add_patch(box)
     kind = "runs" if station.runs else "files"
-    axes.text(
-        station.x, station.y + 0.34, f"{station.lab} · {kind}", ha="center", va="center", fontsize=9, color=colour
-    )
+    axes.text(station.x, station.y + 0.34, f"{station.lab} · {kind}", ha="center", va="center", fontsize=9, color=GREY)
     axes.text(station.x, station.y + 0.1, station.name, ha="center", va="center", fontsize=11, fontweight="bold")
     axes.text(station.x, station.y - 0.28, station.inside, ha="center", va="center", fontsize=9, color=GREY)
 
