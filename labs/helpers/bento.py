@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -25,6 +27,56 @@ def clean_copy(folder: str | Path = "service") -> Path:
     atexit.register(shutil.rmtree, target, ignore_errors=True)
     shutil.copytree(folder, target / "service", symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     return target / "service"
+
+
+class Desk:
+    """A place to try builds: a copy of service/ and a store of its own, whose models are links to yours. What is built
+    or saved here is gone with the kernel, and your own Bentos and `latest` stay as they are."""
+
+    def __init__(self, folder: str | Path = "service", store: str | Path = "store") -> None:
+        self.service = clean_copy(folder)
+        for own in ("bentofile.yaml", ".bentoignore", "requirements.txt"):  # from an earlier run: it begins without
+            (self.service / own).unlink(missing_ok=True)
+        self.store = self.service.with_name("store")
+        for model in (Path(store).resolve() / "models").glob("*/*/"):
+            target = self.store / "models" / model.parent.name
+            target.mkdir(parents=True, exist_ok=True)
+            (target / model.name).symlink_to(model)
+            shutil.copy(model.parent / "latest", target / "latest")
+
+    @property
+    def bento(self) -> Path:
+        """The folder of what was built last."""
+        return latest(self.store)
+
+    def write(self, name: str, text: str) -> None:
+        path = self.service / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def run(self, *words: str, folder: Path | None = None, **env: str) -> str:
+        """What a command prints that runs with this store, in service/ unless told otherwise; or its complaint."""
+        environ = {**os.environ, **env, "BENTOML_HOME": env.get("BENTOML_HOME", str(self.store))}
+        done = subprocess.run(words, cwd=folder or self.service, env=environ, capture_output=True, text=True)
+        if done.returncode:
+            return f"it failed: {(done.stderr.strip().splitlines() or ['no word why'])[-1]}"
+        return "\n".join(line for line in done.stdout.splitlines() if line.strip())
+
+    def build(self) -> str:
+        """`bentoml build` here: the Bento that it made, or the problem."""
+        told = self.run("bentoml", "build", "-o", "tag").replace(str(self.service), "service")
+        return told.replace("__tag__:", "built ")
+
+
+def made_up_token() -> str:
+    """A token that opens nothing, in the form of a code host's."""
+    return f"ghp_{secrets.token_hex(18)}"
+
+
+def where(bento: Path, text: str) -> list[str]:
+    """The files of the Bento in which that text stands."""
+    files = [p for p in sorted(bento.rglob("*")) if p.is_file()]
+    return [p.relative_to(bento).as_posix() for p in files if text.encode() in p.read_bytes()]
 
 
 def latest(store: str | Path = "store", name: str = NAME) -> Path:

@@ -17,11 +17,16 @@ from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import canonicalize_name as normalized
 
 # The image is Linux, whatever the grading machine is.
 LINUX = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
 CUDA = re.compile(r"(nvidia|cuda)-.*|triton")
+
+
+def canonical(name: str) -> str:
+    """A package's name in the one spelling that indexes use."""
+    return str(normalized(name))
 
 
 @dataclass
@@ -58,7 +63,7 @@ def follow_imports(folder: Path, entry: str) -> Imports:
 
 
 def module_files(folder: Path, module: str) -> list[Path]:
-    """The files that importing a.b.c runs: a/__init__.py, a/b/__init__.py, a/b/c.py; none if it is not the project's."""
+    """The files that importing a.b.c runs: a/__init__.py, a/b/__init__.py, a/b/c.py; none if it is another's."""
     parts = module.split(".")
     packages = [folder.joinpath(*parts[:i], "__init__.py") for i in range(1, len(parts) + 1)]
     files = [p for p in [*packages, folder.joinpath(*parts).with_suffix(".py")] if p.is_file() or p.is_symlink()]
@@ -124,7 +129,7 @@ def _distributions() -> dict[str, list[str]]:
 
 def packages_of(modules: Iterable[str]) -> dict[str, str]:
     """The package that gives each module here; its own name where nothing installed does."""
-    return {m: canonicalize_name(_distributions().get(m, [m])[0]) for m in sorted(modules)}
+    return {m: canonical(_distributions().get(m, [m])[0]) for m in sorted(modules)}
 
 
 @dataclass
@@ -157,8 +162,8 @@ def _add_pin(pins: Pins, line: str) -> None:
         return
     versions = [s.version for s in wanted.specifier if s.operator in ("==", "===") and "*" not in s.version]
     if len(versions) == 1 and not wanted.url:
-        pins.exact[canonicalize_name(wanted.name)] = versions[0]
-    elif canonicalize_name(wanted.name) not in pins.exact:
+        pins.exact[canonical(wanted.name)] = versions[0]
+    elif canonical(wanted.name) not in pins.exact:
         pins.loose.append(line)
 
 
@@ -169,10 +174,8 @@ def needed_by(name: str, extras: Iterable[str] = (), without: Callable[[str], ob
     except metadata.PackageNotFoundError:
         return set()
     wanted = [Requirement(line) for line in lines]
-    there = [
-        w for w in wanted if not w.marker or any(w.marker.evaluate({**LINUX, "extra": e}) for e in ["", *extras])
-    ]
-    found = {canonicalize_name(w.name) for w in there if not without(canonicalize_name(w.name))}
+    there = [w for w in wanted if not w.marker or any(w.marker.evaluate({**LINUX, "extra": e}) for e in ["", *extras])]
+    found = {canonical(w.name) for w in there if not without(canonical(w.name))}
     for w in there:
         found |= needed_by(w.name, w.extras, without) if w.extras else set()
     return found
@@ -181,7 +184,7 @@ def needed_by(name: str, extras: Iterable[str] = (), without: Callable[[str], ob
 def closure(roots: Iterable[str]) -> set[str]:
     """Those packages and all that they need, as installed here."""
     found: set[str] = set()
-    waiting = [canonicalize_name(r) for r in roots]
+    waiting = [canonical(r) for r in roots]
     while waiting:
         if (name := waiting.pop()) not in found:
             found.add(name)

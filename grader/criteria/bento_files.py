@@ -1,4 +1,4 @@
-"""Reads a built Bento as plain facts: its files, what each is for, and how it differs from the folder it was built from."""
+"""Reads a built Bento as plain facts: its files, what each is for, and what the folder has that it was built from."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """sc3: the Bento holds what serving needs and no more, can be built again, and holds no secret.
 
-Two probes. `bento` reads the latest Bento file by file against the folder that it was built from. `serves` loads it in an
-empty folder and a store in which `latest` names other models than those that the Bento names, and asks it for two texts.
+Two probes. `bento` reads the latest Bento, file by file, against the folder it was built from. `serves` loads it in
+an empty folder and a store in which `latest` names other models than the Bento does, and asks it for two texts.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def packages(folder: Path, needs: bento_needs.Imports, about: Facts, store: Path
     python = folder / "env" / "python"
     locked = python / "requirements.lock.txt"
     source = locked if locked.is_file() else python / "requirements.txt"
-    pins = bento_needs.read_pins(source.read_text())
+    pins = bento_needs.read_pins(source.read_text() if source.is_file() else "")
     modules = set(needs.outside)
     for model in about.get("models") or []:
         for pickle in sorted((store / "models" / model["tag"].replace(":", "/")).glob("*.pkl")):
@@ -92,7 +92,7 @@ def packages(folder: Path, needs: bento_needs.Imports, about: Facts, store: Path
 
 
 def named(line: str) -> str:
-    return bento_needs.canonicalize_name(line.split("[")[0].split("=")[0].split(">")[0].split("<")[0].split("~")[0].strip())
+    return bento_needs.canonical(line.split("[")[0].split("=")[0].split(">")[0].split("<")[0].split("~")[0].strip())
 
 
 def version_here(package: str) -> str:
@@ -129,7 +129,7 @@ def known_values(service: Path) -> frozenset[str]:
 def as_given(path: Path, ws: Any) -> bool:
     """Byte for byte the kit's own file: its checksums of MiniLM would look like keys."""
     given = ws.kit.root / "service" / path.name
-    return given.is_file() and given.read_bytes() == path.read_bytes()
+    return bool(given.is_file() and given.read_bytes() == path.read_bytes())
 
 
 @probe(limit=120)
@@ -148,8 +148,10 @@ def serves(ws: Any) -> Facts:
         environ |= {"BENTOML_HOME": str(home), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "grader.criteria.bento_try", f"{NAME}:{folder.name}", str(out)]
         done = run(command, 100, cwd=home / "empty", env=environ)
-        lost = {"problem": f"its process ended with {done.code}: {done.tail(2)}", "loads": {}, "answer": None}
-        facts: Facts = json.loads(out.read_text()) if out.is_file() else lost
+        ended = "it did not answer within 100 s" if done.code is None else f"exit code {done.code}: {done.tail(2)}"
+        lost: Facts = {"problem": ended, "loads": {}, "answer": None}
+        facts = json.loads(out.read_text()) if out.is_file() else lost
+        facts["problem"] = facts["problem"].replace(f"{home}/bentos/{NAME}/{folder.name}/", "")
     return {**facts, "named": named_tags}
 
 
@@ -181,11 +183,15 @@ def looks_lean(seen: Facts) -> Finding:
     """The module's form, by names: a Bento is there, without tests, notebooks, data and .env."""
     if not seen["tag"]:
         there = f"; it has {', '.join(seen['others'])}" if seen["others"] else ""
-        return Finding(False, f"There is no Bento called {NAME} in the store {seen['store']}{there}.", seen["others"], NAME)
+        return Finding(
+            False, f"There is no Bento called {NAME} in the store {seen['store']}{there}.", seen["others"], NAME
+        )
     found = [f"{f['path']} ({f['kind']})" for f in seen["files"] if f["kind"] and f["kind"] != "compiled code"]
     if found:
         return Finding(False, f"{seen['tag']} holds {few(found)}.", found, [])
-    return Finding(True, f"{seen['tag']}: no test, notebook, data or .env among its {len(seen['files'])} files.", found, [])
+    return Finding(
+        True, f"{seen['tag']}: no test, notebook, data or .env among its {len(seen['files'])} files.", found, []
+    )
 
 
 @check(bento, after=looks_lean)
@@ -222,7 +228,9 @@ def only_needed(seen: Facts) -> Finding:
         size = sum(f["size"] for f in extras(seen))
         share = f"{size / seen['bytes']:.0%} of its {seen['bytes'] / 1e6:.1f} MB"
         return Finding(False, f"Serving needs no {few(extra)}: {share}.", extra, [])
-    return Finding(True, f"Each of the {len(seen['files'])} files has a purpose ({seen['bytes'] / 1000:.0f} kB).", [], [])
+    return Finding(
+        True, f"Each of the {len(seen['files'])} files has a purpose ({seen['bytes'] / 1000:.0f} kB).", [], []
+    )
 
 
 def extras(seen: Facts) -> list[Facts]:
@@ -252,7 +260,9 @@ def models_fixed(seen: Facts) -> Finding:
     found = {name: m["tag"] for name, m in seen["models"].items()}
     if sorted(found) != MODELS:
         named_models = ", ".join(found.values()) or "no model"
-        return Finding(False, f"bento.yaml names {named_models}; the service uses {' and '.join(MODELS)}.", found, MODELS)
+        return Finding(
+            False, f"bento.yaml names {named_models}; the service uses {' and '.join(MODELS)}.", found, MODELS
+        )
     if gone := [m["tag"] for m in seen["models"].values() if not m["there"]]:
         return Finding(False, f"bento.yaml names {few(gone)}, which the store does not have any more.", found, MODELS)
     return Finding(True, f"bento.yaml names {' and '.join(found.values())}, and the store has both.", found, MODELS)
@@ -287,7 +297,8 @@ def torch_for_cpu(seen: Facts) -> Finding:
         message = f"{seen['requirements']} has {len(cuda)} packages of CUDA ({few(cuda, 2)}), gigabytes for a CPU"
         return Finding(False, f"{message}.", cuda, [])
     if torch and not torch.endswith("+cpu"):
-        message = f"torch=={torch} is on PyPI a CUDA build for Linux; the CPU build is called torch=={torch.split('+')[0]}+cpu"
+        wanted = f"{torch.split('+')[0]}+cpu"
+        message = f"torch=={torch} is on PyPI a CUDA build for Linux; the CPU build is called torch=={wanted}"
         return Finding(False, f"{message}.", torch, "+cpu")
     return Finding(True, f"torch {torch or '(not needed)'}: the CPU build.", torch, "+cpu")
 
@@ -311,7 +322,9 @@ def image_fixed(seen: Facts) -> Finding:
     found, wanted = {"base_image": base, "python_version": python}, {"python_version": trained[0]}
     last = (base or "").rpartition("/")[2]
     if base and "@sha256:" not in base and (":" not in last or last.endswith(":latest")):
-        return Finding(False, f"docker.base_image is {base}: another image every month.", found, "a version or a digest")
+        return Finding(
+            False, f"docker.base_image is {base}: another image every month.", found, "a version or a digest"
+        )
     if not base and python not in trained:
         message = f"The image gets Python {python}; the models were pickled by {' and '.join(trained)}"
         return Finding(False, f"{message}.", found, wanted)
@@ -337,7 +350,9 @@ def answers_alone(seen: Facts) -> Finding:
     if seen["problem"]:
         message = f"In an empty folder, with its own models, the Bento does not serve: {seen['problem']}"
         return Finding(False, f"{message}.", seen["problem"], wanted)
-    counts = {k: len(v) for k, v in answer.items()} if isinstance(answer, dict) else answer
+    counts = (
+        {k: len(v) if isinstance(v, list) else v for k, v in answer.items()} if isinstance(answer, dict) else answer
+    )
     if counts != wanted:
         return Finding(False, f"Asked for two texts, the Bento answers {answer}.", answer, wanted)
     return Finding(True, f"In an empty folder it labels two texts {' and '.join(answer['labels'])}.", answer, wanted)
@@ -350,5 +365,7 @@ def loads_its_own(seen: Facts) -> Finding:
     other = [f"{wanted.get(n)} and loads {t}" for n, t in found.items() if wanted.get(n) != t]
     if other:
         message = f"Where the store has newer models, the Bento names {few(other)}".replace(DECOY, "the newer one")
-        return Finding(False, f"{message}: its code asks for `latest`, and nothing tells BentoML which that was.", found, wanted)
+        return Finding(
+            False, f"{message}: its code asks for `latest`, and nothing tells BentoML which that was.", found, wanted
+        )
     return Finding(True, "Where the store has newer models, it still loads those that it names.", found, wanted)

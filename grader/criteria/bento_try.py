@@ -22,7 +22,7 @@ def main(tag: str, out: str) -> None:
     except BaseException as broken:
         # all of it is the submission's code, SystemExit included
         facts["problem"] = f"{type(broken).__name__}: {(str(broken).strip().splitlines() or [''])[0][:200]}"
-    Path(out).write_text(json.dumps(facts))
+    Path(out).write_text(json.dumps(facts, default=str))
 
 
 def load_and_ask(tag: str, facts: Facts) -> None:

@@ -1,0 +1,158 @@
+"""sc2's checks, judged purely: made-up facts in, findings out. What the probe sees is tried by its mutants."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from conftest import ROOT
+
+from grader.criteria import serving
+from grader.judge import judge_criterion
+from grader.kit import Kit
+from grader.model import Evidence, Verdict
+
+KIT = Kit(ROOT)
+SC2 = KIT.criterion("sc2")
+OLD, LATEST = "demo_classifier:old", "demo_classifier:new"
+TOLD = {"a": ("billing", 0.8), "b": ("account", 0.6), "c": ("shipping", 0.7)}
+
+
+def answer(texts: list[str], **other: Any) -> dict[str, Any]:
+    body = {"labels": [TOLD[t][0] for t in texts], "scores": [TOLD[t][1] for t in texts]}
+    calls = {"embeddingrunner": 1, "classifierrunner": 1}
+    return {"texts": texts, "status": 200, "body": body, "problem": "", "calls": calls, **other}
+
+
+def refusal(status: int = 422, body: Any = None) -> dict[str, Any]:
+    return {"status": status, "body": {"error": "a", "message": "b"} if body is None else body, "problem": ""}
+
+
+def good() -> dict[str, Any]:
+    told = {t: {"label": label, "score": score, "lead": 0.3} for t, (label, score) in TOLD.items()}
+    older = {t: {"label": label, "score": score - 0.1, "lead": 0.2} for t, (label, score) in TOLD.items()}
+    names = {"workers": ["api", "classifierrunner", "embeddingrunner"], "service": ["demo_text_intelligence"]}
+    return {
+        "problem": "", "foreign": "", "seconds": 8.0, "log": "",
+        "two": answer(["a", "c"]),
+        "stays": {"alive": True, "log": "", **answer(["a"])},
+        "names": {**names, "max_batch": {"embeddingrunner": 64.0, "classifierrunner": 64.0}},
+        "sizes": [answer([]), answer(["b"]), answer(["c", "a"]), answer(["a", "b", "c"])],
+        "again": answer(["c", "a"]),
+        "closed": {**answer(["a", "b"]), "log": ""},
+        "bad": {"no JSON": refusal(400), "a number": refusal()},
+        "together": [answer(["a"]), answer(["b", "c"])],
+        "burst": [answer(["a"]), answer(["b", "c"])],
+        "saved": {"problem": "", "latest": LATEST, "answers": {LATEST: told, OLD: older}},
+    }  # fmt: skip
+
+
+def verdicts(facts: dict[str, Any]) -> dict[str, Verdict]:
+    graded = judge_criterion(SC2, {"answers": Evidence("answers", facts)})
+    return {c.id: c.verdict for c in graded.checks}
+
+
+def message(facts: dict[str, Any], check: str) -> str:
+    graded = judge_criterion(SC2, {"answers": Evidence("answers", facts)})
+    return next(c.message for c in graded.checks if c.id == check)
+
+
+def test_good_facts_pass() -> None:
+    assert set(verdicts(good()).values()) == {Verdict.PASS}
+
+
+def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
+    def change(facts: Any) -> None:
+        for step in path[:-1]:
+            facts = facts[step]
+        facts[path[-1]] = to
+
+    return change
+
+
+WRONG = [
+    ("two-labels-two-scores", put("two", "body", "labels", to=["billing"])),
+    ("two-labels-two-scores", put("two", "status", to=201)),
+    ("two-labels-two-scores", put("two", "body", to=["billing", "shipping"])),
+    ("two-labels-two-scores", put("two", "body", "labels", to=[1, 2])),
+    ("two-labels-two-scores", put("two", "body", "scores", to=[0.5, 1.5])),
+    ("two-labels-two-scores", put("two", "body", "scores", to=[True, 0.5])),
+    ("two-labels-two-scores", put("problem", to="the server exited with code 1 after 2 s")),
+    ("stays-up", put("stays", "alive", to=False)),
+    ("stays-up", put("stays", "status", to=None)),
+    ("two-runners", put("names", "workers", to=["api", "embeddingrunner"])),
+    ("two-runners", put("names", "service", to=["triage"])),
+    ("configured", put("names", "max_batch", "embeddingrunner", to=100.0)),
+    ("one-answer-per-text", put("sizes", 2, "body", "scores", to=[0.7])),
+    ("one-answer-per-text", put("sizes", 0, "status", to=None)),
+    ("loads-once", put("closed", "status", to=404)),
+    ("asks-both-runners", put("two", "calls", "classifierrunner", to=0)),
+    ("asks-both-runners", put("sizes", 1, "calls", "embeddingrunner", to=0)),
+    ("asks-again", put("again", "calls", "embeddingrunner", to=0)),
+    ("saved-version", put("saved", "latest", to=OLD)),
+    ("saved-version", put("saved", "problem", to="ImportError: no module preprocess")),
+    ("labels-right", put("sizes", 2, "body", "labels", to=["billing", "shipping"])),
+    ("scores-right", put("sizes", 2, "body", "scores", to=[0.8, 0.7])),
+    ("own-answers-under-load", put("together", 1, "body", "scores", to=[0.7, 0.6])),
+    ("own-answers-under-load", put("together", 0, "status", to=500)),
+    ("survives-burst", put("burst", 0, to=answer(["a"], status=None, body=None, problem="no answer in 15 s"))),
+    ("bad-input-answered", put("bad", "a number", to=refusal(500))),
+    ("bad-input-answered", put("bad", "a number", "status", to=None)),
+    ("bad-input-refused", put("bad", "a number", to=refusal(200))),
+    ("errors-are-objects", put("bad", "no JSON", to=refusal(400, "no JSON"))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("check", "change"), WRONG, ids=lambda v: v if isinstance(v, str) else "")
+def test_each_wrong_fact_fails_its_check_alone(check: str, change: Callable[[dict[str, Any]], None]) -> None:
+    facts = copy.deepcopy(good())
+    change(facts)
+    found = verdicts(facts)
+    assert found.pop(check) is Verdict.FAIL
+    assert Verdict.FAIL not in found.values() and Verdict.ERROR not in found.values()
+
+
+def test_a_foreign_server_is_told_from_one_s_own_though_it_answers_well() -> None:
+    facts = good() | {"foreign": "python (process 7)", "problem": "port 80 is held by python (process 7)"}
+    found = verdicts({k: facts[k] for k in ("problem", "foreign", "seconds", "log", "two")})
+    assert (found["two-labels-two-scores"], found["own-server"]) == (Verdict.PASS, Verdict.FAIL)
+    assert set(list(found.values())[2:]) == {Verdict.NOT_RUN}
+
+
+def test_a_hang_leaves_facts_enough_to_judge() -> None:
+    facts = good()
+    facts["sizes"] = [facts["sizes"][0], answer(["b"], status=None, body=None, problem="no answer in 15 s")]
+    for name in ("again", "closed", "bad", "together", "burst"):
+        del facts[name]
+    assert Verdict.ERROR not in verdicts(facts).values()
+    assert "no answer in 15 s" in message(facts, "one-answer-per-text")
+
+
+def test_messages_name_what_was_found() -> None:
+    facts = good()
+    facts["sizes"][2]["body"]["labels"] = ["billing", "shipping"]
+    assert "'c', got billing" in message(facts, "labels-right")
+    facts["saved"]["latest"] = OLD
+    assert LATEST in message(facts, "saved-version")
+
+
+def test_roles_are_read_from_command_lines() -> None:
+    runner = ["python", "-m", "bentoml_cli.worker.runner", "service:svc", "--runner-name", "embeddingrunner"]
+    assert serving.role_of(runner) == "embeddingrunner"
+    assert serving.role_of(["python", "-m", "bentoml_cli.worker.http_api_server", "service:svc"]) == "api"
+    assert serving.role_of(["python", "-m", "bentoml", "serve"]) == ""
+
+
+def test_a_service_that_does_not_start_is_a_fact(tmp_path: Any) -> None:
+    (tmp_path / "store" / "models").mkdir(parents=True)
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "service.py").write_text("import nothing_that_exists\n")
+    with serving.served(tmp_path / "project", tmp_path / "store", limit=30) as server:
+        assert "exited with code" in server.problem
+        assert "nothing_that_exists" in server.log(20)
+        assert not server.alive() and server.metrics() == []
+    with pytest.raises(httpx.HTTPError):
+        httpx.get(server.url, timeout=2)

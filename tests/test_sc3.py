@@ -1,0 +1,207 @@
+"""sc3's checks, judged with made-up facts, and what its helpers read. The mutants prove what the probes see."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grader.criteria import bento_files, bento_needs, sc3
+from grader.judge import judge_criterion
+from grader.kit import Kit
+from grader.magic import Refused
+from grader.model import CheckResult, Evidence, Facts, Verdict
+from labs.helpers import bento, packages
+
+SC3 = Kit().criterion("sc3")
+
+
+def file(path: str, **more: Any) -> Facts:
+    return {"path": path, "size": 1000, "purpose": "serves", "kind": "", "link": "", **more}
+
+
+def good() -> Facts:
+    tags = {"demo_classifier": "demo_classifier:c1", "demo_embedder": "demo_embedder:e1"}
+    return {
+        "tag": "demo_text_intelligence:b1", "service": "service:svc", "runners": list(sc3.RUNNERS),
+        "files": [file("src/service.py"), file("bento.yaml")], "bytes": 2000, "stale": [], "absent": [],
+        "imports_problem": "", "links": [], "store": "/work/store", "others": [],
+        "models": {name: {"tag": tag, "there": True, "python": "3.11.7"} for name, tag in tags.items()},
+        "docker": {"base_image": None, "python_version": "3.11"}, "requirements": "requirements.txt",
+        "exact": {"torch": "2.13.0+cpu", "scikit-learn": "1.9.1"}, "loose": [], "unlisted": [],
+        "needed": {"torch": "torch", "sklearn": "scikit-learn"}, "here": {"torch": "2.13.0", "scikit-learn": "1.9.1"},
+        "secret_names": [], "secret_settings": [], "secret_contents": [],
+    }  # fmt: skip
+
+
+def served() -> Facts:
+    tags = {"demo_classifier": "demo_classifier:c1", "demo_embedder": "demo_embedder:e1"}
+    answer = {"labels": ["billing", "shipping"], "scores": [0.8, 0.9]}
+    return {"problem": "", "answer": answer, "loads": dict(tags), "named": tags}
+
+
+def judge(asked: Facts | None = None, **changes: Any) -> dict[str, CheckResult]:
+    """The results for good facts with changes to what was read; `asked` changes what was answered."""
+    facts = {"bento": copy.deepcopy(good()) | changes, "serves": served() | (asked or {})}
+    return {c.id: c for c in judge_criterion(SC3, {n: Evidence(n, f) for n, f in facts.items()}).checks}
+
+
+CASES: list[tuple[str, dict[str, Any], str]] = [
+    ("looks-lean", {"tag": "", "others": ["triage"]}, "no Bento called demo_text_intelligence"),
+    ("looks-lean", {"files": [file("src/a.ipynb", kind="a notebook")]}, "src/a.ipynb (a notebook)"),
+    ("of-this-service", {"service": "hello:svc"}, "built from hello:svc"),
+    ("of-this-service", {"runners": []}, "has the runners []"),
+    ("up-to-date", {"stale": ["limits.py has changed since"]}, "limits.py has changed"),
+    ("no-secret-names", {"secret_names": ["src/id_rsa: a file of this name keeps secrets"]}, "src/id_rsa"),
+    ("only-needed", {"files": [file("src/x.bin", purpose="", size=5 * 10**7)], "bytes": 10**8}, "x.bin (50.0 MB): 50%"),
+    ("no-links", {"links": ["src/a.py -> /b.py"]}, "src/a.py -> /b.py"),
+    ("complete", {"absent": ["preprocess.py"]}, "imports preprocess.py"),
+    ("complete", {"imports_problem": "a.py cannot be read"}, "a.py cannot be read"),
+    ("models-fixed", {"models": {}}, "names no model"),
+    ("every-package-pinned", {"loose": ["torch>=2"]}, "no version for torch>=2"),
+    ("nothing-unlisted", {"unlisted": ["scikit-learn", "scipy"]}, "scikit-learn (imported as sklearn); scipy"),
+    ("torch-for-cpu", {"exact": {"torch": "2.13.0"}}, "torch==2.13.0+cpu"),
+    ("torch-for-cpu", {"exact": {"torch": "2.13.0+cpu", "nvidia-cublas": "13"}}, "1 packages of CUDA"),
+    ("same-as-trained", {"exact": {"torch": "2.12.0+cpu"}}, "torch 2.12.0+cpu, trained with 2.13.0"),
+    ("image-fixed", {"docker": {"base_image": "python:latest"}}, "another image every month"),
+    ("image-fixed", {"docker": {"base_image": "registry:5000/python"}}, "another image every month"),
+    ("image-fixed", {"docker": {"python_version": "3.9"}}, "Python 3.9; the models were pickled by 3.11"),
+    ("no-secret-settings", {"secret_settings": ["bento.yaml, line 7: a GitHub token"]}, "bento.yaml, line 7"),
+    ("no-secret-contents", {"secret_contents": ["src/a.py, line 7: a key"]}, "src/a.py, line 7"),
+    ("answers-alone", {"asked": {"problem": "ImportError: no"}}, "does not serve: ImportError"),
+    ("answers-alone", {"asked": {"answer": {"labels": ["billing"]}}}, "answers {'labels': ['billing']}"),
+    (
+        "loads-its-own",
+        {"asked": {"loads": {"demo_embedder": f"demo_embedder:{sc3.DECOY}"}}},
+        "demo_embedder:e1 and loads",
+    ),
+]
+
+
+def test_a_good_bento_passes_every_check() -> None:
+    assert {c.verdict for c in judge().values()} == {Verdict.PASS}
+
+
+@pytest.mark.parametrize(("name", "changes", "told"), CASES)
+def test_each_fault_fails_its_check_in_words(name: str, changes: dict[str, Any], told: str) -> None:
+    results = judge(**changes)
+    assert results[name].verdict is Verdict.FAIL, results[name].message
+    assert told in results[name].message
+    assert not [c for c in results.values() if c.verdict is Verdict.ERROR]
+
+
+def test_a_base_image_with_a_digest_or_version_is_fixed() -> None:
+    for base in ("python:3.11-slim", "python@sha256:" + "0" * 64, "registry:5000/python:3.11"):
+        assert judge(docker={"base_image": base})["image-fixed"].verdict is Verdict.PASS
+
+
+def write(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+    return folder
+
+
+def test_imports_are_followed_and_those_for_types_are_not(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "deep" / "__init__.py").write_text("from . import er\n")
+    (tmp_path / "deep" / "er" / "__init__.py").write_text("from ..side import x\nimport yaml\n")
+    (tmp_path / "deep" / "side.py").write_text("import json\n")
+    write(tmp_path, spare="", typed="", late="import numpy\n")
+    write(tmp_path, service="import deep\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import typed\n"
+          "def f():\n    import late\n    return open('late.py')\n")  # fmt: skip
+    found = bento_needs.follow_imports(tmp_path, "service")
+    assert found.files == {"service.py", "late.py", "deep/__init__.py", "deep/er/__init__.py", "deep/side.py"}
+    assert found.outside == {"yaml", "numpy"}
+    assert found.named == {"late.py"}
+
+
+def test_a_file_that_cannot_be_read_is_a_problem_and_no_exception(tmp_path: Path) -> None:
+    write(tmp_path, service="import (\n")
+    assert "service.py cannot be read" in bento_needs.follow_imports(tmp_path, "service").problem
+
+
+def test_pins_are_exact_or_loose() -> None:
+    lines = ["--extra-index-url https://x", "a==1.0 --hash=sha256:00", "B_c == 2.* ", "d>=1", "# e==1", "f==3  # why",
+             "g==1 ; sys_platform == 'win32'", "h @ https://x/h.whl", "i==1 \\", "    --hash=sha256:00"]  # fmt: skip
+    pins = bento_needs.read_pins("\n".join(lines))
+    assert pins.exact == {"a": "1.0", "f": "3", "i": "1"}
+    assert pins.loose == ["B_c == 2.*", "d>=1"] or pins.loose == ["B_c == 2.*", "d>=1", "h @ https://x/h.whl"]
+    assert pins.options == ["--extra-index-url https://x"]
+
+
+def test_a_pickle_names_its_modules(tmp_path: Path) -> None:
+    import pickle
+
+    import numpy as np
+
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps([np.arange(3), Path("x")]))
+    assert bento_needs.pickled_modules(tmp_path / "a.pkl") == {"numpy"}
+
+
+def test_the_closure_leaves_cuda_out() -> None:
+    found = bento_needs.closure(["torch"])
+    assert {"torch", "sympy", "mpmath"} <= found
+    assert not [p for p in found if bento_needs.CUDA.fullmatch(p)]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("src/tests/a.py", "a test"), ("src/test_a.py", "a test"), ("src/contest.py", ""),
+        ("src/a.ipynb", "a notebook"),
+        ("src/.env.local", "a file of secrets"), ("src/data/a.txt", "data"), ("src/metadata.py", ""),
+        ("src/a.csv.gz", "data"), ("src/__pycache__/a.pyc", "compiled code"), ("src/environment.py", ""),
+    ],
+)  # fmt: skip
+def test_what_a_stray_file_looks_like(name: str, kind: str) -> None:
+    assert bento_files.kind_of(name) == kind
+
+
+def test_a_configuration_is_told_from_other_yaml(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("version: 1\nrunners: {timeout: 3}\n")
+    (tmp_path / "b.yml").write_text("version: 1\nkeys: [1]\n")
+    assert bento_files.is_configuration(tmp_path / "a.yml")
+    assert not bento_files.is_configuration(tmp_path / "b.yml")
+
+
+def test_two_bentos_are_compared_line_by_line(tmp_path: Path) -> None:
+    for name, text in (("one", "a\nb\n"), ("two", "a\nc\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "same.txt").write_text("same")
+        (tmp_path / name / "changed.txt").write_text(text)
+    (tmp_path / "two" / "new.txt").write_text("new")
+    told = bento.compare(tmp_path / "one", tmp_path / "two")
+    assert told.splitlines()[1:] == [
+        "  changed changed.txt", "            - b", "            + c", "  added   new.txt", "  3 files compared",
+    ]  # fmt: skip
+
+
+def test_pins_are_exact_closed_and_for_the_cpu() -> None:
+    pins = bento_needs.read_pins("\n".join(packages.pins(["torch", "scikit-learn"])))
+    assert not pins.loose and pins.exact["torch"].endswith("+cpu") and "scipy" in pins.exact
+    assert not bento_needs.closure(pins.exact) - set(pins.exact)
+
+
+def test_a_lock_is_weighed_and_an_absent_index_is_said() -> None:
+    here = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    urls = [f"https://x/torch-{here}-{here}-manylinux_2_28_x86_64.whl", "https://x/torch-cp38-cp38-win_amd64.whl"]
+    lock: dict[str, Any] = {
+        "packages": [
+            {"name": "torch", "version": "2.13.0", "wheels": [{"url": u, "size": 5e8 + i} for i, u in enumerate(urls)]},
+            {"name": "triton", "version": "3", "wheels": [{"url": urls[0], "size": 10**9}]},
+            {"name": "old", "version": "1", "sdist": {"url": "https://x/old.tar.gz", "size": 10}},
+        ]
+    }
+    found = packages.wheels(lock)
+    assert [w.size for w in found] == [5 * 10**8, 10**9, 10]
+    assert "1 of them serve CUDA: 1.00 GB, and torch 2.13.0 itself is 500 MB" in packages.weight_finding(found, "")
+    assert packages.weight_finding([], "no index") == "Not measured here: no index."
+    assert repr(packages.draw_weight([], "no index")) == "Not measured here: no index."
+
+
+def test_a_list_with_a_todo_is_refused_in_words() -> None:
+    with pytest.raises(Refused, match="still has a TODO"):
+        packages.write_pins("nowhere", ...)
