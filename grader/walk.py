@@ -1,4 +1,4 @@
-"""Executes the solution notebooks in order, in a workspace of its own, and grades as it goes.
+"""Executes the solution notebooks in order, in a workspace of its own, and grades every criterion.
 
 A notebook whose key has not changed is skipped, but always graded; what is skipped and does not pass is executed once.
 """
@@ -57,23 +57,18 @@ class _Walk:
         return make_report(self.ws, [self.grade(c.short) for c in wanted], self.runs)
 
     def take(self, lab: Lab, key: str) -> NotebookRun:
-        """Skips or executes one lab, and grades what it makes."""
+        """Skips or executes one lab; what is skipped is graded, and executed after all if it does not pass."""
         if lacking := missing(self.kit, lab.front.get("needs", [])):
             self.say(f"{lab.name}: not run: {lacking}")
             return NotebookRun(lab.name, Verdict.NOT_RUN, 0.0, str(lacking))
-        skipped = read_json(self.ws.root / KEYS).get(lab.number) == key
-        if skipped:
-            self.say(f"{lab.name}: unchanged, skipped")
-            run = NotebookRun(lab.name, Verdict.PASS, 0.0, "unchanged since it ran")
-        else:
-            run = self.execute(lab, key)
+        if read_json(self.ws.root / KEYS).get(lab.number) != key:
+            return self.execute(lab, key)  # graded at the end, with all that later notebooks did to the world
+        self.say(f"{lab.name}: unchanged, skipped")
         results = [self.grade(short) for short in lab.front.get("grades", [])]
-        if skipped and any(r.verdict in (Verdict.FAIL, Verdict.ERROR) for r in results):
+        if any(r.verdict in (Verdict.FAIL, Verdict.ERROR) for r in results):
             self.say(f"{lab.name}: its criterion does not pass any more, so it is executed again")
-            run = self.execute(lab, key)
-            for short in lab.front["grades"]:
-                self.grade(short)
-        return run
+            return self.execute(lab, key)
+        return NotebookRun(lab.name, Verdict.PASS, 0.0, "unchanged since it ran")
 
     def execute(self, lab: Lab, key: str) -> NotebookRun:
         self.graded.clear()  # a notebook may change the world, so all is graded once more at the end
