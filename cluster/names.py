@@ -1,0 +1,94 @@
+"""Every name and host port of the cluster, from one setting, so that several people can share a host.
+
+LAB_SLOT (0 to 9, default 0) moves all of them together: slot 2 has the cluster serving-lab-2 and ports 200 higher.
+LAB_REGISTRY_PORT moves the registry's port alone. Host ports are on 127.0.0.1, and reserved when the cluster is made: a
+port more would mean another cluster.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from grader.errors import WrongCall
+
+KIT = Path(__file__).resolve().parent.parent
+IMAGE = "demo-text-intelligence"  # also the Deployment's and the Service's name
+TAG = "bento-v1"
+NAMESPACE = "ml-serving"
+# What answers on which node port; the host port is the same number in slot 0. kind.yaml maps them.
+NODE_PORTS = {"service": 30080, "walk": 30081, "gateway": 30082, "prometheus": 30083, "jaeger": 30084}
+SPARE = range(30085, 30090)  # for what a later lab, or a learner, brings
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of one slot."""
+
+    slot: int = 0
+    registry_port: int = 5001
+
+    @property
+    def cluster(self) -> str:
+        return f"serving-lab-{self.slot}" if self.slot else "serving-lab"
+
+    @property
+    def registry(self) -> str:
+        """The registry's container; nodes reach it by this name."""
+        return f"{self.cluster}-registry"
+
+    @property
+    def address(self) -> str:
+        """The registry as images name it: 127.0.0.1:5001."""
+        return f"127.0.0.1:{self.registry_port}"
+
+    @property
+    def context(self) -> str:
+        return f"kind-{self.cluster}"
+
+    @property
+    def nodes(self) -> tuple[str, str, str]:
+        return f"{self.cluster}-control-plane", f"{self.cluster}-worker", f"{self.cluster}-worker2"
+
+    def host_port(self, what: str) -> int:
+        """Where `what` (a name in NODE_PORTS) answers on 127.0.0.1."""
+        return NODE_PORTS[what] + 100 * self.slot
+
+    def repository(self, workspace: str) -> str:
+        """127.0.0.1:5001/demo-text-intelligence; the walk's and scratch workspaces' have a prefix of their own."""
+        return "/".join([self.address, *([workspace] if workspace else []), IMAGE])
+
+    def namespace(self, workspace: str) -> str:
+        return f"{NAMESPACE}-{workspace}" if workspace else NAMESPACE
+
+    def service_port(self, workspace: str) -> str:
+        """The key in NODE_PORTS of that workspace's Service; "" for scratch workspaces, which have none."""
+        return {"": "service", "walk": "walk"}.get(workspace, "")
+
+
+def read_names() -> Names:
+    """The names for LAB_SLOT and LAB_REGISTRY_PORT as they are set now."""
+    slot = _number("LAB_SLOT", 0, range(10))
+    return Names(slot, _number("LAB_REGISTRY_PORT", 5001 + 10 * slot, range(1024, 65536)))
+
+
+def _number(variable: str, usual: int, allowed: range) -> int:
+    text = os.environ.get(variable) or str(usual)
+    if not re.fullmatch(r"\d+", text) or int(text) not in allowed:
+        raise WrongCall(
+            f"{variable} is {text!r}, which is no number from {allowed[0]} to {allowed[-1]}.",
+            f"Set it to such a number, or leave it out for {usual}.",
+        )
+    return int(text)
+
+
+def state() -> Path:
+    """.lab of the kit: the kubeconfig and the tools lie there."""
+    return Path(os.environ.get("LAB_KIT") or KIT) / ".lab"
+
+
+def kubeconfig() -> Path:
+    """The only kubeconfig that the kit writes or reads."""
+    return state() / "kubeconfig"
