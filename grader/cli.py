@@ -217,6 +217,13 @@ def mutants(criteria: tuple[str, ...], live: bool, record: bool) -> None:
     sys.exit(2 if any(r.verdict is Verdict.ERROR for r in results) else int(caught < len(results)))
 
 
+@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def cluster(words: tuple[str, ...]) -> None:
+    """Make, describe or remove the kind cluster and its registry: ./lab cluster up | status | down"""
+    os.execv(sys.executable, [sys.executable, "-m", "cluster.cli", *words])
+
+
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("pytest_options", nargs=-1, type=click.UNPROCESSED)
 def test(pytest_options: tuple[str, ...]) -> None:

@@ -45,7 +45,10 @@ class Workspace:
 
     def environ(self) -> dict[str, str]:
         """What every process of this workspace gets: the kit's variables, our Python first, no PYTHONPATH."""
-        filled = {k: str(v).format(work=self.root, name=self.name) for k, v in self.kit.settings.get("env", {}).items()}
+        filled = {
+            k: str(v).format(work=self.root, name=self.name, kit=self.kit.root)
+            for k, v in self.kit.settings.get("env", {}).items()
+        }
         return {
             **{k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
             **filled,

@@ -1,0 +1,70 @@
+"""`./lab cluster up | down | status`: the kind cluster and the image registry of the labs."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import click
+
+from cluster import up as parts
+from cluster.names import read_names, state
+from grader.errors import LabError
+from grader.workspace import locked
+
+BEGAN = time.monotonic()
+
+
+def say(line: str) -> None:
+    if line:
+        print(f"  [{time.monotonic() - BEGAN:4.0f}s] {line}", file=sys.stderr, flush=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cluster() -> None:
+    """The kind cluster and the image registry of the labs. Needs Docker; nothing of yours is touched.
+
+    LAB_SLOT=1..9 makes another set of names and ports, for a second checkout or person on this host."""
+
+
+@cluster.command()
+def up() -> None:
+    """Make the cluster and its registry, or mend them. May be run at any time."""
+    names = read_names()
+    with locked(state() / "cluster.lock", "the cluster", say):
+        parts.up(names, say)
+    say("ready: KUBECONFIG=.lab/kubeconfig is the only kubeconfig that has been written")
+
+
+@cluster.command()
+@click.option("--images", is_flag=True, help="remove the images of this registry from the engine, too")
+def down(images: bool) -> None:
+    """Remove the cluster, the registry and all that is in them."""
+    with locked(state() / "cluster.lock", "the cluster", say):
+        parts.down(read_names(), say, images)
+
+
+@cluster.command()
+def status() -> None:
+    """What there is of it. Exit code 1 unless all of it can be used."""
+    good, lines = parts.status(read_names())
+    print("\n".join(lines))
+    sys.exit(0 if good else 1)
+
+
+def run_command() -> None:
+    try:
+        cluster(standalone_mode=False)
+    except LabError as problem:
+        print(f"{'' if str(problem).startswith('not run') else 'lab: '}{problem}", file=sys.stderr)
+        sys.exit(problem.exit_code)
+    except click.ClickException as wrong:
+        wrong.show()
+        sys.exit(64)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        print("lab: interrupted; `./lab cluster up` mends what was left", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    run_command()

@@ -1,0 +1,78 @@
+"""Calls docker, kind and kubectl, and says in two sentences what went wrong when one fails."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cluster.names import Names, kubeconfig, state
+from grader.errors import LabError
+from grader.processes import Completed, run
+
+NO_ENGINE = "no container engine"
+
+
+class ToolFailed(LabError):
+    """`tool` ended with `code` (None: it ran past its limit); `said` is the end of its output."""
+
+    def __init__(self, command: Sequence[str], done: Completed, remedy: str = "") -> None:
+        how = f"ended with {done.code}" if done.code is not None else f"did not end within {done.seconds:.0f} s"
+        self.tool, self.code, self.said = command[0], done.code, done.tail(6)
+        super().__init__(f"`{' '.join(command)[:200]}` {how}: {self.said or 'it said nothing'}", remedy)
+
+
+def environ() -> dict[str, str]:
+    """The kit's kubeconfig and no other; the kit's own tools first, where there are any."""
+    path = os.pathsep.join(
+        [*([str(state() / "bin")] if (state() / "bin").is_dir() else []), os.environ.get("PATH", "")]
+    )
+    return {**os.environ, "PATH": path, "KUBECONFIG": str(kubeconfig()), "DOCKER_CLI_HINTS": "false"}
+
+
+def call(
+    *command: str, limit: float = 60, remedy: str = "", on_line: Callable[[str], None] | None = None, good: bool = True
+) -> Completed:
+    """Runs a tool to its end; raises ToolFailed unless it ended with 0 (or `good` is False)."""
+    try:
+        done = run(command, limit, env=environ(), on_line=on_line)
+    except FileNotFoundError:
+        if command[0] == "docker":
+            raise no_engine("there is no `docker` on the PATH") from None
+        raise LabError(f"There is no `{command[0]}` on the PATH.", "`./lab doctor` says how to add it.") from None
+    if good and not done.ok:
+        raise ToolFailed(command, done, remedy)
+    return done
+
+
+def no_engine(why: str) -> LabError:
+    return LabError(f"not run: {NO_ENGINE}: {why}.", "`./lab doctor` names the one command that adds it.")
+
+
+def need_engine() -> None:
+    """Raises unless a container engine answers. It may be up while it still loads, so it gets some seconds."""
+    done = call("docker", "version", "--format", "{{.Server.Version}}", limit=20, good=False)
+    if not done.ok:
+        raise no_engine(done.tail(1) or "docker does not answer")
+
+
+def docker(*words: str, limit: float = 60, good: bool = True) -> str:
+    return call("docker", *words, limit=limit, good=good).output.strip()
+
+
+def inspect(kind: str, name: str) -> dict[str, Any] | None:
+    """What the engine knows of that container, image or network; None where there is none of that name."""
+    done = call("docker", "inspect", f"--type={kind}", name, good=False)
+    if not done.ok and "no such" not in done.output.lower():
+        raise ToolFailed(("docker", "inspect", name), done, "Is the engine well? `docker info` says.")
+    return dict(json.loads(done.output)[0]) if done.ok else None
+
+
+def kubectl(names: Names, *words: str, limit: float = 60, good: bool = True) -> Completed:
+    """kubectl on the kit's cluster, whatever context the user has."""
+    return call("kubectl", "--context", names.context, *words, limit=limit, good=good)
+
+
+def kubectl_json(names: Names, *words: str) -> dict[str, Any]:
+    return dict(json.loads(kubectl(names, *words, "-o", "json").output))
