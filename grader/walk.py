@@ -42,35 +42,34 @@ def walk_workspace(kit: Kit, folder: str = "") -> Workspace:
 
 class _Walk:
     def __init__(self, kit: Kit, ws: Workspace, say: Say) -> None:
-        self.kit, self.ws, self.say = kit, ws, say
+        self.kit, self.ws, self.say, self.key = kit, ws, say, ""
         self.runs: list[NotebookRun] = []
         self.graded: dict[str, CriterionResult] = {}
 
     def run(self, shorts: list[str] | None) -> Report:
         wanted = self.kit.criteria(shorts)
         last = max((c.lab for c in wanted), default="") if shorts else "99"
-        key = ""
         for lab in self.kit.labs():
             if lab.number <= last:
-                key = make_key(self.kit, lab, key)
-                self.runs.append(self.take(lab, key))
+                self.runs.append(self.take(lab))
         return make_report(self.ws, [self.grade(c.short) for c in wanted], self.runs)
 
-    def take(self, lab: Lab, key: str) -> NotebookRun:
+    def take(self, lab: Lab) -> NotebookRun:
         """Skips or executes one lab; what is skipped is graded, and executed after all if it does not pass."""
+        before, self.key = self.key, make_key(self.kit, lab, self.key)
         if lacking := missing(self.kit, lab.front.get("needs", [])):
             self.say(f"{lab.name}: not run: {lacking}")
             return NotebookRun(lab.name, Verdict.NOT_RUN, 0.0, str(lacking))
-        if read_json(self.ws.root / KEYS).get(lab.number) != key:
-            return self.execute(lab, key)  # graded at the end, with all that later notebooks did to the world
+        if read_json(self.ws.root / KEYS).get(lab.number) != self.key:
+            return self.execute(lab, before)  # graded at the end, with all that later notebooks did to the world
         self.say(f"{lab.name}: unchanged, skipped")
         results = [self.grade(short) for short in lab.front.get("grades", [])]
         if any(r.verdict in (Verdict.FAIL, Verdict.ERROR) for r in results):
             self.say(f"{lab.name}: its criterion does not pass any more, so it is executed again")
-            return self.execute(lab, key)
+            return self.execute(lab, before)
         return NotebookRun(lab.name, Verdict.PASS, 0.0, "unchanged since it ran")
 
-    def execute(self, lab: Lab, key: str) -> NotebookRun:
+    def execute(self, lab: Lab, before: str) -> NotebookRun:
         self.graded.clear()  # a notebook may change the world, so all is graded once more at the end
         keys = {k: v for k, v in read_json(self.ws.root / KEYS).items() if k < lab.number}
         write_atomic(self.ws.root / KEYS, json.dumps(keys).encode())
@@ -87,7 +86,8 @@ class _Walk:
         except NotebookFailed as failed:
             self.say(f"{lab.name}: {failed}")
             return NotebookRun(lab.name, Verdict.ERROR, round(time.monotonic() - began, 1), str(failed))
-        write_atomic(self.ws.root / KEYS, json.dumps({**keys, lab.number: key}).encode())
+        self.key = make_key(self.kit, lab, before)  # once more: the notebook may have made what is live, a cluster
+        write_atomic(self.ws.root / KEYS, json.dumps({**keys, lab.number: self.key}).encode())
         return NotebookRun(lab.name, Verdict.PASS, round(time.monotonic() - began, 1), "ran to its end")
 
     def grade(self, short: str) -> CriterionResult:
