@@ -22,7 +22,6 @@ import psutil
 MEMORY = 4  # GiB; two copies of torch and the embedder while a service runs
 DISK = 6  # GiB; model stores, Bentos, an image of some GB, and the cluster's own images
 LIMIT = 6.0  # seconds for a tool's answer; less than doctor's own limit, so that the sentence is ours
-KIND, KUBECTL = (0, 33), (1, 34)  # kubectl may be one minor version away from the cluster, which is 1.35
 CGROUP = Path("/sys/fs/cgroup")
 Finding = tuple[bool, str]
 
@@ -118,52 +117,60 @@ def proxy(environ: Mapping[str, str] = os.environ) -> Finding:
 
 
 def docker() -> Finding:
-    there, said = _ask("docker", "info", "--format", "server {{.ServerVersion}}")
+    there, said = ask("docker", "info", "--format", "server {{.ServerVersion}}")
     if version := re.search(r"server (\d\S*)", said):
         return there, f"Docker Engine {version[1]}"
+    return False, engine_trouble(said)
+
+
+def engine_trouble(said: str) -> str:
+    """Why Docker's engine does not answer, from what the client said."""
     if "permission denied" in said.lower():
-        return False, "Docker runs, but you may not use it (`sudo usermod -aG docker $USER`, then log in again)"
+        return "Docker runs, but you may not use it (`sudo usermod -aG docker $USER`, then log in again)"
     if "cannot connect" in said.lower() or "daemon" in said.lower():
-        return False, "Docker is installed, but its daemon does not run"
-    return False, said or "docker says nothing about its daemon"
-
-
-def kind() -> Finding:
-    return _tool("kind", KIND, "version")
-
-
-def kubectl() -> Finding:
-    return _tool("kubectl", KUBECTL, "version", "--client")
+        return "Docker is installed, but its daemon does not run"
+    return said or "docker says nothing about its daemon"
 
 
 def prometheus() -> Finding:
-    return _tool("prometheus", (2, 40), "--version")
+    return version("prometheus", (2, 40), (99, 0), "--version")
 
 
-def _tool(name: str, wanted: tuple[int, int], *words: str) -> Finding:
-    there, said = _ask(name, *words)
+def version(tool: str, oldest: tuple[int, int], newest: tuple[int, int], *words: str) -> Finding:
+    """Whether the tool (a name on the PATH, or a path) answers with a version from `oldest` to `newest`."""
+    name = Path(tool).name
+    there, said = ask(tool, *words)
     found = re.search(r"\bv?(\d+)\.(\d+)\.\d+", said)
     if not there or not found:
         return False, said if said.startswith(name) or said.startswith("no ") else f"{name} broke: {said or 'no word'}"
-    enough = (int(found[1]), int(found[2])) >= wanted
-    return enough, f"{name} {found[0].lstrip('v')}" + ("" if enough else f" is older than {wanted[0]}.{wanted[1]}")
+    seen = int(found[1]), int(found[2])
+    wrong = f" is older than {oldest[0]}.{oldest[1]}" if seen < oldest else ""
+    wrong = f" is newer than {newest[0]}.{newest[1]}" if seen > newest else wrong
+    return not wrong, f"{name} {found[0].lstrip('v')}{wrong}"
 
 
-def _ask(*command: str) -> Finding:
+def ask(*command: str) -> Finding:
     """Whether the tool ended well, and what it said. A tool that hangs is ended with all that it started."""
-    if not shutil.which(command[0]):
-        return False, f"no {command[0]} on the PATH"
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True
-    ) as process:
+    name = Path(command[0]).name
+    if name == command[0] and not shutil.which(name):
+        return False, f"no {name} on the PATH"
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="replace", start_new_session=True,
+        )  # fmt: skip
+    except OSError as wrong:  # half a file, or one for another architecture
+        return False, f"{name} cannot be run ({wrong.strerror})"
+    with process:
         try:
-            return process.wait(LIMIT) == 0, process.communicate()[0].strip()
+            said = process.communicate(timeout=LIMIT)[0].strip()
+            return process.returncode == 0, said
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            return False, f"{command[0]} did not answer within {LIMIT:g} s"
+            return False, f"{name} did not answer within {LIMIT:g} s"
 
 
-ALL = (python, architecture, memory, disk, port, proxy, docker, kind, kubectl, prometheus)
+ALL = (python, architecture, memory, disk, port, proxy, docker, prometheus)
 QUESTIONS: dict[str, Callable[..., Finding]] = {q.__name__: q for q in ALL}
 
 

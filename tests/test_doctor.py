@@ -36,9 +36,17 @@ def put_tool(folder: Path, name: str, script: str) -> None:
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only folder on the PATH, and empty: a machine without any tool. Tests put their fake ones there."""
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("LAB_KIT", str(tmp_path))  # whose .lab/bin is empty, too
     for name in ("LAB_WITHOUT", "LAB_WORK", "LAB_PORT", "LAB_REGISTRY_PORT", "BENTOML_PORT"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
+
+
+def run_doctor(bare: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """`./lab doctor` in a kit with the same needs and without fetched tools."""
+    (bare / "kit").mkdir()
+    (bare / "kit" / "grader").symlink_to(ROOT / "grader")
+    return run_lab(bare / "kit", "doctor", *words, PATH=str(bare), **env)
 
 
 def ask(name: str) -> str:
@@ -157,7 +165,7 @@ def test_a_tool_that_hangs_is_ended_with_its_children(bare: Path, monkeypatch: p
 
 
 def test_a_machine_without_any_tool_gets_one_remedy_for_each(bare: Path) -> None:
-    done = run_lab(ROOT, "doctor", "--json", str(bare / "class.json"), PATH=str(bare), HTTPS_PROXY="http://p:1")
+    done = run_doctor(bare, "--json", str(bare / "class.json"), HTTPS_PROXY="http://p:1")
     lines = dict(
         line.removeprefix("missing  ").split(": ", 1) for line in done.stdout.splitlines() if "missing" in line
     )
@@ -175,7 +183,7 @@ def test_doctor_is_quick_also_when_tools_hang(bare: Path) -> None:
     for name in ("docker", "kind", "kubectl", "prometheus", "nvidia-smi"):
         put_tool(bare, name, "exec /bin/sleep 600.32")
     began = time.monotonic()
-    done = run_lab(ROOT, "doctor", PATH=str(bare))
+    done = run_doctor(bare)
     assert "docker did not answer within 6 s: sudo systemctl start docker" in done.stdout
     assert done.returncode == 0 and time.monotonic() - began < 20
 
