@@ -20,14 +20,13 @@ from cluster.container_network import certificates, proxy
 from cluster.tools import ARCHITECTURES
 
 ENGINE = (20, 10)  # kind starts its nodes with --cgroupns
-MEMORY = (
-    6  # GiB: three nodes at about 0.6, two replicas of the service at about 1.5, and a third while they are replaced
-)
+# GiB: three nodes at about 0.6, two replicas of the service at about 1.5, and a third while they are replaced
+MEMORY = 6
 CPUS = 2
 DISK = 15  # GiB: the node image, the service's images of some GB, once more in the registry and once on each node
-# Three nodes at rest hold 55 instances and 600 watches (measured), all of root's. 128, the usual limit, leaves little
-# for the host's own, for what the labs install, or for a second cluster. kind advises 524288 and 512.
-WATCHES, INSTANCES = 65536, 256
+# Three nodes at rest hold 55 instances and 600 watches (measured), all of root's. 128, the usual limit, is
+# enough for them; a second cluster, or much else on the host, wants more. kind advises 524288 and 512.
+WATCHES, INSTANCES = 65536, 128
 INOTIFY = Path("/proc/sys/fs/inotify")
 Facts = dict[str, Any]
 Finding = tuple[bool, str]

@@ -31,6 +31,7 @@ NAMES = read_names()
 WORKSPACE = os.environ.get("LAB_WORKSPACE", "")
 REPOSITORY = NAMES.repository(WORKSPACE)  # 127.0.0.1:5001/demo-text-intelligence; another one in the walk
 RELEASE = f"{REPOSITORY}:{TAG}"
+INDEX_ENV = "{UV_EXTRA_INDEX_URL: https://download.pytorch.org/whl/cpu, UV_INDEX_STRATEGY: unsafe-best-match}"
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,7 @@ class Bench:
         self.store = Path(store).resolve() if store else self._own_store()
         if not template:  # as lab 03 left it
             build_file = self.folder / "bentofile.yaml"
-            lines = build_file.read_text().splitlines(keepends=True)
-            build_file.write_text("".join(line for line in lines if "dockerfile_template" not in line))
+            build_file.write_text(re.sub(r"  dockerfile_template: .*", f"  env: {INDEX_ENV}", build_file.read_text()))
 
     def _own_store(self) -> Path:
         store = self.folder.with_name("store")

@@ -19,6 +19,13 @@ def _once(act: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
+def told(act: Callable[[], object]) -> str:
+    """What one call gives, and the seconds that it took, in a line."""
+    began = time.perf_counter()
+    said = act()
+    return f"{said}   ({time.perf_counter() - began:.1f} s)"
+
+
 def outcome(act: Callable[..., object], *given: object) -> str:
     """What the call gives, or the error that it raises, in one line: for calls that are meant to fail now and then."""
     try:
