@@ -1,0 +1,328 @@
+"""sc4: the image of lab 04 lies in the registry, is made of the newest Bento, keeps no secret, and runs from there.
+
+Two probes. `image` reads the registry as a node would, layer by layer, and asks no engine. `runs` pulls by digest and
+asks a container of it. So neither depends on what happens to lie on this machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cluster.names import TAG, read_names, state
+from grader.criteria import bento_files, bento_secrets, containers, image_layers
+from grader.errors import LabError
+from grader.kit import check, probe
+from grader.model import Facts, Finding
+from grader.processes import run
+
+NAME = "demo_text_intelligence"
+BUDGET = 800_000_000  # bytes to pull: ours has 560 MB, the default one 670; a CUDA build of torch takes thousands
+EDIT = 5_000_000  # bytes that travel after an edit of a source; ours has 30 kB
+TEXTS = {
+    "You charged my card two times this month": "billing",
+    "My parcel has not arrived yet": "shipping",
+    "I forgot my password and cannot log in": "account",
+}
+
+
+@probe(limit=240)
+def image(ws: Any) -> Facts:
+    """The image in the registry; some 20 s at the first sight of a layer, 1 s later."""
+    names = read_names()
+    repository = names.repository(ws.name)
+    facts: Facts = {"repository": repository, "tag": TAG, "bento": newest(ws.store), **released(ws.root)}
+    short = repository.split("/", 1)[1]
+    try:
+        facts["tags"] = image_layers.read_tags(names.address, short)
+        found = image_layers.read_image(names.address, short, TAG, state() / "layers")
+    except image_layers.NoImage as absent:
+        return facts | {"problem": str(absent), "tags": facts.get("tags", [])}
+    return facts | {"problem": "", **describe(found), **compare(found, ws.store, facts["bento"])}
+
+
+def newest(store: Path) -> str:
+    """The version of the newest Bento of our name; "" where there is none."""
+    pointer = store / "bentos" / NAME / "latest"
+    return pointer.read_text().strip() if pointer.is_file() else ""
+
+
+def released(root: Path) -> Facts:
+    """What deploy/release.json says: the name that the cluster will pull."""
+    try:
+        found = json.loads((root / "deploy" / "release.json").read_text())
+        return {"release": str(found["image"]), "release_problem": ""}
+    except FileNotFoundError:
+        return {"release": "", "release_problem": "there is no deploy/release.json"}
+    except (ValueError, KeyError, TypeError) as wrong:
+        return {"release": "", "release_problem": f"deploy/release.json: {type(wrong).__name__}: {wrong}"}
+
+
+def describe(found: image_layers.Image) -> Facts:
+    """What the image is made of, and what it gives away."""
+    groups: dict[str, int] = {}
+    for layer in found.layers:
+        for group, count in layer.groups.items():
+            groups[group] = groups.get(group, 0) + count
+    told = json.dumps({"Env": found.config.get("Env"), "Labels": found.config.get("Labels")}, indent=0)
+    told += "\n" + "\n".join(found.history)
+    return {
+        "digest": found.digest,
+        "packed": found.packed,
+        "unpacked": found.unpacked,
+        "layers": len(found.layers),
+        "groups": groups,
+        "user": str(found.config.get("User", "")),
+        "entrypoint": found.config.get("Entrypoint"),
+        "source_layer": max((layer.packed for layer in found.layers if layer.groups.get("sources")), default=0),
+        "secret_layers": [f"layer {i}: {s}" for i, layer in enumerate(found.layers) for s in layer.secrets][:5],
+        "secret_settings": [str(s) for s in bento_secrets.search("the settings and the history", without_bases(told))][
+            :5
+        ],
+    }
+
+
+def without_bases(told: str) -> bytes:
+    """Settings and history without what every base image has: keys of signatures, checksums, package lists."""
+    known = r'"?(?:GPG_KEY|PYTHON_SHA256|PYTHON_GET_PIP_SHA256)=\w+"?|file:[0-9a-f]{64}|sha256:[0-9a-f]{64}'
+    return re.sub(known, "", told).encode()
+
+
+def compare(found: image_layers.Image, store: Path, bento: str) -> Facts:
+    """What in the image differs from the newest Bento and its models; a later layer's file hides an earlier one's."""
+    inside: dict[str, str] = {}
+    for layer in found.layers:
+        gone = tuple(g.removeprefix(image_layers.BENTO) for g in layer.gone if g.startswith(image_layers.BENTO))
+        inside = {k: v for k, v in inside.items() if not (gone and k.startswith(gone))} | layer.bento
+    folder = store / "bentos" / NAME / bento
+    about = bento_files.read_yaml(folder / "bento.yaml") if bento else {}
+    wanted = {
+        f"src/{p.relative_to(folder / 'src').as_posix()}": p for p in sorted((folder / "src").rglob("*")) if p.is_file()
+    }
+    wanted |= {"bento.yaml": folder / "bento.yaml"} if bento else {}
+    models = {}
+    for model in about.get("models") or []:
+        place = store / "models" / model["tag"].replace(":", "/")
+        models |= {f"models/{model['tag'].replace(':', '/')}/{p.name}": p for p in sorted(place.glob("*.pkl"))}
+    return {
+        "different": [name for name, path in wanted.items() if inside.get(name) != hashed(path)],
+        "models": sorted(m["tag"] for m in about.get("models") or []),
+        "weights_wrong": [name for name, path in models.items() if inside.get(name) != hashed(path)],
+    }
+
+
+def hashed(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "absent"
+
+
+@probe(limit=240)
+def runs(ws: Any) -> Facts:
+    """A container of the tagged image, pulled by the digest that the registry gives today; 15 to 40 s."""
+    names = read_names()
+    repository = names.repository(ws.name)
+    try:
+        with image_layers.httpx.Client(base_url=f"http://{names.address}/v2/{repository.split('/', 1)[1]}/") as client:
+            _, digest = image_layers.read_manifest(client, TAG)
+    except image_layers.NoImage as absent:
+        return {"problem": str(absent), "log": "", "image": ""}
+    name = f"{repository}@{digest}"
+    pulled = run(["docker", "pull", "--quiet", name], 180)
+    if not pulled.ok:
+        return {"problem": f"it cannot be pulled: {pulled.tail(2)}", "log": "", "image": name}
+    with containers.running(name) as box:
+        facts: Facts = {
+            "image": name,
+            "problem": box.problem,
+            "seconds": box.seconds,
+            "log": box.log() if box.problem else "",
+        }
+        if box.problem:
+            return facts
+        return facts | {"user": box.user(), "answer": box.ask(list(TEXTS)), "wanted": list(TEXTS.values())}
+
+
+def named(ws: Any) -> str:
+    """The walk's image by digest, from its release file: what a mutant is made from."""
+    name = released(ws.root)["release"]
+    if "@sha256:" not in name:
+        raise LabError("The checkpoint has no deploy/release.json that names a digest.", "`./lab walk` makes it.")
+    return str(name)
+
+
+def docker(*words: str, limit: float = 180) -> str:
+    done = run(["docker", *words], limit)
+    if not done.ok:
+        raise LabError(f"`docker {' '.join(words)[:120]}` ended with {done.code}: {done.tail(4)}")
+    return done.output
+
+
+def put(ws: Any, source: str, tag: str = TAG) -> str:
+    """Pushes a local image under the scratch workspace's own repository; its name there, by digest."""
+    target = f"{read_names().repository(ws.name)}:{tag}"
+    docker("tag", source, target)
+    try:
+        told = docker("push", target)
+    finally:
+        docker("image", "rm", target)
+    digest = re.search(r"digest: (sha256:[0-9a-f]{64})", told)
+    return f"{target.rpartition(':')[0]}@{digest[1] if digest else ''}"
+
+
+def release(ws: Any, name: str) -> None:
+    path = ws.root / "deploy" / "release.json"
+    path.write_text(json.dumps({"image": name, "bento": newest(ws.store)}))
+
+
+@contextlib.contextmanager
+def pushed(ws: Any) -> Iterator[None]:
+    """The image of the mutant's Dockerfile (FROM the walk's image), or the walk's own, pushed and released."""
+    base, recipe = named(ws), ws.root / "mutant" / "Dockerfile"
+    docker("pull", "--quiet", base)
+    if not recipe.is_file():
+        release(ws, put(ws, base))
+        yield
+        return
+    local = f"serving-lab-mutant:{ws.name}"
+    recipe.write_text(f"FROM {base}\n{recipe.read_text()}")
+    docker("build", "--quiet", "--tag", local, str(recipe.parent), limit=280)
+    try:
+        release(ws, put(ws, local))
+        yield
+    finally:
+        docker("image", "rm", "--force", local)
+
+
+@contextlib.contextmanager
+def not_pushed(ws: Any) -> Iterator[None]:
+    """All is as it should be, on this machine: nothing is in the registry."""
+    yield
+
+
+@contextlib.contextmanager
+def only_latest(ws: Any) -> Iterator[None]:
+    docker("pull", "--quiet", named(ws))
+    release(ws, put(ws, named(ws), "latest"))
+    yield
+
+
+@contextlib.contextmanager
+def released_by_tag(ws: Any) -> Iterator[None]:
+    with pushed(ws):
+        release(ws, f"{read_names().repository(ws.name)}:{TAG}")
+        yield
+
+
+@contextlib.contextmanager
+def released_an_older_one(ws: Any) -> Iterator[None]:
+    """The release names an image that has been in the registry, and that the tag does not mean any more."""
+    with pushed(ws):
+        release(ws, f"{read_names().repository(ws.name)}@sha256:{'0' * 64}")
+        yield
+
+
+# ---------------------------------------------------------------- the module's own form
+
+
+@check(image)
+def tagged_in_registry(seen: Facts) -> Finding:
+    wanted = f"{seen['repository']}:{seen['tag']} in the registry"
+    found = f"tags there: {', '.join(seen['tags']) or 'none'}" if not seen["problem"] else seen["problem"]
+    return Finding(not seen["problem"], "the image is in the local registry, under its tag", found, wanted)
+
+
+# ---------------------------------------------------------------- what is in it
+
+
+@check(image, after=tagged_in_registry)
+def of_this_bento(seen: Facts) -> Finding:
+    wanted = f"sources and bento.yaml of {NAME}:{seen['bento'] or 'a Bento, of which the store has none'}"
+    found = f"not as in the Bento: {', '.join(seen['different'][:4])}" if seen["different"] else "all as in the Bento"
+    return Finding(
+        bool(seen["bento"]) and not seen["different"], "the image is made of the newest Bento", found, wanted
+    )
+
+
+@check(image, after=tagged_in_registry)
+def weights_inside(seen: Facts) -> Finding:
+    wrong = seen["weights_wrong"]
+    found = (
+        f"absent, or not as in the store: {', '.join(wrong[:3])}" if wrong else f"{', '.join(seen['models'])}, as saved"
+    )
+    return Finding(bool(seen["models"]) and not wrong, "both models' weights are in the image", found, "both, as saved")
+
+
+@check(image, after=tagged_in_registry)
+def no_cuda(seen: Facts) -> Finding:
+    weight = seen["groups"].get("nvidia", 0)
+    found = f"{weight / 1e6:.0f} MB of nvidia's packages" if weight else "no nvidia package"
+    return Finding(not weight, "no libraries of a GPU are in an image for the CPU", found, "no nvidia package")
+
+
+@check(image, after=tagged_in_registry)
+def within_budget(seen: Facts) -> Finding:
+    found = f"{seen['packed'] / 1e6:.0f} MB in {seen['layers']} layers"
+    return Finding(
+        seen["packed"] <= BUDGET, "a node can pull it in reasonable time", found, f"at most {BUDGET / 1e6:.0f} MB"
+    )
+
+
+@check(image, after=tagged_in_registry)
+def edits_are_small(seen: Facts) -> Finding:
+    found = f"the layer of the sources has {seen['source_layer'] / 1e6:.2f} MB"
+    wanted = f"at most {EDIT / 1e6:.0f} MB: a layer without weights or packages"
+    return Finding(0 < seen["source_layer"] <= EDIT, "an edit of a source moves no weights", found, wanted)
+
+
+# ---------------------------------------------------------------- what it gives away
+
+
+@check(image, after=tagged_in_registry)
+def no_secret_in_layers(seen: Facts) -> Finding:
+    found = "; ".join(seen["secret_layers"]) or "none found"
+    return Finding(not seen["secret_layers"], "no layer holds a secret, also none deleted later", found, "none")
+
+
+@check(image, after=tagged_in_registry)
+def no_secret_in_history(seen: Facts) -> Finding:
+    found = "; ".join(seen["secret_settings"]) or "none found"
+    return Finding(not seen["secret_settings"], "settings, labels and history hold no secret", found, "none")
+
+
+# ---------------------------------------------------------------- its name
+
+
+@check(image, after=tagged_in_registry)
+def released_by_digest(seen: Facts) -> Finding:
+    wanted = f"{seen['repository']}@{seen['digest']}"
+    found = seen["release"] or seen["release_problem"]
+    return Finding(seen["release"] == wanted, "the release names the image by its digest", found, wanted)
+
+
+# ---------------------------------------------------------------- that it runs
+
+
+@check(runs, after=tagged_in_registry)
+def runs_from_registry(seen: Facts) -> Finding:
+    found = f"{seen['problem']}{': ' if seen['log'] else ''}{seen['log']}" or f"ready after {seen['seconds']:g} s"
+    return Finding(not seen["problem"], "a container of it gets ready", found, "ready within 90 s, with no capability")
+
+
+@check(runs, after=runs_from_registry)
+def not_root(seen: Facts) -> Finding:
+    good = bool(re.fullmatch(r"[1-9]\d*:[1-9]\d*", seen["user"]))
+    return Finding(good, "what runs in it is not root", f"user {seen['user']}", "a user and a group other than 0")
+
+
+@check(runs, after=runs_from_registry)
+def answers_well(seen: Facts) -> Finding:
+    answer = seen["answer"]
+    body = answer["body"] if isinstance(answer["body"], dict) else {}
+    labels, scores = body.get("labels"), body.get("scores") or []
+    good = labels == seen["wanted"] and len(scores) == len(labels) and all(0 < s <= 1 for s in scores)
+    found = answer["problem"] or f"{answer['status']}: {str(answer['body'])[:160]}"
+    return Finding(good, "it labels texts as the saved models do", found, f"200 with {seen['wanted']} and a score each")
