@@ -55,7 +55,10 @@ for file in ("limits", "guard", "frame", "contract", "runnable"):
 
 # %% tags=["do"]
 # %%work service/service.py
-"""Ticket triage: POST /classify {"texts": [...]} -> {"labels": [...], "scores": [...]}, one of each for each text."""
+"""Ticket triage: POST /classify {"texts": [...]} -> {"labels": [...], "scores": [...]}.
+
+One label and one score for each text.
+"""
 
 from bentoml.io import JSON
 from bentoml.legacy import Runner
@@ -68,11 +71,12 @@ models = open_models()
 
 
 def runner(runnable, name, model):
-    """A worker process of its own: which class it runs, its name, and the saved model that it opens."""
-    return Runner(runnable, name=name, models=[model], runnable_init_params={"tag": str(model.tag)})
+    """A worker process: the class that it runs, its name, the model that it opens."""
+    tag = {"tag": str(model.tag)}
+    return Runner(runnable, name=name, models=[model], runnable_init_params=tag)
 
 
-# TODO the runners embeddingrunner and classifierrunner (in small letters): each with its class and its model
+# TODO the runners embeddingrunner and classifierrunner: the class, name, model of each
 embedder = classifier = ...
 # solution
 embedder = runner(EmbeddingRunnable, "embeddingrunner", models.embedder)
@@ -87,13 +91,15 @@ protect(svc, models)  # refuses what limits.py refuses, before it gets here
 async def classify(request):
     if not request["texts"]:
         return {"labels": [], "scores": []}
-    # TODO await both runners' methods, encode and predict_proba, with .async_run([one item]); scores: one row a text
+    # A runner's method takes a list of items: embedder.METHOD.async_run([one item]).
+    # TODO await encode, then predict_proba; scores: one row for each text
     scores = ...
     # solution
     (vectors,) = await embedder.encode.async_run([prepare(request["texts"])])
     (scores,) = await classifier.predict_proba.async_run([vectors])
     # end
-    # TODO one label for each text: the class whose score is highest (models.classes has the names of the columns)
+    # models.classes has the names of the columns.
+    # TODO one label for each text: the class whose score is highest
     labels = ...
     # solution
     labels = [models.classes[best] for best in scores.argmax(axis=1)]
@@ -103,8 +109,10 @@ async def classify(request):
 
 
 # %% [markdown] tags=["explain"]
-# `svc` is what gets served. The models are opened here by `frame.py`, which only looks up their tags; the weights are
-# loaded later, by the runners. `await` lets the one API process take the next request while a runner computes.
+# `svc` is what gets served. `open_models`, in `frame.py`, looks up the two tags and loads nothing: the weights are
+# loaded later, by the runners. `await` lets the one API process take the next request while a runner computes. The
+# names are in small letters because a configuration finds a runner by its name, and BentoML looks up some of its keys
+# by the name as you wrote it and others by the name in small letters.
 
 # %% [markdown] tags=["why"]
 # Serve it. Both runners may batch up to 4 items here, which is small, and chosen for part 4. Every process also sends
@@ -125,9 +133,9 @@ for name, value in answer.headers.items():
         print(f"{name}: {value}")
 
 # %% [markdown] tags=["explain"]
-# Two texts, two labels, two scores: the module's criterion is met, and yours is stricter, as you will see at the end.
-# The headers name the versions that answered. Note that a `curl` would have shown the same if another server, forgotten
-# in some terminal, had held the port; the kit looks whose process listens before it believes an answer.
+# Two texts, two labels, two scores: that is all that the module asks for. `sc2` asks for more, at the end. The headers
+# name the versions that answered. A `curl` would have shown the same if another server, forgotten in some terminal, had
+# held the port; the kit looks whose process listens before it believes an answer.
 
 # %% [markdown] tags=["why"]
 # You wrote one file and started one command. Ask the operating system what runs now.
@@ -146,11 +154,12 @@ workers.draw_processes(server)
 # %% [markdown] tags=["why"]
 # ## 2 · One request's way (10 minutes)
 #
-# The caller sees one number, the time until the answer. Inside, a request visits three processes.
+# The caller sees one number, the time until the answer. Inside, a request visits three processes: the API server, the
+# embedding runner, the classifier. Before you see where its time goes, put down where you think that it goes.
 
 # %% tags=["predict"]
 # %%answer 02a
-# TODO of the whole time of one request with two short texts: which share is spent inside the embedding runner?
+# TODO which share of a request's time (two short texts) does the embedding runner take?
 ...
 # solution
 "Three quarters: MiniLM does nearly all of the computing."
@@ -182,7 +191,8 @@ traces.draw_waterfall(ways[2])
 # TODO which one, and the numbers that would tell you
 ...
 # solution
-"The embedding runner, if the requests wait there: requests in progress at each process, and each runner's own latency."
+"""The embedding runner, if the requests wait there. I would read the requests in
+progress at each process, and each runner's own latency."""
 # end
 
 # %% tags=["see"]
@@ -257,7 +267,7 @@ batches.draw_long(**{name: batches.median_ms(lambda t=t: encoder.encode(t), 3) f
 
 # %% tags=["do"]
 # %%work tryout/module_form.py
-"""The service as the module writes it: all texts of a request are one call to a runner."""
+"""The service as the module writes it: all texts of a request are one runner call."""
 
 import bentoml
 from bentoml.io import JSON
@@ -281,7 +291,8 @@ module_client = httpx.Client(base_url=module.url, timeout=1.5)
 print(servers.tell(lambda: module_client.post("/classify", json=two)))
 
 # %% [markdown] tags=["explain"]
-# It answers, and does not prepare its texts: for these two that changes nothing, for others it is the drift of lab 01.
+# It answers. It does not prepare its texts, either: for these two that changes little, for others it is the drift of
+# lab 01. But that mistake you know already; here it is asked what nobody tries in a demo.
 
 # %% [markdown] tags=["why"]
 # First, callers who get it wrong. The same bad requests go to the module's service, which has BentoML's own JSON
@@ -306,7 +317,8 @@ for what in stock:
 
 # %% tags=["predict"]
 # %%answer 02c
-# TODO ten texts at max_batch_size 4: what do you expect from the module's service, and what from `/readyz` afterwards?
+# Ten texts, at a max_batch_size of 4.
+# TODO what will the module's service answer, and what will `/readyz` say afterwards?
 ...
 # solution
 "It cuts the ten into 4, 4 and 2 and answers; /readyz says 200."
@@ -382,7 +394,7 @@ import bentoml
 import numpy as np
 from bentoml.io import JSON, Image, NumpyNdarray
 
-# TODO any number of rows (-1) of 384 numbers each, and anything else refused: shape and enforce_shape
+# TODO shape and enforce_shape: any number of rows (-1) of 384 numbers, all else refused
 rows = NumpyNdarray(dtype="float32", shape=..., enforce_shape=...)
 # solution
 rows = NumpyNdarray(dtype="float32", shape=(-1, 384), enforce_shape=True)

@@ -19,8 +19,9 @@
 # - fix every package's version, and say what one missing `+cpu` costs in gigabytes;
 # - compare two Bentos, and prove which model a Bento loads.
 #
-# **Needed:** labs 01 and 02, this kernel. A package index makes two pictures fuller; without one they say so. **Your
-# time** (an estimate): 36 minutes. A first Bento 7, what gets in 9, yours 11, secrets 4, two Bentos and their models 5.
+# **Needed:** labs 01 and 02, this kernel. One picture asks a package index; without one it says so. **Your time** (an
+# estimate): 36 minutes. A first Bento 7, what gets in 9, yours 11, secrets 4, two Bentos and their models 5. **The
+# machine's time** is counted by the first cell and told by the last.
 #
 # The first cell lays out a desk: a copy of `service/` and a store of its own, where builds can go wrong in peace.
 
@@ -37,8 +38,9 @@ print("on the desk:", *sorted(p.name for p in desk.service.iterdir()))
 # %% [markdown] tags=["why"]
 # ## 1 · The shortest build (7 minutes)
 #
-# A build file of two lines names the service and, for now, keeps the build from asking a package index. Build, and
-# look at what two lines bring about.
+# The files above are what a build would find in your folder today, and none of them says how to build. Two lines are
+# enough for that: the first names the service, the second keeps the build, for now, from asking a package index. Look
+# at what two lines bring about.
 
 # %% tags=["do"]
 shortest = 'service: "service:svc"\npython: {lock_packages: false}\n'
@@ -95,10 +97,10 @@ desk.write("handover.txt", f"Anna is away until Monday. To pull the weights: {to
 
 # %% tags=["predict"]
 # %%answer 03a
-# TODO which of: .env, explore.ipynb, data/tickets.csv, tests/test_service.py, __pycache__/..., handover.txt
+# TODO which of: .env, the notebook, the data, the test, the compiled file, the note
 ...
 # solution
-"The notebook, the data, the tests and the note; not .env and not the cache. No warning."
+"The notebook, the data, the test and the note; not .env, not the cache. No warning."
 # end
 
 # %% tags=["see"]
@@ -176,25 +178,28 @@ packages.draw_weight(newest, problem)
 # this environment was installed from. Name the packages to start from.
 
 # %% tags=["do"]
-# TODO the packages that serving imports: see the list above; and opentelemetry-exporter-otlp-proto-http, for lab 08
+# Besides these, opentelemetry-exporter-otlp-proto-http: lab 08 sends traces with it.
+# TODO the packages that serving imports (see the list above), and that one
 roots = ...
 # solution
-roots = ["bentoml", "torch", "sentence-transformers", "scikit-learn", "opentelemetry-exporter-otlp-proto-http"]
+roots = ["bentoml", "torch", "sentence-transformers", "scikit-learn"]
+roots += ["opentelemetry-exporter-otlp-proto-http"]
 # end
 print(packages.write_pins("service/requirements.txt", roots))
 print(*[line for line in Path("service/requirements.txt").read_text().split() if "t" in line[:1]], sep="   ")
 
 # %% [markdown] tags=["explain"]
-# A handful of names, and about a hundred lines. Each line that is missing is a package that the image installs in the
-# version of that day, so that two images of one Bento differ.
+# You named a handful, and the file has a line for all that they need in turn (here are those with a t in front). Each
+# line that is missing is a package that the image installs in the version of that day, so that two images of one Bento
+# differ.
 
 # %% [markdown] tags=["why"]
-# The two files that decide what gets in are yours. The list of what to leave out is the second line of defence, for
-# the day on which somebody writes a pattern into the first.
+# The two files that decide what gets in are yours. First the list of what to leave out, one pattern a line. It is the
+# second line of defence, for the day on which somebody writes a pattern into the list of what to take.
 
 # %% tags=["do"] language="work" magic_args="service/.bentoignore"
-# # What never goes into a Bento, whatever `include` says. The language is that of .gitignore.
-# # TODO hidden files, keys (*.pem, *.key, id_*), notebooks, data, tests, compiled Python: a line each, for the dots
+# # What never goes into a Bento, whatever `include` says. Written like a .gitignore.
+# # TODO hidden files, keys (*.pem, *.key, id_*), notebooks, data, tests, compiled Python
 # ...
 # # solution
 # .*
@@ -209,11 +214,11 @@ print(*[line for line in Path("service/requirements.txt").read_text().split() if
 # # end
 
 # %% [markdown] tags=["explain"]
-# The build file names files, not patterns. Labels are for people who look for a Bento later; they end up in
-# `bento.yaml` for everybody to read. The `env` of `docker` is set in the image before the packages are installed: it
-# tells uv where `torch==...+cpu` is to be had. Behind a class room's wall, lab 04 puts another address in its place
-# when the image is made, and the Bento stays the same. The Python of the image is not in the file: by default it is
-# the one that builds, which is also the one that pickled.
+# Now the list of what to take, in the build file: it names files, not patterns. The rest is given. Labels are for
+# people who look for a Bento later; they end up in `bento.yaml` for everybody to read. The `env` of `docker` is set in
+# the image before the packages are installed: it tells uv where `torch==...+cpu` is to be had. Behind a class room's
+# wall, lab 04 puts another address in its place when the image is made, and the Bento stays the same. The Python of the
+# image is not in the file: by default it is the one that builds, which is also the one that pickled.
 
 # %% tags=["do"] language="work" magic_args="service/bentofile.yaml"
 # service: "service:svc"
@@ -221,7 +226,7 @@ print(*[line for line in Path("service/requirements.txt").read_text().split() if
 #   project: serving-lab
 #   task: triage
 # include:
-#   # TODO the files that serving needs, a line each; the picture of part 1 shows which the service imports
+#   # TODO the files that serving needs, a line each: see the picture of part 1
 #   - ...
 #   # solution
 #   - service.py
@@ -239,7 +244,8 @@ print(*[line for line in Path("service/requirements.txt").read_text().split() if
 # docker:
 #   env:
 #     UV_EXTRA_INDEX_URL: https://download.pytorch.org/whl/cpu
-#     UV_INDEX_STRATEGY: unsafe-best-match # each package from whichever of the two indexes has its exact version
+#     # each package from whichever of the two indexes has its exact version
+#     UV_INDEX_STRATEGY: unsafe-best-match
 
 # %% [markdown] tags=["why"]
 # Build it, from a copy. In your folder `bentoml build` would do as well. The copy is there because BentoML 1.4.39 reads
@@ -281,8 +287,9 @@ bento.draw_tree(mine)
 # TODO what is wrong with a token in the build file, and where it belongs
 ...
 # solution
-"""Everyone who has the Bento or the image can read it. The build gets it by a secret mount, or from a mirror that
-asks for nothing; the service gets it from a Kubernetes Secret. The build file says what is needed, never the value."""
+"""Everyone who has the Bento or the image can read it. The build gets it by a secret
+mount, or from a mirror that asks for nothing; the service gets it from a Kubernetes
+Secret. The build file says what is needed, never the value."""
 # end
 
 # %% tags=["see"]
@@ -322,8 +329,9 @@ print(*[line for line in dockerfile if "setup_script" in line or line.startswith
 # TODO what you would look at, in which order, and what you would change
 ...
 # solution
-"""First the Bento's own files, with sizes: an include of * takes data and samples. Then the packages: a torch without
-+cpu, nvidia lines in the lock. Then the models. Mend include or .bentoignore, and the pin; build again; look again."""
+"""First the Bento's own files, with sizes: an include of * takes data and samples. Then
+the packages: a torch without +cpu, nvidia lines in the lock. Then the models. Mend
+include or .bentoignore, and the pin; build again; look again."""
 # end
 
 # %% [markdown] tags=["why"]
@@ -385,7 +393,8 @@ print(f"{packed.stat().st_size} bytes on the way; the second store has", *there)
 # %% tags=["do"]
 frame = (desk.service / "frame.py").read_text()
 desk.write("bentofile.yaml", shortest)
-desk.write("frame.py", frame.replace("if bento.is_file():", "if False:"))  # as most services do it: ask for latest
+# as most services do it: ask for latest
+desk.write("frame.py", frame.replace("if bento.is_file():", "if False:"))
 print(desk.build(), "(asks for latest)")
 plain = desk.bento.name
 desk.write("frame.py", frame)
@@ -434,6 +443,6 @@ print(f"This notebook took {clock.seconds:.0f} s of this machine's time.")
 # Your store has the Bento that `sc3` read (and older ones, if you built more often); nothing from the desk is in it.
 #
 # ## What is open
-# Some fifty kilobytes, every one of them known by name. Lab 04 makes an image of it, and an image has what the Bento
-# only names: a system, a Python, a hundred packages, two models. How many megabytes will that be, in which layers, and
-# how many of them must travel again when you change one word in `preprocess.py`?
+# A handful of files, each known by name, and still nothing that runs. Lab 04 makes an image of it, and an image has
+# what the Bento only names: a system, a Python, a hundred packages, two models. How many megabytes will that be, in
+# which layers, and how many of them must travel again when you change one word in `preprocess.py`?
