@@ -7,12 +7,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree
 
 import jupytext
 import pytest
 from conftest import ROOT
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+
+from grader.kit import Kit
 
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "service/README.md")]
 SOURCES = sorted(ROOT.glob("solutions/[0-9]*.py"))
@@ -77,6 +80,18 @@ def test_the_links_of_a_notebook_lead_somewhere(source: Path) -> None:
     text = read_words(source)
     assert text.startswith("# ")
     assert not find_problems(source, text)
+
+
+def test_the_table_of_labs_tells_the_minutes_that_the_labs_tell() -> None:
+    told = re.findall(r"^\| \[(\d\d) .*?\| (\d+) \|", (ROOT / "README.md").read_text(), re.M)
+    assert told == [(lab.number, str(lab.front["minutes"])) for lab in Kit(ROOT).labs()]
+
+
+def test_the_drawing_has_words_and_loads_nothing() -> None:
+    drawing = ElementTree.parse(ROOT / "docs/how-it-is-built.svg").getroot()
+    words = {part.tag.rpartition("}")[2]: part.text or "" for part in drawing}
+    assert words["title"] and len(words["desc"].split()) > 50
+    assert not [part for part in drawing.iter() if any("href" in name for name in part.attrib)]
 
 
 def test_the_readme_is_read_at_all() -> None:
