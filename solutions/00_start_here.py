@@ -107,7 +107,8 @@ from grader.model import Finding
 @check(practice.asked, after=practice.every_ticket_gets_a_label)
 def three_kinds(seen):
     kinds = sorted(set(seen["labels"]))
-    return Finding(len(kinds) == 3, f"the labels given were: {', '.join(kinds)}", len(kinds), 3)
+    said = f"the labels given were: {', '.join(kinds)}"
+    return Finding(len(kinds) == 3, said, len(kinds), 3)
 
 
 # %% tags=["do"]
@@ -115,7 +116,8 @@ def three_kinds(seen):
 def better_than_all_billing(seen):
     right = sum(a == b for a, b in zip(seen["labels"], seen["wanted"], strict=True))
     lazy = seen["wanted"].count("billing")
-    return Finding(right > lazy, f"{right} of 120 right; calling all of them billing gives {lazy}", right, lazy + 1)
+    said = f"{right} of 120 right; calling all of them billing gives {lazy}"
+    return Finding(right > lazy, said, right, lazy + 1)
 
 
 checks = [practice.every_ticket_gets_a_label, three_kinds, better_than_all_billing]

@@ -34,7 +34,8 @@ sys.path.insert(0, "service")  # from where the server will import, too
 from tickets import TICKETS, held_out
 
 clock = measure.Clock()
-print("\n".join(f"{i}  {label:<9} {text}" for i, (text, label) in enumerate(TICKETS, 1)))
+for i, (text, label) in enumerate(TICKETS, 1):
+    print(f"{i}  {label:<9} {text}")
 
 # %% [markdown] tags=["explain"]
 # Eight tickets are the whole training set. That is too few for a good classifier and enough for a served one: what
@@ -142,11 +143,12 @@ def _one_spaced(text: str) -> str:
 import importlib
 
 preprocess = importlib.reload(importlib.import_module("preprocess"))
-same = ["Order #84213 was charged  $49.99 twice", "order #77001 was charged $12.50 twice"]
+same = ["Order #84213 was charged  $49.99 twice", "order #77001 was charged $12 twice"]
 for text in [*same, texts[5], "Still locked out. Mail refunds@shop.example"]:
     print(f"{text:<54}-> {preprocess.prepare([text])[0]}")
 first, second = preprocess.prepare(same)
-print("the first two are now", "one text" if first == second else "still two texts: the mask misses something")
+told = "one text" if first == second else "still two texts: the mask misses something"
+print("the first two are now", told)
 
 # %% [markdown] tags=["explain"]
 # What is equal before MiniLM is equal after it: two customers with the same trouble now get the same embedding, to
@@ -254,9 +256,10 @@ together = measure.fastest(lambda: encoder.encode(texts))
 alone, among = encoder.encode(texts[:1])[0], encoder.encode(texts)[0]
 gap = abs(alone - among).max()
 
-print(f"eight calls of one text {1000 * one_by_one:.0f} ms, one call of eight {1000 * together:.0f} ms:", end=" ")
+print(f"eight calls of one text {1000 * one_by_one:.0f} ms,", end=" ")
+print(f"one call of eight {1000 * together:.0f} ms:", end=" ")
 print(f"{one_by_one / together:.1f} times faster")
-print(f"ticket 1 alone and among eight: no number of the {len(alone)} differs by more than {gap:g}")
+print(f"ticket 1 alone and among eight: {len(alone)} numbers, {gap:g} apart at most")
 
 # %% [markdown] tags=["explain"]
 # Each call costs something that does not depend on how many texts it carries, and together they pay it once. This is
@@ -270,12 +273,13 @@ print(f"ticket 1 alone and among eight: no number of the {len(alone)} differs by
 # %% tags=["see"]
 from bentoml._internal.runner.container import DefaultContainer, NdarrayContainer
 
+two = [["a text of A's"], ["one of B's"]]
 for axis in (0, 1):
     joined, _ = NdarrayContainer.batches_to_batch([rows[:1], rows[1:2]], axis)
     print(f"batch_dim {axis}: two embeddings become {joined.shape}, their labels:")
     print("   ", measure.outcome(classifier.predict, joined))
     print("    two lists of texts become, with the places where to cut:")
-    print("   ", measure.outcome(DefaultContainer.batches_to_batch, [["a text of A's"], ["one of B's"]], axis))
+    print("   ", measure.outcome(DefaultContainer.batches_to_batch, two, axis))
 
 # %% [markdown] tags=["explain"]
 # Along axis 0 two people make two rows. Along axis 1 they make one row of twice the width, a text that nobody wrote,
@@ -315,7 +319,11 @@ embedder_signatures = {"encode": batchable}
 classifier_signatures = {"predict": batchable, "predict_proba": batchable}
 # end
 
-about = {"preprocess": VERSION, "weights": REVISION, "sha256": SHA256["model.safetensors"]}
+about = {
+    "preprocess": VERSION,
+    "weights": REVISION,
+    "sha256": SHA256["model.safetensors"],
+}
 embedder = bentoml.picklable_model.save_model(
     "demo_embedder",
     encoder,
@@ -336,7 +344,8 @@ print(embedder.tag, saved.tag, sep="\n")
 
 saved = [bentoml.models.get(model.tag.name) for model in plain]
 for before, after in zip(plain, saved, strict=True):
-    print(f"\n{stores.side_by_side(stores.signatures(before), stores.signatures(after))}")
+    left, right = stores.signatures(before), stores.signatures(after)
+    print(f"\n{stores.side_by_side(left, right)}")
     print(f"a worker made from the left one:  {stores.methods(before)}")
     print(f"a worker made from the right one: {stores.methods(after)}")
 
@@ -391,7 +400,8 @@ server = bentoml.models.get("demo_note:latest")
 bentoml.picklable_model.save_model("demo_note", "saved at noon")
 newcomer = bentoml.models.get("demo_note:latest")
 
-for who, model in {"asked in the morning": server, "asked in the afternoon": newcomer}.items():
+askers = {"asked in the morning": server, "asked in the afternoon": newcomer}
+for who, model in askers.items():
     print(f"{who:<24}{model.tag}  holds {model.load_model()!r}")
 
 # %% [markdown] tags=["explain"]
@@ -428,7 +438,8 @@ changed = bytes([pickled[0] ^ 1]) + pickled[1:]
 for what, data in {"the classifier": pickled, "one bit changed": changed}.items():
     print(f"{what:<16}{sha256(data).hexdigest()}")
 weights = sha256((find_weights() / "model.safetensors").read_bytes()).hexdigest()
-print(f"MiniLM          {weights}", "as expected" if weights == SHA256["model.safetensors"] else "ANOTHER FILE")
+good = weights == SHA256["model.safetensors"]
+print(f"MiniLM          {weights}", "as expected" if good else "ANOTHER FILE")
 
 # %% [markdown] tags=["explain"]
 # A pickle is a list of calls to make. This one called `print`; it could as well have read a password or opened a

@@ -168,7 +168,8 @@ workers.draw_processes(server)
 # %% tags=["see"]
 ways = [collector.way(lambda: client.post("/classify", json=two)) for _ in range(5)]
 ways.sort(key=lambda way: way[0].ms)
-print("five requests took", *(f"{way[0].ms:.0f}" for way in ways), "ms; drawn is the one in the middle")
+took = [f"{way[0].ms:.0f}" for way in ways]
+print("five requests took", *took, "ms; drawn is the one in the middle")
 traces.draw_waterfall(ways[2])
 
 # %% [markdown] tags=["explain"]
@@ -197,17 +198,20 @@ progress at each process, and each runner's own latency."""
 
 # %% tags=["see"]
 inside = servers.spike(server, two["texts"], callers=16)
-print("16 callers, each asks again as soon as it has an answer. Inside, on average over two seconds:")
+print("16 callers, each asks again as soon as it has an answer.")
+print("Inside, on average over two seconds:")
 for who, requests in inside.items():
     print(f"  {who:<18}{requests:5.1f} requests  {'#' * round(2 * requests)}")
-waiting = inside["API server"] - inside.get("embeddingrunner", 0) - inside.get("classifierrunner", 0)
-print(f"in the API server and in neither runner: {waiting:.1f}, on their way or waiting for a free connection")
+runners = inside.get("embeddingrunner", 0) + inside.get("classifierrunner", 0)
+print(f"in the API server and in neither runner: {inside['API server'] - runners:.1f},")
+print("on their way, or waiting for a free connection")
 
 # %% [markdown] tags=["explain"]
-# The gauges are BentoML's own, from `/metrics`. There is none for a queue's length, so it is read off: a request that
-# is inside a runner is computed or waits there, and one that is in the API server alone is on its way, or waits for
-# one of the 16 connections that an API process opens to a runner. A second API process would bring more work to the
-# place where the work already waits.
+# The longest bar is where the sixteen wait: is it the part that you would have scaled, and would you have seen it in
+# the numbers that you named? The gauges are BentoML's own, from `/metrics`. There is none for a queue's length, so it
+# is read off: a request that is inside a runner is computed or waits there, and one that is in the API server alone is
+# on its way, or waits for one of the 16 connections that an API process opens to a runner. A second API process would
+# bring more work to the place where the work already waits.
 
 # %% [markdown] tags=["why"]
 # ## 3 · Why batching helps (6 minutes)
@@ -223,7 +227,8 @@ from tickets import held_out
 torch.set_num_threads(1)
 encoder = servers.load_model("demo_embedder:latest")
 tickets = prepare([text for text, _ in held_out(32)])
-print(f"{len(tickets)} tickets of {min(map(len, tickets))} to {max(map(len, tickets))} characters")
+sizes = [len(ticket) for ticket in tickets]
+print(f"{len(tickets)} tickets of {min(sizes)} to {max(sizes)} characters")
 
 # %% tags=["predict"]
 # %%answer 02b
@@ -238,19 +243,25 @@ runs = batches.time_calls(encoder.encode, tickets, (1, 8, 32), budget=2.5)
 batches.draw_cost(runs)
 
 # %% [markdown] tags=["explain"]
-# Each call pays for things that do not grow with the texts: the way through Python, memory, starting the
-# arithmetic. Shared by 8 that hardly counts, and after that there is less and less to share. Look at the last
-# number in the line below the picture, too: it is how long *each* of the 32 waits, even the first.
+# Hold your two numbers beside the picture. Each call pays for things that do not grow with the texts: the way through
+# Python, memory, starting the arithmetic. Shared by 8 that hardly counts, and after that there is less and less to
+# share. Look at the last number in the line below the picture, too: it is how long *each* of the 32 waits, even the
+# first.
 
 # %% [markdown] tags=["why"]
 # Batches have strangers in them. Texts of one call are padded to the longest, so what does one long ticket do to
 # seven short ones?
 
+
 # %% tags=["see"]
+def time_call(texts):
+    return batches.median_ms(lambda: encoder.encode(texts), 3)
+
+
 short = ["where is my parcel"] * 8
 long = (" ".join(tickets) * 2)[:2000]
-calls = {"alone": short, "among": [*short[:7], long], "long": [long]}
-batches.draw_long(**{name: batches.median_ms(lambda t=t: encoder.encode(t), 3) for name, t in calls.items()})
+among = time_call([*short[:7], long])
+batches.draw_long(alone=time_call(short), among=among, long=time_call([long]))
 
 # %% [markdown] tags=["explain"]
 # The seven computed nothing more and waited all the same. This is why `limits.py` bounds the length of a text, and why
@@ -272,8 +283,9 @@ batches.draw_long(**{name: batches.median_ms(lambda t=t: encoder.encode(t), 3) f
 import bentoml
 from bentoml.io import JSON
 
-embedder = bentoml.models.get("demo_embedder:latest").to_runner(name="embeddingrunner")
-classifier = bentoml.models.get("demo_classifier:latest").to_runner(name="classifierrunner")
+get = bentoml.models.get
+embedder = get("demo_embedder:latest").to_runner(name="embeddingrunner")
+classifier = get("demo_classifier:latest").to_runner(name="classifierrunner")
 svc = bentoml.legacy.Service("demo_module_form", runners=[embedder, classifier])
 
 
@@ -325,21 +337,25 @@ for what in stock:
 # end
 
 # %% tags=["see"]
-ten = {"texts": [f"where is parcel {i}" for i in range(10)]}
-print("module's, ten texts:          ", servers.tell(lambda: module_client.post("/classify", json=ten)))
-print("module's, one text, afterwards:", servers.tell(lambda: module_client.post("/classify", json={"texts": ["a"]})))
-print("module's, /readyz:            ", servers.tell(lambda: module_client.get("/readyz")))
-print("yours, the same ten texts:    ", servers.tell(lambda: client.post("/classify", json=ten)))
+ten, one = {"texts": [f"where is parcel {i}" for i in range(10)]}, {"texts": ["a"]}
+asked = {
+    "module's, ten texts": lambda: module_client.post("/classify", json=ten),
+    "module's, one text, later": lambda: module_client.post("/classify", json=one),
+    "module's, /readyz": lambda: module_client.get("/readyz"),
+    "yours, the same ten texts": lambda: client.post("/classify", json=ten),
+}
+for what, ask in asked.items():
+    print(f"{what + ':':<31}{servers.tell(ask)}")
 print("module's, 1.5 s after a TERM:  still there:", servers.outlives(module, 1.5))
 _ = servers.stop("module_form:svc")
 
 # %% [markdown] tags=["explain"]
-# The client gave up after a second and a half; without a time-out of its own it would wait for a minute. From the
-# first such request on, *every* call to that runner hangs, also with one text, and `/readyz` says that all is well,
-# so nothing would restart it; asked to end, it stays, until it is killed. What happens inside: BentoML's dispatcher
-# tries to divide a call that does not fit into what is left of a batch, dividing raises an exception in the wrong
-# place, and a lock is never given back. Ten texts at a size of 4 do it at once. At the default of 100 it takes
-# several callers at the same moment: it works in every demo.
+# An error, or 4, 4 and 2, would both have been sensible; what you see is neither. The client gave up after a second and
+# a half; without a time-out of its own it would wait for a minute. From the first such request on, *every* call to that
+# runner hangs, also with one text, and `/readyz` says that all is well, so nothing would restart it; asked to end, it
+# stays, until it is killed. What happens inside: BentoML's dispatcher tries to divide a call that does not fit into
+# what is left of a batch, dividing raises an exception in the wrong place, and a lock is never given back. Ten texts at
+# a size of 4 do it at once. At the default of 100 it takes several callers at the same moment: it works in every demo.
 #
 # Yours cannot get there. In `runnable.py` a request is *one* item, which is never divided, at any batch size. The
 # price: `max_batch_size` counts requests there, not texts, so `limits.py` has to bound the texts of a request.
@@ -351,16 +367,22 @@ _ = servers.stop("module_form:svc")
 # ask until the answer changes: the scores get two digits.
 
 # %% tags=["see"]
-change = ("scores.max(axis=1).tolist()", "[round(float(best), 2) for best in scores.max(axis=1)]")
+change = ("scores.max(axis=1)", "scores.max(axis=1).astype(float).round(2)")
 before = server.workers()
+
+
+def ask():
+    return client.post("/classify", json=two).text
+
+
 with servers.edited("service/service.py", *change):
-    waited = servers.until(lambda: client.post("/classify", json=two).text, lambda text: len(text) < len(answer.text))
+    waited = servers.until(ask, lambda text: len(text) < len(answer.text))
     after = server.workers()
     client.close()
     servers.stop("service:svc")
 print(f"--reload: the change was seen after {waited:.1f} s")
 for role, ids in before.items():
-    print(f"  {role:<18}{'a new process' if ids != after.get(role) else 'the same process'}")
+    print(f"  {role:<18}{'the same' if ids == after.get(role) else 'a new'} process")
 
 # %% [markdown] tags=["explain"]
 # On this version, `bentoml serve --reload` works; what ignores it is the start command inside a container. But look
@@ -368,12 +390,13 @@ for role, ids in before.items():
 # calls your function in this kernel, with both runners in the kernel, too.
 
 # %% tags=["see"]
-for what in ("as it is", "changed"):
-    with servers.edited("service/service.py", *(change if what == "changed" else (change[0], change[0]))):
+for what, edit in {"as it is": (change[0], change[0]), "changed": change}.items():
+    with servers.edited("service/service.py", *edit):
         began = time.perf_counter()
         classify = servers.load_function()
         scores = classify(two)["scores"]
-        print(f"{what:<9}{scores}  {time.perf_counter() - began:.2f} s from file to answer")
+        took = time.perf_counter() - began
+        print(f"{what:<9}{scores}  {took:.2f} s from file to answer")
 
 # %% [markdown] tags=["explain"]
 # Nothing but the second line counts, since the first also imports what the kernel did not have. This loop runs your
@@ -409,27 +432,31 @@ def lengths(array):
 
 @svc.api(input=Image(), output=JSON(), route="/photo")
 def photo(image):
-    return {"width": image.width, "height": image.height, "brightness": round(float(np.asarray(image).mean()))}
+    brightness = round(float(np.asarray(image).mean()))
+    return {"width": image.width, "height": image.height, "brightness": brightness}
 
 
 # %% tags=["do"]
 shapes = servers.start("tryout", "shapes:svc")
-image = servers.png_of(64, 48)
+image, png, json = servers.png_of(64, 48), "image/png", "application/json"
 asked = [
-    ("/lengths", "application/json", servers.as_json([[0.05] * 384] * 2), "two rows of 384"),
-    ("/lengths", "application/json", servers.as_json([[0.05] * 3]), "a row of 3"),
-    ("/lengths", "application/json", b'[["a", "b"]]', "words"),
-    ("/photo", "image/png", image, "a PNG"),
-    ("/photo", "image/png", image[: len(image) // 2], "half of a PNG"),
-    ("/photo", "image/png", b"I am a picture", "words, called a PNG"),
+    ("/lengths", json, servers.as_json([[0.05] * 384] * 2), "two rows of 384"),
+    ("/lengths", json, servers.as_json([[0.05] * 3]), "a row of 3"),
+    ("/lengths", json, b'[["a", "b"]]', "words"),
+    ("/photo", png, image, "a PNG"),
+    ("/photo", png, image[: len(image) // 2], "half of a PNG"),
+    ("/photo", png, b"I am a picture", "words, called a PNG"),
     ("/photo", "text/plain", image, "a PNG, called text"),
 ]
 
 # %% tags=["see"]
+from functools import partial
+
 with httpx.Client(base_url=shapes.url, timeout=5) as to_shapes:
     for route, kind, body, what in asked:
-        told = servers.tell(lambda r=route, b=body, k=kind: to_shapes.post(r, content=b, headers={"content-type": k}))
-        print(f"{route:<9}{what:<22}{told}")
+        head = {"content-type": kind}
+        ask = partial(to_shapes.post, route, content=body, headers=head)
+        print(f"{route:<9}{what:<22}{servers.tell(ask)}")
 print(f"ended in {servers.stop('shapes:svc'):.1f} s")
 
 # %% [markdown] tags=["explain"]
@@ -446,7 +473,8 @@ print(f"ended in {servers.stop('shapes:svc'):.1f} s")
 
 # %% tags=["do"]
 servers.stop()
-print(f"This notebook took {clock.seconds:.0f} s of this machine's time; no server of it is left.")
+print(f"This notebook took {clock.seconds:.0f} s of this machine's time.")
+print("No server of it is left.")
 
 # %% [markdown] tags=["explain"]
 # Read what each check looked at: most of them are mistakes with which two texts still give two labels and two scores.

@@ -47,7 +47,9 @@ shortest = 'service: "service:svc"\npython: {lock_packages: false}\n'
 desk.write("bentofile.yaml", shortest)
 print(desk.build())
 dockerfile = (desk.bento / "env/docker/Dockerfile").read_text().splitlines()
-print(*[line for line in dockerfile if line.startswith(("FROM", "COPY", "USER")) or "install.sh" in line], sep="\n")
+for line in dockerfile:
+    if line.startswith(("FROM", "COPY", "USER")) or "install.sh" in line:
+        print(line)
 
 # %% tags=["see"]
 # One bar a file. What is hatched was copied, and nothing that serves will ever read it.
@@ -66,7 +68,7 @@ bento.draw_tree(desk.bento)
 print(bento.yaml_part(desk.bento / "bento.yaml", "models", "runners"))
 whole = sum(p.stat().st_size for p in desk.bento.rglob("*") if p.is_file())
 models = sum(p.stat().st_size for p in Path("store/models").rglob("*.pkl"))
-print(f"\nthe Bento: {whole / 1000:.0f} kB; the pickles in your store: {models / 1e6:.0f} MB")
+print(f"\nthe Bento: {whole / 1e3:.0f} kB; your pickled models: {models / 1e6:.0f} MB")
 
 # %% [markdown] tags=["explain"]
 # A Bento in the store names its models by their full tags, and the weights stay where they are. They are copied in
@@ -85,8 +87,8 @@ print(f"\nthe Bento: {whole / 1000:.0f} kB; the pickles in your store: {models /
 # %% tags=["do"]
 token = bento.made_up_token()
 desk.write(".env", f"HUB_TOKEN={token}\nDB_PASSWORD=wet-parcels-come-torn\n")
-desk.write("explore.ipynb", '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
-desk.write("data/tickets.csv", "text,customer\nI was charged twice,anna@mail.example\n" * 5000)
+desk.write("explore.ipynb", '{"cells": [], "metadata": {}, "nbformat": 4}')
+desk.write("data/tickets.csv", "I was charged twice,anna@mail.example\n" * 5000)
 desk.write("tests/test_service.py", "def test_it():\n    assert True\n")
 desk.write("__pycache__/service.cpython-311.pyc", "compiled")
 desk.write("handover.txt", f"Anna is away until Monday. To pull the weights: {token}\n")
@@ -116,7 +118,8 @@ print(bento.report(desk.bento))
 # language as `.gitignore`. Write what comes to mind when you think of such files.
 
 # %% tags=["do"]
-desk.write(".bentoignore", ".*\n*.ipynb\ndata/\ntests/\n*.csv\nsave_models.py\ntickets.py\nweights.py\n")
+training = "save_models.py\ntickets.py\nweights.py\n"
+desk.write(".bentoignore", ".*\n*.ipynb\ndata/\ntests/\n*.csv\n" + training)
 print(desk.build())
 print(bento.report(desk.bento))
 
@@ -132,7 +135,7 @@ print(bento.report(desk.bento))
 # %% tags=["see"]
 (desk.service / "handover.txt").unlink()
 desk.write("bentofile.yaml", shortest + 'include: ["*.py", preprocess.py]\n')
-desk.write(".bentoignore", "pre*\nsave_models.py\ntickets.py\nweights.py\n")
+desk.write(".bentoignore", "pre*\n" + training)
 print(desk.build())
 print(bento.report(desk.bento))
 
@@ -163,7 +166,8 @@ print(packages.who_asks("service", "store"))
 # (`uv pip compile`), with the sizes that the index gives. Nothing is downloaded.
 
 # %% tags=["see"]
-newest, problem = packages.resolve(["bentoml==1.4.39", "torch", "sentence-transformers", "scikit-learn"])
+named = ["bentoml==1.4.39", "torch", "sentence-transformers", "scikit-learn"]
+newest, problem = packages.resolve(named)
 packages.draw_weight(newest, problem)
 
 # %% [markdown] tags=["explain"]
@@ -186,7 +190,8 @@ roots = ["bentoml", "torch", "sentence-transformers", "scikit-learn"]
 roots += ["opentelemetry-exporter-otlp-proto-http"]
 # end
 print(packages.write_pins("service/requirements.txt", roots))
-print(*[line for line in Path("service/requirements.txt").read_text().split() if "t" in line[:1]], sep="   ")
+pins = Path("service/requirements.txt").read_text().split()
+print(*[pin for pin in pins if pin.startswith("t")], sep="   ")
 
 # %% [markdown] tags=["explain"]
 # You named a handful, and the file has a line for all that they need in turn (here are those with a t in front). Each
@@ -294,10 +299,12 @@ Secret. The build file says what is needed, never the value."""
 
 # %% tags=["see"]
 given = (desk.service / "bentofile.yaml").read_text()
-desk.write("bentofile.yaml", f"{given}docker: {{env: {{HUB_LOGIN: {token}}}}}\nlabels: {{built-by: {token}}}\n")
+given += f"docker: {{env: {{HUB_LOGIN: {token}}}}}\nlabels: {{built-by: {token}}}\n"
+desk.write("bentofile.yaml", given)
 print(desk.build())
 for file in bento.where(desk.bento, token):
-    line = next(line for line in (desk.bento / file).read_text().splitlines() if token in line)
+    lines = (desk.bento / file).read_text().splitlines()
+    line = next(line for line in lines if token in line)
     print(f"{file:<24}{line.strip().replace(token, token[:7] + '...')}")
 
 # %% [markdown] tags=["explain"]
@@ -315,7 +322,9 @@ print(desk.build())
 (desk.service / "setup.sh").chmod(0o755)
 print(desk.build())
 dockerfile = (desk.bento / "env/docker/Dockerfile").read_text().splitlines()
-print(*[line for line in dockerfile if "setup_script" in line or line.startswith("COPY")], sep="\n")
+for line in dockerfile:
+    if "setup_script" in line or line.startswith("COPY"):
+        print(line)
 
 # %% [markdown] tags=["explain"]
 # It has to be executable, and it comes after `COPY . ./`: with every edit of a source it runs again. It is the place
@@ -342,15 +351,17 @@ include or .bentoignore, and the pin; build again; look again."""
 # arguments.
 
 # %% tags=["do"]
+program = """import bentoml, sys
+made = bentoml.build(
+    "service:svc", include=["*.py"], exclude=["build.py"], labels={"note": sys.argv[1]},
+    python={"packages": ["torch==2.13.0+cpu"], "lock_packages": False})
+print(made.tag)"""
 desk = bento.Desk()  # a fresh one
-desk.write("build.py", '''import bentoml, sys
-made = bentoml.build("service:svc", include=["*.py"], exclude=["build.py"], labels={"note": sys.argv[1]},
-                     python={"packages": ["torch==2.13.0+cpu"], "lock_packages": False})
-print(made.tag)
-''')  # fmt: skip
+desk.write("build.py", program)
 print("before", desk.run("python", "build.py", "before"))
 one = desk.bento
-desk.write("preprocess.py", (desk.service / "preprocess.py").read_text().replace('" amount "', '" money "'))
+old = (desk.service / "preprocess.py").read_text()
+desk.write("preprocess.py", old.replace('" amount "', '" money "'))
 print("after ", desk.run("python", "build.py", "after"))
 
 # %% tags=["see"]
@@ -368,11 +379,14 @@ print(bento.compare(one, desk.bento))
 
 # %% tags=["do"]
 tag = "demo_classifier:" + Path("store/models/demo_classifier/latest").read_text()
-packed, second = desk.store.with_name("classifier.bentomodel"), str(desk.store.with_name("second"))
-print(desk.run("bentoml", "models", "export", tag, str(packed)).replace(f"{packed.parent}/", ""))
-print(desk.run("bentoml", "models", "import", str(packed), BENTOML_HOME=second))
-there = [f"{p.parent.name}:{p.name}" for p in Path(second).glob("models/*/*") if p.is_dir()]
-print(f"{packed.stat().st_size} bytes on the way; the second store has", *there)
+packed = desk.store.with_name("classifier.bentomodel")
+second = desk.store.with_name("second")
+exported = desk.run("bentoml", "models", "export", tag, str(packed))
+print(exported.replace(f"{packed.parent}/", ""))
+print(desk.run("bentoml", "models", "import", str(packed), BENTOML_HOME=str(second)))
+there = [p for p in second.glob("models/*/*") if p.is_dir()]
+print(f"{packed.stat().st_size} bytes on the way; the second store has", end=" ")
+print(*[f"{p.parent.name}:{p.name}" for p in there])
 
 # %% [markdown] tags=["explain"]
 # The same tag in another store: a version travels with its model. Nothing else does; whoever can write such a file can
@@ -393,22 +407,24 @@ print(f"{packed.stat().st_size} bytes on the way; the second store has", *there)
 # %% tags=["do"]
 frame = (desk.service / "frame.py").read_text()
 desk.write("bentofile.yaml", shortest)
-# as most services do it: ask for latest
 desk.write("frame.py", frame.replace("if bento.is_file():", "if False:"))
-print(desk.build(), "(asks for latest)")
+print(desk.build(), "(asks for latest, as most services do)")
 plain = desk.bento.name
 desk.write("frame.py", frame)
 print(desk.build(), "(yours)")
 save = "import bentoml as b\nold = b.models.get('demo_classifier')\n"
-desk.write("newer.py", save + "b.sklearn.save_model('demo_classifier', old.load_model(), metadata=old.info.metadata)")
+save += "more = {'metadata': old.info.metadata}\n"
+save += "b.sklearn.save_model('demo_classifier', old.load_model(), **more)\n"
+desk.write("newer.py", save)
 print(desk.run("python", "newer.py") or "a newer classifier is saved")
 
 # %% tags=["see"]
-ask = "import bentoml, sys; svc = bentoml.load('demo_text_intelligence:' + sys.argv[1])\n"
+ask = "import bentoml, sys; svc = bentoml.load(sys.argv[1])\n"
 ask += "print('bento.yaml names', *[m.tag for m in svc.bento.info.models][1:])\n"
 ask += "print('it loads        ', *[m.tag for r in svc.runners for m in r.models][1:])"
 for what, version in {"asks for latest": plain, "yours": desk.bento.name}.items():
-    print(f"{what}:\n{desk.run('python', '-c', ask, version, folder=desk.store)}")
+    named = f"{bento.NAME}:{version}"
+    print(f"{what}:\n{desk.run('python', '-c', ask, named, folder=desk.store)}")
 
 # %% [markdown] tags=["explain"]
 # It depends on who looks. BentoML puts the tags into `bento.yaml` for those who copy models into an image. When a Bento
@@ -422,13 +438,16 @@ for what, version in {"asks for latest": plain, "yours": desk.bento.name}.items(
 # lies in the Bento. Does it hold? The same Bento, twice, and what its first runner believes.
 
 # %% tags=["see"]
-ask = "import bentoml, sys; svc = bentoml.load('demo_text_intelligence:' + sys.argv[1])\n"
-ask += "m = svc.runners[0].runner_methods[0]; print(m.name, m.max_batch_size, 'requests,', m.max_latency_ms, 'ms')"
+ask = "import bentoml, sys; svc = bentoml.load(sys.argv[1])\n"
+ask += "m = svc.runners[0].runner_methods[0]\n"
+ask += "print(m.name, m.max_batch_size, 'requests,', m.max_latency_ms, 'ms')"
 inside = desk.bento / "src/bentoml_configuration.yml"
-words = ("python", "-c", ask, desk.bento.name)
+words = ("python", "-c", ask, f"{bento.NAME}:{desk.bento.name}")
 print("as it is:                ", desk.run(*words, folder=desk.store))
-print("BENTOML_CONFIG names it: ", desk.run(*words, folder=desk.store, BENTOML_CONFIG=str(inside)))
-print("in the file:             ", *[line.strip() for line in inside.read_text().splitlines() if "max_" in line][1:3])
+named = desk.run(*words, folder=desk.store, BENTOML_CONFIG=str(inside))
+print("BENTOML_CONFIG names it: ", named)
+said = [line.strip() for line in inside.read_text().splitlines() if "max_" in line]
+print("in the file:             ", *said[1:3])
 
 # %% [markdown] tags=["explain"]
 # A configuration in the Bento is a file that lies there. Nobody reads it until the environment of the process names it
