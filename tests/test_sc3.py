@@ -198,7 +198,8 @@ REFERENCE_ROOTS = [
 def test_the_reference_bento_has_the_versions_of_the_lock_file(tmp_path: Path) -> None:
     made = tmp_path / "requirements.txt"
     packages.write_pins(str(made), REFERENCE_ROOTS)
-    assert (ROOT / "service/requirements.txt").read_text() == made.read_text(), f"remake it: {REFERENCE_ROOTS}"
+    remedy = f"labs.helpers.packages.write_pins('service/requirements.txt', {REFERENCE_ROOTS}) makes it anew"
+    assert (ROOT / "service/requirements.txt").read_text() == made.read_text(), remedy
 
 
 def test_a_lock_is_weighed_and_an_absent_index_is_said() -> None:
