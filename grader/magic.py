@@ -83,7 +83,8 @@ def grade(line: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         fragment = Path(folder) / "fragment.html"
         command = [sys.executable, "-m", "grader.cli", "grade", *line.split(), "--fragment", str(fragment)]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "110"})
+        plain = {**os.environ, "COLUMNS": "110", "FORCE_COLOR": ""}  # kernels ask for colours, as escape sequences
+        done = subprocess.run(command, capture_output=True, text=True, env=plain)
         html = fragment.read_text() if fragment.exists() else ""
     if not html:
         said = done.stderr.strip() or done.stdout.strip()

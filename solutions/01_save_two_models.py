@@ -259,7 +259,7 @@ gap = abs(alone - among).max()
 print(f"eight calls of one text {1000 * one_by_one:.0f} ms,", end=" ")
 print(f"one call of eight {1000 * together:.0f} ms:", end=" ")
 print(f"{one_by_one / together:.1f} times faster")
-print(f"ticket 1 alone and among eight: {len(alone)} numbers, {gap:g} apart at most")
+print(f"ticket 1, alone or with others: {len(alone)} numbers differ by {gap:g} at most")
 
 # %% [markdown] tags=["explain"]
 # Each call costs something that does not depend on how many texts it carries, and together they pay it once. This is
