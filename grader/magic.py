@@ -75,20 +75,21 @@ def answer(line: str, cell: str) -> Any:
     return None
 
 
-def grade(line: str) -> Any:
-    """Runs `lab grade` in a process of its own, out of reach of what was patched in this kernel, and shows it."""
-    from IPython.display import HTML
+def grade(line: str) -> None:
+    """Runs `lab grade` in a process of its own, out of reach of what was patched in this kernel, and shows it: the card
+    where pages can be shown, the same in words where they cannot (a terminal, a diff)."""
+    from IPython.display import display
 
     with tempfile.TemporaryDirectory() as folder:
         fragment = Path(folder) / "fragment.html"
         command = [sys.executable, "-m", "grader.cli", "grade", *line.split(), "--fragment", str(fragment)]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "110"})
+        plain = {**os.environ, "COLUMNS": "110", "FORCE_COLOR": ""}  # kernels ask for colours, as escape sequences
+        done = subprocess.run(command, capture_output=True, text=True, env=plain)
         html = fragment.read_text() if fragment.exists() else ""
     if not html:
         said = done.stderr.strip() or done.stdout.strip()
         raise Refused(f"Grading did not end with a report (exit code {done.returncode}).", said)
-    print(done.stdout.strip())  # a screen reader, a terminal and a diff read this; the page shows the same
-    return HTML(html)
+    display({"text/plain": done.stdout.strip(), "text/html": html}, raw=True)
 
 
 def load_ipython_extension(shell: Any) -> None:

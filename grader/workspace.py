@@ -45,10 +45,8 @@ class Workspace:
 
     def environ(self) -> dict[str, str]:
         """What every process of this workspace gets: the kit's variables, our Python first, no PYTHONPATH."""
-        filled = {
-            k: str(v).format(work=self.root, name=self.name, kit=self.kit.root)
-            for k, v in self.kit.settings.get("env", {}).items()
-        }
+        given, places = self.kit.settings.get("env", {}), {"work": self.root, "kit": self.kit.root, "name": self.name}
+        filled = {k: str(v).format(**places) for k, v in given.items()}
         return {
             **{k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
             **filled,

@@ -35,8 +35,9 @@ clock = measure.Clock()
 print("\n".join(f"{label:<9} {text}" for text, label in TICKETS[1:7]))
 
 # %% [markdown] tags=["explain"]
-# The number in `[1]` beside the cell says that it ran, and as which. Running a cell again, or the whole notebook from
-# the top (Run, Run All Cells), does no harm in any lab.
+# Six of the eight tickets that all labs share, each behind the kind that a person gave it. The number in `[1]` beside
+# the cell says that it ran, and as which. Running a cell again, or the whole notebook from the top (Run, Run All
+# Cells), does no harm in any lab.
 
 # %% [markdown] tags=["why"]
 # ## 1 · The way (2 minutes)
@@ -45,7 +46,8 @@ print("\n".join(f"{label:<9} {text}" for text, label in TICKETS[1:7]))
 # lab builds one. Follow the arrows once with your finger.
 
 # %% tags=["see"]
-# Square boxes are files, rounded ones are running processes; the number is the lab that makes them.
+# Square boxes are files, rounded ones are running processes.
+# The number in a box is the lab that makes what it stands for.
 # Labs 06 and 09 to 12 change this way, break it, and compare it with others.
 route.draw()
 
@@ -105,7 +107,8 @@ from grader.model import Finding
 @check(practice.asked, after=practice.every_ticket_gets_a_label)
 def three_kinds(seen):
     kinds = sorted(set(seen["labels"]))
-    return Finding(len(kinds) == 3, f"the labels given were: {', '.join(kinds)}", len(kinds), 3)
+    said = f"the labels given were: {', '.join(kinds)}"
+    return Finding(len(kinds) == 3, said, len(kinds), 3)
 
 
 # %% tags=["do"]
@@ -113,17 +116,19 @@ def three_kinds(seen):
 def better_than_all_billing(seen):
     right = sum(a == b for a, b in zip(seen["labels"], seen["wanted"], strict=True))
     lazy = seen["wanted"].count("billing")
-    return Finding(right > lazy, f"{right} of 120 right; calling all of them billing gives {lazy}", right, lazy + 1)
+    said = f"{right} of 120 right; calling all of them billing gives {lazy}"
+    return Finding(right > lazy, said, right, lazy + 1)
 
 
 checks = [practice.every_ticket_gets_a_label, three_kinds, better_than_all_billing]
 
 # %% [markdown] tags=["explain"]
-# These few lines are all of a check: it compares, and says what it found and what it wanted. It never decides whose
-# fault something is; that is the judge's work, and the judge is the same for all labs. Hand it what the probe saw.
+# Nothing was printed, since nothing has been looked at yet: the two cells only say what will do. These few lines are
+# all of a check: it compares, and says what it found and what it wanted. It never decides whose fault something is;
+# that is the judge's work, and the judge is the same for all labs. The next cell hands it what the probe saw.
 
 # %% tags=["check"]
-# The file of the first rule, judged. Each line: the verdict, the check, and what was found.
+# The file of the first rule, judged. A line: the verdict, the check, what was found.
 tickets = held_out(120)
 print(practice.judge(checks, practice.look(tickets)))
 
@@ -177,7 +182,7 @@ print(practice.judge(checks, seen))
 # end
 
 # %% tags=["check"]
-# The same file, which passed a minute ago, and a probe that is not given the time to look.
+# The same file, which passed a minute ago, and a probe without the time to look.
 hurried = practice.look(tickets, limit=0.001)
 print(practice.judge(checks, hurried))
 
@@ -187,7 +192,9 @@ print(practice.judge(checks, hurried))
 # is a fact about your server, and a fail.
 
 # %% [markdown] tags=["explain"]
-# In the labs all this is one line, `%grade sc1`, or `./lab grade sc1` in a terminal. What else helps there:
+# In the labs all this is one line of a notebook, `%grade sc1`. Whatever else helps you is typed in a terminal: **File,
+# New, Terminal** opens one beside the notebooks. It begins in your workspace, and `./lab` lies in the kit's folder, so
+# type `cd "$LAB_KIT"` there first, once. (In a terminal of your own, go to the folder that you cloned.)
 #
 # | type | and get |
 # |---|---|
@@ -196,6 +203,9 @@ print(practice.judge(checks, hurried))
 # | `./lab hint` | a nudge for the last failed check; again, a pointer; again, the worked step |
 # | `./lab diff 01` | your notebook beside the solution, after the third hint |
 # | `./lab reset 01` | the notebook as it came; yours is kept in `backups/` |
+#
+# One word before you go on. **The module** is the course text that these labs grew out of. They quote it now and then,
+# and where the software does something else than the text says, you see both, and the experiment between them.
 
 # %% [markdown] tags=["why"]
 # ## 4 · This machine (1 minute)
@@ -204,7 +214,8 @@ print(practice.judge(checks, hurried))
 # today than in the middle of lab 04. This is `./lab doctor`, which looks and changes nothing.
 
 # %% tags=["see"]
-# Missing is no failure: what needs it will say "not run". A port that JupyterLab itself holds counts as found.
+# Missing is no failure: what needs it will say "not run".
+# A port that JupyterLab itself holds counts as found.
 # !python -m grader.cli doctor
 print(f"\nThis notebook took {clock.seconds:.0f} s of this machine's time.")
 

@@ -34,7 +34,8 @@ sys.path.insert(0, "service")  # from where the server will import, too
 from tickets import TICKETS, held_out
 
 clock = measure.Clock()
-print("\n".join(f"{i}  {label:<9} {text}" for i, (text, label) in enumerate(TICKETS, 1)))
+for i, (text, label) in enumerate(TICKETS, 1):
+    print(f"{i}  {label:<9} {text}")
 
 # %% [markdown] tags=["explain"]
 # Eight tickets are the whole training set. That is too few for a good classifier and enough for a served one: what
@@ -70,15 +71,15 @@ print("the rows are so long, as vectors:", np.linalg.norm(rows, axis=1).round(3)
 
 # %% tags=["predict"]
 # %%answer 01a
-# TODO the closest pair, and how many of the eight have a nearest neighbour with their own label
+# TODO the closest pair, and how many of the eight have a neighbour with their own label
 ...
 # solution
-"Tickets 7 and 8, both about a delivery; all eight have a neighbour with their own label."
+"Tickets 7 and 8, both about a delivery; all eight have one with their own label."
 # end
 
 # %% tags=["see"]
-# One row a ticket. A frame marks its nearest other ticket: solid when the two have the same label,
-# dashed when they have not. The diagonal is each ticket with itself.
+# One row a ticket. A frame marks its nearest other ticket: solid when the two have
+# the same label, dashed when they have not. The diagonal is each ticket with itself.
 pictures.draw_alike(texts, labels, rows)
 
 # %% [markdown] tags=["explain"]
@@ -105,15 +106,16 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-VERSION = "1"  # saved with the models: a store can then tell what they were trained with
+VERSION = "1"  # saved with the models, so that a store can tell what trained them
 
 DIGITS = r"\d{1,12}(?:[.,]\d{1,3}){0,4}"
-# In this order: a link may hold an address, and the mask for numbers would cut an amount in two.
+# In this order: a link may hold an address, the last mask would cut an amount in two.
 MASKS = (
     (r"(?:https?://|www\.)\S+", " link "),
     (r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}", " address "),
     (rf"[$€£] ?{DIGITS}|\b{DIGITS} ?(?:[€£]|(?:usd|eur|gbp)\b)", " amount "),
-    # TODO a pattern for the numbers of orders and parcels (the text is in small letters by then)
+    # By now the text is in small letters.
+    # TODO a pattern for the numbers of orders and parcels
     (..., " number "),
     # solution
     (r"#? ?\b[a-z]{0,4}-?\d{4,}\b", " number "),
@@ -141,11 +143,12 @@ def _one_spaced(text: str) -> str:
 import importlib
 
 preprocess = importlib.reload(importlib.import_module("preprocess"))
-same = ["Order #84213 was charged  $49.99 twice", "order #77001 was charged $12.50 twice"]
+same = ["Order #84213 was charged  $49.99 twice", "order #77001 was charged $12 twice"]
 for text in [*same, texts[5], "Still locked out. Mail refunds@shop.example"]:
     print(f"{text:<54}-> {preprocess.prepare([text])[0]}")
 first, second = preprocess.prepare(same)
-print("the first two are now", "one text" if first == second else "still two texts: the mask misses something")
+told = "one text" if first == second else "still two texts: the mask misses something"
+print("the first two are now", told)
 
 # %% [markdown] tags=["explain"]
 # What is equal before MiniLM is equal after it: two customers with the same trouble now get the same embedding, to
@@ -186,7 +189,7 @@ for text, scores in zip(unseen[:3], shared, strict=False):
 # TODO a number from 0 to 120, and why
 ...
 # solution
-"About 5: an address stands at the end of a text, and the rest of the text says what it is about."
+"About 5: an address stands at the end, and the rest of a text says what it is about."
 # end
 
 # %% tags=["see"]
@@ -221,7 +224,7 @@ pictures.draw_drift(shared, drifted, "With a copy that lacks the mask for addres
 # takes some seconds, since a fresh process loads both models as a server would.
 
 # %% tags=["do"]
-first_try = {"lesson": "first-try"}  # a label, so that the last part finds these two again
+first_try = {"lesson": "first-try"}  # a label: the last part finds these two by it
 plain = [
     bentoml.picklable_model.save_model("demo_embedder", encoder, labels=first_try),
     bentoml.sklearn.save_model("demo_classifier", classifier, labels=first_try),
@@ -233,8 +236,11 @@ for model in plain:
 # %grade sc1
 
 # %% [markdown] tags=["explain"]
-# It fails, and it should. Both models are there, load in a fresh process and answer as they ought to. But a server
-# does not call the object, it calls the methods that the store names, the **signatures**. For a picklable object
+# It fails, and it should, each time that you run the notebook from the top: the cell above saves the first try anew,
+# as the newest version, and the script below saves the right one after it. What counts is the last `%grade`.
+#
+# Both models are there, load in a fresh process and answer as they ought to. But a server does not call the object, it
+# calls the methods that the store names, the **signatures**. For a picklable object
 # BentoML does not guess any: it noted `__call__`, so nobody could ask this model to `encode`. For scikit-learn it
 # noted `predict`, which gives labels without scores. And where it noted something, it noted `batchable: false`.
 # Nothing warned you when you saved. (The warning about `picklable_model` is about something else: it is deprecated
@@ -250,9 +256,10 @@ together = measure.fastest(lambda: encoder.encode(texts))
 alone, among = encoder.encode(texts[:1])[0], encoder.encode(texts)[0]
 gap = abs(alone - among).max()
 
-print(f"eight calls of one text {1000 * one_by_one:.0f} ms, one call of eight {1000 * together:.0f} ms:", end=" ")
+print(f"eight calls of one text {1000 * one_by_one:.0f} ms,", end=" ")
+print(f"one call of eight {1000 * together:.0f} ms:", end=" ")
 print(f"{one_by_one / together:.1f} times faster")
-print(f"ticket 1 alone and among eight: no number of the {len(alone)} differs by more than {gap:g}")
+print(f"ticket 1, alone or with others: {len(alone)} numbers differ by {gap:g} at most")
 
 # %% [markdown] tags=["explain"]
 # Each call costs something that does not depend on how many texts it carries, and together they pay it once. This is
@@ -266,12 +273,13 @@ print(f"ticket 1 alone and among eight: no number of the {len(alone)} differs by
 # %% tags=["see"]
 from bentoml._internal.runner.container import DefaultContainer, NdarrayContainer
 
+two = [["a text of A's"], ["one of B's"]]
 for axis in (0, 1):
     joined, _ = NdarrayContainer.batches_to_batch([rows[:1], rows[1:2]], axis)
     print(f"batch_dim {axis}: two embeddings become {joined.shape}, their labels:")
     print("   ", measure.outcome(classifier.predict, joined))
     print("    two lists of texts become, with the places where to cut:")
-    print("   ", measure.outcome(DefaultContainer.batches_to_batch, [["a text of A's"], ["one of B's"]], axis))
+    print("   ", measure.outcome(DefaultContainer.batches_to_batch, two, axis))
 
 # %% [markdown] tags=["explain"]
 # Along axis 0 two people make two rows. Along axis 1 they make one row of twice the width, a text that nobody wrote,
@@ -284,7 +292,7 @@ for axis in (0, 1):
 
 # %% tags=["do"]
 # %%work service/save_models.py
-"""Train the classifier on the eight tickets and save both models. Prints the two tags."""
+"""Train the classifier on the eight tickets, save both models, print the two tags."""
 
 import bentoml
 from preprocess import VERSION, prepare
@@ -294,7 +302,7 @@ from weights import REVISION, SHA256, load_encoder
 
 encoder = load_encoder()
 texts, labels = zip(*TICKETS, strict=True)
-# TODO the embeddings that the classifier learns from: of the texts as the server will prepare them
+# TODO what the classifier learns from: embeddings of texts as a server prepares them
 given = ...
 # solution
 given = encoder.encode(prepare(texts))
@@ -302,8 +310,8 @@ given = encoder.encode(prepare(texts))
 # C=10: with eight examples the default of 1 keeps every score near 1/3.
 classifier = LogisticRegression(C=10.0, max_iter=1000).fit(given, labels)
 
-# TODO the signatures: for each method that a server calls, may callers be joined, and along which axis?
-# The embedder is asked to encode, the classifier to predict and to predict_proba.
+# A server asks the embedder to encode, the classifier to predict and to predict_proba.
+# TODO the signatures: for each method, may callers be joined, and along which axis?
 embedder_signatures = classifier_signatures = ...
 # solution
 batchable = {"batchable": True, "batch_dim": 0}
@@ -311,7 +319,11 @@ embedder_signatures = {"encode": batchable}
 classifier_signatures = {"predict": batchable, "predict_proba": batchable}
 # end
 
-about = {"preprocess": VERSION, "weights": REVISION, "sha256": SHA256["model.safetensors"]}
+about = {
+    "preprocess": VERSION,
+    "weights": REVISION,
+    "sha256": SHA256["model.safetensors"],
+}
 embedder = bentoml.picklable_model.save_model(
     "demo_embedder",
     encoder,
@@ -332,7 +344,8 @@ print(embedder.tag, saved.tag, sep="\n")
 
 saved = [bentoml.models.get(model.tag.name) for model in plain]
 for before, after in zip(plain, saved, strict=True):
-    print(f"\n{stores.side_by_side(stores.signatures(before), stores.signatures(after))}")
+    left, right = stores.signatures(before), stores.signatures(after)
+    print(f"\n{stores.side_by_side(left, right)}")
     print(f"a worker made from the left one:  {stores.methods(before)}")
     print(f"a worker made from the right one: {stores.methods(after)}")
 
@@ -347,7 +360,8 @@ for before, after in zip(plain, saved, strict=True):
 
 # %% [markdown] tags=["explain"]
 # Passed, also the check that stopped you and the one that had to wait for it: only once a signature is there can its
-# axis be looked at. `./lab hint NAME` gives hints for any of them, also for those that you passed.
+# axis be looked at. If a check still fails here, its message says where to look, and `./lab hint` in a terminal goes
+# from a nudge to the worked step.
 #
 # *A place to stop: both models are kept, and the criterion stays passed.*
 
@@ -377,7 +391,7 @@ stores.draw_sizes(store)
 # TODO the version of the morning or that of noon, and what you think decides it
 ...
 # solution
-"That of the morning: the name was looked up once, and the object in memory does not change."
+"That of the morning: the name was looked up once, and what is in memory stays."
 # end
 
 # %% tags=["see"]
@@ -386,7 +400,8 @@ server = bentoml.models.get("demo_note:latest")
 bentoml.picklable_model.save_model("demo_note", "saved at noon")
 newcomer = bentoml.models.get("demo_note:latest")
 
-for who, model in {"asked in the morning": server, "asked in the afternoon": newcomer}.items():
+askers = {"asked in the morning": server, "asked in the afternoon": newcomer}
+for who, model in askers.items():
     print(f"{who:<24}{model.tag}  holds {model.load_model()!r}")
 
 # %% [markdown] tags=["explain"]
@@ -423,7 +438,8 @@ changed = bytes([pickled[0] ^ 1]) + pickled[1:]
 for what, data in {"the classifier": pickled, "one bit changed": changed}.items():
     print(f"{what:<16}{sha256(data).hexdigest()}")
 weights = sha256((find_weights() / "model.safetensors").read_bytes()).hexdigest()
-print(f"MiniLM          {weights}", "as expected" if weights == SHA256["model.safetensors"] else "ANOTHER FILE")
+good = weights == SHA256["model.safetensors"]
+print(f"MiniLM          {weights}", "as expected" if good else "ANOTHER FILE")
 
 # %% [markdown] tags=["explain"]
 # A pickle is a list of calls to make. This one called `print`; it could as well have read a password or opened a

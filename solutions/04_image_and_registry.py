@@ -196,10 +196,17 @@ images.draw_steps(ours, "What does each step of your Dockerfile add?")
 # %% tags=["do"]
 trial = images.Bench()
 trial.edit("preprocess.py")
-seconds = trial.make(f"{images.REPOSITORY}:edited", "--opt", f"secret=id=netrc,src={netrc}")
+seconds = trial.make(
+    f"{images.REPOSITORY}:edited", "--opt", f"secret=id=netrc,src={netrc}"
+)
 
 # %% tags=["see"]
-images.draw_edit({"BentoML's": (plain, f"{plain}-edited"), "yours": (ours, f"{images.REPOSITORY}:edited")})
+images.draw_edit(
+    {
+        "BentoML's": (plain, f"{plain}-edited"),
+        "yours": (ours, f"{images.REPOSITORY}:edited"),
+    }
+)
 
 # %% [markdown] tags=["explain"]
 # The same edit, a thousand times fewer bytes. That is worth more than the smaller image: the packages travel once, an
@@ -272,7 +279,9 @@ name = ...
 name = next(d for d in digest if d.startswith(f"{images.REPOSITORY}@"))
 # end
 Path("deploy").mkdir(exist_ok=True)
-Path("deploy/release.json").write_text(json.dumps({"image": name, "bento": bento.latest().name}, indent=1))
+Path("deploy/release.json").write_text(
+    json.dumps({"image": name, "bento": bento.latest().name}, indent=1)
+)
 print(Path("deploy/release.json").read_text())
 
 # %% [markdown] tags=["why"]
@@ -283,7 +292,11 @@ print(Path("deploy/release.json").read_text())
 images.forget()
 print(images.docker("pull", name).splitlines()[-1])
 with images.running(name) as url:
-    answer = httpx.post(f"{url}/classify", json={"texts": ["I was charged twice", "Where is my parcel?"]}, timeout=20)
+    answer = httpx.post(
+        f"{url}/classify",
+        json={"texts": ["I was charged twice", "Where is my parcel?"]},
+        timeout=20,
+    )
     print(answer.status_code, answer.json())
 
 # %% [markdown] tags=["explain"]
@@ -303,8 +316,12 @@ images.draw_contents(pushed)
 # %% tags=["see"]
 seconds = images.pull_on_node(images.NAMES.nodes[2], name)
 rate = pushed.packed / seconds
-print(f"{pushed.packed / 1e6:.0f} MB in {seconds:.0f} s on this machine, unpacking included")
-print(f"at that rate the text's image of 2.8 GB would take {2.8e9 / rate:.0f} s (computed, not run)")
+print(
+    f"{pushed.packed / 1e6:.0f} MB in {seconds:.0f} s on this machine, unpacking included"
+)
+print(
+    f"at that rate the text's image of 2.8 GB would take {2.8e9 / rate:.0f} s (computed, not run)"
+)
 
 # %% [markdown] tags=["explain"]
 # Both figures are for a registry on the same machine; over a network the bytes count for more. It is the time that a

@@ -181,10 +181,6 @@ def screenshot(page: Page, folder: Path, name: str, at: Locator | None = None) -
     """What is in the window, with `at` at its top; in 128 colours, so that a clone stays small."""
     if at:
         page.wait_for_function(SETTLED, arg=at.element_handle(), timeout=START)
-    no_news = page.locator("button").get_by_text("No", exact=True)  # JupyterLab asks once whether it may fetch news
-    if no_news.count():
-        no_news.first.click()
-        expect(no_news).to_have_count(0)
     page.mouse.move(5, 5)
     path = folder / name
     Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(128).save(path, optimize=True)

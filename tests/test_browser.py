@@ -88,6 +88,8 @@ def test_start_here(page: Page, address: str, work: Path) -> None:
     book.expect_output(last_code_cell(START_HERE), re.compile(r"port \d+ is JupyterLab's"))
     assert book.figures() >= 1 and not book.figures_without_words()
     assert saved_answers(work) >= {"00a", "00b"}
+    expect(page.get_by_text("Jupyter news")).to_have_count(0)  # JupyterLab's question, some seconds after it opens
+    expect(page.locator(".jp-Dialog, .jp-toast-button")).to_have_count(0)
     book.save()
     assert SAVE_MODELS in lab_says(work, "status"), "the next cell to do lies in notebook 01"
 
@@ -103,6 +105,7 @@ def test_save_two_models(page: Page, address: str, work: Path, shots: Path) -> N
 
     failed = book.expect_output(first_grade, "✘ fail")
     expect(failed).to_contain_text("signatures-batchable")
+    expect(failed.locator(".jp-OutputArea-output")).to_have_count(1)  # the card alone, not the same in words beside it
     book.expect_output(script, "service/save_models.py is not written yet")
     screenshot(page, shots, "grade-fail.png", at=book.cell(first_grade))
     assert "signatures-batchable, hint 1 of 3" in lab_says(work, "hint")

@@ -16,6 +16,7 @@ from grader.notebooks import ROLES, make_notebook
 KIT = Kit(ROOT)
 LABS = KIT.labs()
 MOST_LINES, MOST_IN_A_FILE = 12, 45
+MOST_WIDE = 88  # what JupyterLab shows beside its list of files, without scrolling
 
 
 def cells(lab: Lab, solved: bool = True) -> list[dict[str, Any]]:
@@ -42,6 +43,14 @@ def test_code_cells_are_short(lab: Lab) -> None:
             if cell["cell_type"] == "code":
                 most = MOST_IN_A_FILE if cell["source"].startswith("%%work") else MOST_LINES
                 assert len(code_lines(cell["source"])) <= most, cell["id"]
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
+def test_no_line_of_code_is_cut(lab: Lab) -> None:
+    for solved in (True, False):
+        for cell in cells(lab, solved):
+            if cell["cell_type"] == "code":
+                assert not [line for line in cell["source"].splitlines() if len(line) > MOST_WIDE], cell["id"]
 
 
 @pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)

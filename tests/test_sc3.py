@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 
 from grader.criteria import bento_files, bento_needs, sc3
 from grader.judge import judge_criterion
@@ -183,6 +184,22 @@ def test_pins_are_exact_closed_and_for_the_cpu() -> None:
     pins = bento_needs.read_pins("\n".join(packages.pins(["torch", "scikit-learn"])))
     assert not pins.loose and pins.exact["torch"].endswith("+cpu") and "scipy" in pins.exact
     assert not bento_needs.closure(pins.exact) - set(pins.exact)
+
+
+REFERENCE_ROOTS = [
+    "bentoml",
+    "torch",
+    "sentence-transformers",
+    "scikit-learn",
+    "opentelemetry-exporter-otlp-proto-http",
+]
+
+
+def test_the_reference_bento_has_the_versions_of_the_lock_file(tmp_path: Path) -> None:
+    made = tmp_path / "requirements.txt"
+    packages.write_pins(str(made), REFERENCE_ROOTS)
+    remedy = f"labs.helpers.packages.write_pins('service/requirements.txt', {REFERENCE_ROOTS}) makes it anew"
+    assert (ROOT / "service/requirements.txt").read_text() == made.read_text(), remedy
 
 
 def test_a_lock_is_weighed_and_an_absent_index_is_said() -> None:

@@ -28,6 +28,12 @@ from hypothesis import strategies as st
 from service_server import MODULE_SERVICE, SERVICE, direct_answers, service_module, serving
 from test_service_limits import BAD_BODIES, GOOD_NAMES, GOOD_TEXTS
 
+from grader.criteria import sc3
+from grader.judge import judge_criterion
+from grader.kit import Kit
+from grader.model import Evidence, Verdict
+from grader.workspace import Workspace
+
 pytest_plugins = ["service_server"]
 pytestmark = pytest.mark.slow
 
@@ -35,6 +41,7 @@ burst = service_module("burst")
 limits = service_module("limits")
 tickets = service_module("tickets")
 JSON = {"content-type": "application/json"}
+SERVED = ("answers-alone", "loads-its-own")  # checks of sc3 for which it serves; here the test itself does that
 SCORE_TOLERANCE = 1e-5  # between a text alone and the same text in company; 2.4e-7 was seen
 
 
@@ -314,7 +321,8 @@ def test_what_the_guard_is_for(store: Path) -> None:
 
 def test_a_bento_holds_what_serving_needs_and_serves_the_models_it_was_built_with(store: Path, tmp_path: Path) -> None:
     """Built from a copy of the whole folder, experiments and training included, and served from the store alone."""
-    build = shutil.copytree(SERVICE, tmp_path / "build", ignore=shutil.ignore_patterns("__pycache__"))
+    build = shutil.copytree(SERVICE, tmp_path / "service", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "store").symlink_to(store)
     environment = serving.clean_environment() | {"BENTOML_HOME": str(store)}
     command = [sys.executable, "-m", "bentoml", "build", "--output", "tag"]
     done = subprocess.run(command, cwd=build, env=environment, capture_output=True, text=True)
@@ -324,6 +332,9 @@ def test_a_bento_holds_what_serving_needs_and_serves_the_models_it_was_built_wit
     wanted = {"service", "frame", "guard", "limits", "contract", "runnable", "preprocess"}
     assert {path.stem for path in source.rglob("*.py")} == wanted
     built = yaml.safe_load((source.parent / "bento.yaml").read_text())["models"]
+    read = Evidence("bento", sc3.bento.look(Workspace(Kit(), tmp_path)))
+    judged = judge_criterion(Kit().criterion("sc3"), {"bento": read}).checks
+    assert {c.message for c in judged if c.verdict is not Verdict.PASS and c.id not in SERVED} == set()
     serving.make_store(store)  # newer models, which `latest` would find
     with serving.serve(tmp_path, store=store, target=tag) as server:
         response = post(server, b'{"texts": ["where is my parcel?"]}')

@@ -109,6 +109,16 @@ def test_an_answer_is_saved_then_explained_and_none_is_said(ws: Workspace, capsy
     assert [(a["id"], a["text"]) for a in ws.answers()] == [("T1", "Four, I think.")]
 
 
+def test_a_verdict_is_shown_once_as_a_card_or_in_words(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[dict[str, str]] = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as in a kernel
+    magic.grade("t1")
+    (data,) = shown
+    assert "✘ fail" in data["text/plain"] and "<" not in data["text/plain"] and "\x1b" not in data["text/plain"]
+    assert "✘ fail" in data["text/html"] and data["text/html"].rstrip().endswith(">")
+
+
 def test_hints_go_in_three_steps_and_then_the_solution_is_offered(ws: Workspace) -> None:
     ws.provide()
     with pytest.raises(LabError, match="after the third hint"):

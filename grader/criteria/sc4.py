@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from cluster.names import TAG, read_names, state
 from grader.criteria import bento_files, bento_secrets, containers, image_layers
 from grader.errors import LabError
@@ -105,7 +107,7 @@ def compare(found: image_layers.Image, store: Path, bento: str) -> Facts:
         f"src/{p.relative_to(folder / 'src').as_posix()}": p for p in sorted((folder / "src").rglob("*")) if p.is_file()
     }
     wanted |= {"bento.yaml": folder / "bento.yaml"} if bento else {}
-    models = {}
+    models: dict[str, Path] = {}
     for model in about.get("models") or []:
         place = store / "models" / model["tag"].replace(":", "/")
         models |= {f"models/{model['tag'].replace(':', '/')}/{p.name}": p for p in sorted(place.glob("*.pkl"))}
@@ -126,7 +128,7 @@ def runs(ws: Any) -> Facts:
     names = read_names()
     repository = names.repository(ws.name)
     try:
-        with image_layers.httpx.Client(base_url=f"http://{names.address}/v2/{repository.split('/', 1)[1]}/") as client:
+        with httpx.Client(base_url=f"http://{names.address}/v2/{repository.split('/', 1)[1]}/") as client:
             _, digest = image_layers.read_manifest(client, TAG)
     except image_layers.NoImage as absent:
         return {"problem": str(absent), "log": "", "image": ""}
