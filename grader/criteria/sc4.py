@@ -220,6 +220,13 @@ def released_by_tag(ws: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def unreleased(ws: Any) -> Iterator[None]:
+    with pushed(ws):
+        (ws.root / "deploy" / "release.json").unlink()
+        yield
+
+
+@contextlib.contextmanager
 def released_an_older_one(ws: Any) -> Iterator[None]:
     """The release names an image that has been in the registry, and that the tag does not mean any more."""
     with pushed(ws):
@@ -308,7 +315,7 @@ def released_by_digest(seen: Facts) -> Finding:
 # ---------------------------------------------------------------- that it runs
 
 
-@check(runs, after=tagged_in_registry)
+@check(runs, after=[tagged_in_registry, weights_inside])
 def runs_from_registry(seen: Facts) -> Finding:
     found = f"{seen['problem']}{': ' if seen['log'] else ''}{seen['log']}" or f"ready after {seen['seconds']:g} s"
     return Finding(not seen["problem"], "a container of it gets ready", found, "ready within 90 s, with no capability")
