@@ -1,4 +1,4 @@
-"""The kit's cluster for tests: kubectl with the kit's kubeconfig alone, and a namespace that goes when the test ends."""
+"""The kit's cluster for tests: kubectl with the kit's kubeconfig, and a namespace that goes when the test ends."""
 
 from __future__ import annotations
 
@@ -57,17 +57,14 @@ def get(*words: str) -> Any:
 def apply(*objects: dict[str, Any], namespace: str = "default", dry: bool = False) -> str:
     """Applies them, or lets the API server check them (`dry`), and returns what kubectl said."""
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-    return kubectl(*_apply(namespace, dry), text=listed).stdout
+    words = ["apply", "-n", namespace, "--validate=strict", *(["--dry-run=server"] if dry else []), "-f", "-"]
+    return kubectl(*words, text=listed).stdout
 
 
-def refusal(thing: dict[str, Any], namespace: str) -> str:
-    """What the API server says against that object; "" when it would take it."""
-    return kubectl(*_apply(namespace, True), text=json.dumps(thing), good=False).stderr
-
-
-def _apply(namespace: str, dry: bool) -> list[str]:
-    # --validate=strict: an unknown field is an error, not a warning
-    return ["apply", "-n", namespace, "--validate=strict", *(["--dry-run=server"] if dry else []), "-f", "-"]
+def refusal(thing: dict[str, Any], namespace: str, validate: str = "strict") -> str:
+    """What the API server says against that object; "" when it would take it. strict: an unknown field is an error."""
+    words = ["apply", "-n", namespace, f"--validate={validate}", "--dry-run=server", "-f", "-"]
+    return kubectl(*words, text=json.dumps(thing), good=False).stderr
 
 
 @contextmanager
