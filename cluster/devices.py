@@ -25,6 +25,7 @@ RESOURCE = "nvidia.com/gpu"
 DRIVER = "fake.serving-lab.example"
 LABEL = "serving-lab/fake-devices"  # on the node, and on the ResourceSlice
 WARNING = f"{RESOURCE} and {DRIVER} are not there: advertised by cluster/devices.py to show scheduling"
+MEND = "`./lab cluster up` makes or mends it."
 Say = Callable[[str], None]
 
 
@@ -35,7 +36,7 @@ class Cluster:
     node: str
     core: Any
     resource: Any
-    missing: type[Exception]  # the client's error for every answer that is not 2xx
+    refused: type[Exception]  # the client's error for every answer that is not 2xx
 
     def labels(self) -> dict[str, str]:
         return dict(self.core.read_node(self.node).metadata.labels)
@@ -46,16 +47,24 @@ class Cluster:
 
 
 def connect(names: Names) -> Cluster:
-    """Raises LabError where the kit's kubeconfig does not lead to a cluster."""
-    import kubernetes  # takes a second or more, which `--help` need not wait for
+    """Raises LabError where the kit's kubeconfig does not lead to a cluster that answers."""
+    import kubernetes  # takes a second or more, which whoever imports this file need not wait for
+    from urllib3.exceptions import HTTPError
 
     path = kubeconfig()
     try:
         client = kubernetes.config.new_client_from_config(str(path), context=names.context)
     except kubernetes.config.ConfigException as wrong:
-        raise LabError(f"{path} does not name the cluster {names.cluster}.", "`./lab cluster up` makes it.") from wrong
+        raise LabError(f"{path} does not name the cluster {names.cluster}.", MEND) from wrong
     api = kubernetes.client
-    return Cluster(names.nodes[1], api.CoreV1Api(client), api.ResourceV1Api(client), api.ApiException)
+    cluster = Cluster(names.nodes[1], api.CoreV1Api(client), api.ResourceV1Api(client), api.ApiException)
+    try:
+        cluster.labels()
+    except (HTTPError, api.ApiException) as wrong:
+        raise LabError(
+            f"The cluster {names.cluster} does not answer, or not with {cluster.node}: {wrong}", MEND
+        ) from wrong
+    return cluster
 
 
 @contextmanager
@@ -137,7 +146,7 @@ def _unless(cluster: Cluster, status: int) -> Iterator[None]:
     """Lets that answer of the API server pass."""
     try:
         yield
-    except cluster.missing as error:
+    except cluster.refused as error:
         if getattr(error, "status", None) != status:
             raise
 
