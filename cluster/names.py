@@ -58,14 +58,19 @@ class Names:
 
     def repository(self, workspace: str) -> str:
         """127.0.0.1:5001/demo-text-intelligence; the walk's and scratch workspaces' have a prefix of their own."""
-        return "/".join([self.address, *([workspace] if workspace else []), IMAGE])
+        return "/".join([self.address, *([plain(workspace)] if workspace else []), IMAGE])
 
     def namespace(self, workspace: str) -> str:
-        return f"{NAMESPACE}-{workspace}" if workspace else NAMESPACE
+        return f"{NAMESPACE}-{plain(workspace)}" if workspace else NAMESPACE
 
     def service_port(self, workspace: str) -> str:
         """The key in NODE_PORTS of that workspace's Service; "" for scratch workspaces, which have none."""
         return {"": "service", "walk": "walk"}.get(workspace, "")
+
+
+def plain(workspace: str) -> str:
+    """A workspace's name as registries and Kubernetes allow it."""
+    return re.sub(r"[^a-z0-9]+", "-", workspace.lower()).strip("-")
 
 
 def read_names() -> Names:
