@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -58,17 +59,14 @@ def lay_out() -> list[str]:
 def kustomize(*patches: str) -> None:
     """Writes deploy/kustomization.yaml: the released image by its digest, this workspace's namespace, your patches."""
     repository, digest = json.loads(Path("deploy/release.json").read_text())["image"].split("@")
-    text = KUSTOMIZATION.format(
-        namespace=NAMESPACE, repository=repository, digest=digest, patches=", ".join(f"path: {p}" for p in patches)
-    )
-    text = text.replace("[path: ", "[{path: ").replace(", path: ", "}, {path: ") if patches else text
-    text = text.replace("]\nconfigMapGenerator", "}]\nconfigMapGenerator") if patches else text
+    listed = ", ".join(f"{{path: {patch}}}" for patch in patches)
+    text = KUSTOMIZATION.format(namespace=NAMESPACE, repository=repository, digest=digest, patches=listed)
     Path("deploy/kustomization.yaml").write_text(text)
 
 
-def kubectl(*words: str, limit: float = 240, given: str | None = None) -> str:
+def kubectl(*words: str, limit: float = 240, given: str | None = None, namespace: str = NAMESPACE) -> str:
     """What kubectl prints, in this workspace's namespace; its complaint as an error."""
-    command = ["kubectl", "-n", NAMESPACE, *words]
+    command = ["kubectl", "-n", namespace, *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=limit, input=given)
     if done.returncode:
         raise RuntimeError(f"kubectl {' '.join(words)[:90]}: {done.stderr.strip()[-500:]}")
@@ -121,7 +119,9 @@ spec:
 """
 # Runs in the client's pod: a new connection for each request, so that the Service chooses a pod each time.
 ASK = """
-import json, sys, time, urllib.error, urllib.request
+import json, os, sys, threading, time, urllib.error, urllib.request
+# What `kubectl exec` started goes on when kubectl is ended; this ends when nobody holds its input any more.
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
 url, seconds, pause = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
 body = json.dumps({"texts": ["I was charged twice"]}).encode()
 began = time.time()
@@ -152,33 +152,47 @@ class Asking:
     """Asks the Service from the client's pod while the block runs. `answers`: (seconds since the start, what came)."""
 
     def __init__(self, pause: float = 0.2, most: float = 240) -> None:
-        words = ["kubectl", "-n", NAMESPACE, "exec", "client", "--", "python", "-c", ASK, URL, str(most), str(pause)]
-        self._process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        words = ["kubectl", "-n", NAMESPACE, "exec", "-i", "client", "--", "python", "-c", ASK, URL]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self._process = subprocess.Popen([*words, str(most), str(pause)], text=True, **pipes)  # type: ignore[call-overload]
         self.answers: list[tuple[float, str]] = []
-        self.took: list[float] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        began = 0.0
+        for line in self._process.stdout or []:
+            at, said, _ = line.split()
+            began = began or float(at)
+            self.answers.append((float(at) - began, said))
+
+    @property
+    def good(self) -> int:
+        return sum(said == "200" for _, said in self.answers)
 
     def stop(self) -> None:
-        self._process.terminate()
-        lines = self._process.communicate()[0].splitlines()
-        rows = [line.split() for line in lines if len(line.split()) == 3]
-        self.answers = [(float(t) - float(rows[0][0]), said) for t, said, _ in rows]
-        self.took = [float(seconds) for _, said, seconds in rows if said == "200"]
+        self._process.stdin.close()
+        self._process.wait(20)
+        self._reader.join()
 
     def told(self) -> str:
-        good = sum(said == "200" for _, said in self.answers)
         others = sorted({said for _, said in self.answers} - {"200"})
         counts = ", ".join(f"{sum(s == said for _, s in self.answers)} x {said}" for said in others)
-        return f"{len(self.answers)} requests: {good} answered{f', {counts}' if counts else ', none lost'}"
+        return f"{len(self.answers)} requests: {self.good} answered{f', {counts}' if counts else ', none lost'}"
 
 
 @contextlib.contextmanager
-def asking(pause: float = 0.2, after: float = 0.0) -> Iterator[Asking]:
-    """Requests from the client's pod, one each `pause` seconds, until `after` seconds after the block's end."""
+def asking(pause: float = 0.2, after: float = 0.0, good: int = 0, limit: float = 90) -> Iterator[Asking]:
+    """Requests from the client's pod, one each `pause` seconds, until `after` seconds after the block's end, and until
+    `good` of them were answered (but not longer than `limit`)."""
     one = Asking(pause)
     time.sleep(1.0)
     try:
         yield one
         time.sleep(after)
+        deadline = time.monotonic() + limit
+        while one.good < good and time.monotonic() < deadline:
+            time.sleep(0.5)
     finally:
         one.stop()
 
@@ -254,8 +268,9 @@ env = dict(v.split('=', 1) for v in Path('/proc/1/environ').read_text().split('\
 file = env.get('BENTOML_CONFIG', '')
 print('the file', file or '(none)', hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12] if file else '')
 from bentoml._internal.configuration.containers import BentoMLContainer
-runner = BentoMLContainer.runners_config.get()['embeddingrunner']
-print('the effective value: max_batch_size', runner['batching']['max_batch_size'])
+runners = BentoMLContainer.runners_config.get()
+batching = runners.get('embeddingrunner', runners)['batching']
+print('the effective value: max_batch_size', batching['max_batch_size'])
 text = urllib.request.urlopen('http://127.0.0.1:3000/metrics').read().decode()
 edges = re.findall(r'adaptive_batch_size_bucket.le="([0-9.]+)".*embeddingrunner', text)
 print('the behaviour: the largest batch that the histogram expects is', max(map(float, edges), default='unknown'))
@@ -288,13 +303,72 @@ def follow() -> str:
 def processes(pod: str) -> list[str]:
     """BentoML's processes in a pod, by their part, with memory."""
     code = (
-        "from pathlib import Path\n"
+        "import os; from pathlib import Path\n"
         "for p in sorted(Path('/proc').glob('[0-9]*'), key=lambda p: int(p.name)):\n"
         "    try: c = (p / 'cmdline').read_text().replace('\\0', ' '); m = (p / 'status').read_text()\n"
         "    except OSError: continue\n"
         "    kb = next((int(x.split()[1]) for x in m.splitlines() if x.startswith('VmRSS')), 0)\n"
         "    part = 'API server' if 'http_api_server' in c else ('supervisor' if 'bentoml serve' in c else '')\n"
         "    part = c.split('--runner-name ')[1].split()[0] if '--runner-name' in c else part\n"
-        "    if part: print(f'{part:<18}process {p.name:<4} {kb / 1000:.0f} MB')\n"
+        "    if part and int(p.name) != os.getpid(): print(f'{part:<18}process {p.name:<4} {kb / 1000:.0f} MB')\n"
     )
     return run_in(pod, code).splitlines()
+
+
+def knock(label: bool) -> str:
+    """Asks the Service once, from a pod with or without the label that the NetworkPolicy lets in."""
+    given = "serving-lab/client=true" if label else "serving-lab/client-"
+    kubectl("label", "pod", "client", given, "--overwrite")
+    time.sleep(2)  # until the nodes know
+    code = (
+        "import urllib.request as u\n"
+        f"try: print(u.urlopen('http://{IMAGE}/livez', timeout=4).status)\n"
+        "except Exception as e: print(type(getattr(e, 'reason', e)).__name__)"
+    )
+    try:
+        return run_in("client", code)
+    finally:
+        kubectl("label", "pod", "client", "serving-lab/client=true", "--overwrite")
+
+
+# ---------------------------------------------------------------- sources of yours in a pod
+
+TRIAL = """
+    - name: server
+      image: IMAGE
+      args: [serve, --host, 0.0.0.0, --port, "3000", --api-workers, "1"]
+      env: [{name: BENTOML_HOME, value: /tmp}, {name: BENTOML_DO_NOT_TRACK, value: "True"}]
+      readinessProbe: {httpGet: {path: /readyz, port: 3000}, periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 60}
+      securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
+      resources: {requests: {cpu: 250m, memory: 1Gi}, limits: {memory: 1536Mi}}
+      volumeMounts:
+        - {name: sources, mountPath: /home/bentoml/bento/src, readOnly: true}
+        - {name: tmp, mountPath: /tmp}
+  volumes:
+    - {name: sources, configMap: {name: trial}}
+    - {name: tmp, emptyDir: {sizeLimit: 64Mi}}
+"""
+
+
+ASK_ONCE = """
+import urllib.request as u
+kind = {"content-type": "application/json"}
+asked = u.Request("http://127.0.0.1:3000/classify", b'{"texts": ["I was charged twice"]}', kind)
+print(u.urlopen(asked, timeout=20).read().decode())
+"""
+
+
+def try_sources(folder: str | Path, edit: tuple[str, str] = ("", "")) -> str:
+    """Runs the sources of that folder in a pod `trial` of the released image, without a new image. `edit`: (file, text)
+    of one that is different. Says what it answers, and leaves nothing."""
+    head = CLIENT.partition("  containers:")[0].replace("name: client", "name: trial")
+    image = json.loads(Path("deploy/release.json").read_text())["image"]
+    try:
+        for_pod = {p.name: p.read_text() for p in Path(folder).glob("*.py")} | ({edit[0]: edit[1]} if edit[0] else {})
+        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "trial"}, "data": for_pod}
+        kubectl("apply", "-f", "-", given=json.dumps(config))
+        kubectl("apply", "-f", "-", given=f"{head}  containers:{TRIAL.replace('IMAGE', image)}")
+        kubectl("wait", "--for=condition=Ready", "pod/trial", "--timeout=120s")
+        return run_in("trial", ASK_ONCE)
+    finally:
+        kubectl("delete", "pod/trial", "configmap/trial", "--ignore-not-found", "--grace-period=1")

@@ -1,0 +1,492 @@
+# ---
+# jupyter:
+#   jupytext: {custom_cell_magics: work}
+#   kernelspec: {name: python3, display_name: Python 3 (ipykernel), language: python}
+#   lab: {id: "05", minutes: 45, grades: [sc5], needs: [docker], live: [cluster],
+#         inputs: [labs/helpers/kube.py, labs/helpers/gpus.py, labs/helpers/yatai.py, cluster, manifests], gives: []}
+# ---
+
+# %% [markdown] tags=["why"]
+# # 05 · Plain Kubernetes
+#
+# One container answered on this machine. Kubernetes is asked for more: two of them, on machines of its choosing, again
+# when one is gone, and nobody sent to one that is not ready. After this notebook you can
+#
+# - write a Deployment that a hardened namespace accepts, and read why one was refused;
+# - show what people get during a roll-out without probes and with yours;
+# - follow a request from the Service to the process that answers it, and say what `port-forward` does not show;
+# - prove which configuration and which models a pod runs with, in three ways;
+# - say what a GPU in a manifest means to the scheduler, and see a pod wait for one.
+#
+# **Needed:** lab 04's image in the registry, and the cluster. **Your time** (an estimate): 45 minutes. Let in 10, ready
+# 12, the request's way 8, which configuration 6, an edit 3, devices and Yatai 6.
+#
+# The first cell finds the cluster well, or makes it so, and lays out the files that are given. Yours come to them.
+
+# %% tags=["do"]
+# %load_ext grader.magic
+import time
+from pathlib import Path
+
+import httpx
+
+from cluster.forward import forward
+from labs.helpers import bento, gpus, kube, measure, yatai
+
+clock = measure.Clock()
+# !$LAB_KIT/lab cluster up 2>&1 | grep -v kind:
+print(*kube.lay_out(), "in deploy/; namespace", kube.NAMESPACE)
+
+# %% [markdown] tags=["why"]
+# ## 1 · Let in (10 minutes)
+#
+# `deployment.yaml` is the form of most texts: two replicas of an image. `namespace.yaml` has one label more than usual:
+# it *enforces* the **restricted** profile of Pod Security. `kustomization.yaml` holds them together, and has your
+# image by its digest.
+
+# %% tags=["do"]
+kube.kustomize()
+# !sed -n '/^spec/,$p' deploy/deployment.yaml
+# !grep enforce: deploy/namespace.yaml
+
+# %% [markdown] tags=["predict"]
+# The Deployment says nothing about users or capabilities. You apply it. How many pods will there be a moment later?
+
+# %% tags=["predict"]
+# %%answer 05a
+# TODO how many, and where you would look for the reason
+...
+# solution
+"None: the ReplicaSet's events say that its pods violate the profile."
+# end
+
+# %% tags=["do"]
+# !kubectl apply -k deploy 2>&1 | cut -c 1-150
+time.sleep(3)
+print(len(kube.pods()), "pods.")
+print(kube.warnings("ReplicaSet", most=1))
+
+# %% [markdown] tags=["explain"]
+# "created", says `apply`, and no pod is there. A Deployment makes a ReplicaSet, and that one asks for pods and is
+# refused; the reason stands in *its* events. The message lists what is missing, word for word.
+#
+# Why be so strict? A runner server runs whatever a pickle tells it to (lab 01, and section 7 of the facts). Whoever
+# gets into the container should find no root, no capability and no way to become anybody else.
+
+# %% tags=["do"] language="work" magic_args="deploy/security.yaml"
+# apiVersion: apps/v1
+# kind: Deployment
+# metadata: {name: demo-text-intelligence}
+# spec:
+#   template:
+#     spec:
+#       # TODO what the restricted profile asks of the pod, and of the container: the message above names it
+#       automountServiceAccountToken: false # the service does not talk to Kubernetes
+#       enableServiceLinks: false # or a Service called `bentoml` would set BENTOML_PORT here
+#       # solution
+#       securityContext:
+#         runAsNonRoot: true
+#         runAsUser: 1034 # the image says "bentoml", and by a name the kubelet cannot tell that it is not root
+#         runAsGroup: 1034
+#         seccompProfile: {type: RuntimeDefault}
+#       # end
+#       containers:
+#         - name: server
+#           env:
+#             - {name: BENTOML_HOME, value: /var/lib/bentoml} # the image's own home is read-only here
+#             - {name: BENTOML_DO_NOT_TRACK, value: "True"} # or each start reports to BentoML's servers
+#             - {name: OMP_WAIT_POLICY, value: PASSIVE} # threads that wait do not spin
+#           securityContext:
+#             # TODO drop what a process may do beyond its user: two lines
+#             readOnlyRootFilesystem: true
+#             # solution
+#             allowPrivilegeEscalation: false
+#             capabilities: {drop: [ALL]}
+#             # end
+#           volumeMounts:
+#             - {name: bentoml-home, mountPath: /var/lib/bentoml}
+#             - {name: tmp, mountPath: /tmp}
+#       volumes:
+#         - name: bentoml-home # metrics that the processes share, and folders that BentoML wants to see
+#           emptyDir: {sizeLimit: 64Mi}
+#         - name: tmp # the sockets between API server and runners; without it no start
+#           emptyDir: {sizeLimit: 64Mi}
+
+# %% [markdown] tags=["explain"]
+# A **patch**: the parts of a Deployment that it names are laid over those that are there. `readOnlyRootFilesystem` is
+# not asked for by the profile. With it, nothing that gets in can leave anything behind, and the two small volumes are
+# all that BentoML needs to write.
+
+# %% [markdown] tags=["why"]
+# ## 2 · Ready (12 minutes)
+#
+# To see what people get, somebody has to ask from *inside*, through the Service, while pods come and go. The next cell
+# starts a pod that can do that. It is refused by the same profile, so it has the same settings, and a label that the
+# NetworkPolicy lets in.
+
+# %% tags=["do"]
+kube.start_client()
+# !kubectl -n {kube.NAMESPACE} get pod client -o wide | cut -c 1-90
+
+# %% [markdown] tags=["predict"]
+# Now your patch goes in, and pods will start. There is no probe yet. `rollout status` will say when it is done, and
+# somebody asks from the first second on. What do they get?
+
+# %% tags=["predict"]
+# %%answer 05b
+# TODO what the first people get, and until when
+...
+# solution
+"Connection refused until the server listens: without a probe a pod is ready when it runs."
+# end
+
+# %% tags=["do"]
+kube.kustomize("security.yaml")
+with kube.asking(pause=0.3, good=10) as blind:
+    kube.kubectl("apply", "-k", "deploy")
+    print(kube.wait_for())
+print(blind.told())
+
+# %% [markdown] tags=["explain"]
+# The roll-out was "done" in a moment, and then people were sent to a process that had not even opened its port: the
+# models take their time. A pod without a readiness probe is ready when its process runs.
+#
+# What should a probe ask? `/readyz` asks the API server whether its runners answer, `/livez` only whether it is there
+# itself. If a runner is down, `/readyz` does not say no: it hangs for 60 s (facts, section 3). The answer of a probe
+# that waits so long comes late, and the default of `timeoutSeconds` is 1.
+
+# %% tags=["do"] language="work" magic_args="deploy/probes.yaml"
+# apiVersion: apps/v1
+# kind: Deployment
+# metadata: {name: demo-text-intelligence}
+# spec:
+#   progressDeadlineSeconds: 300
+#   strategy:
+#     rollingUpdate: {maxUnavailable: 0, maxSurge: 1} # a release that never gets ready takes nobody away
+#   template:
+#     spec:
+#       terminationGracePeriodSeconds: 30
+#       containers:
+#         - name: server
+#           # TODO three probes, httpGet on port http: may it start for long, does it get requests, is it started again?
+#           # solution
+#           startupProbe: # up to 180 s to load the models, then it is started again
+#             httpGet: {path: /readyz, port: http}
+#             periodSeconds: 3
+#             timeoutSeconds: 5
+#             failureThreshold: 60
+#           readinessProbe: # with a runner down this hangs: the time-out makes it a failure
+#             httpGet: {path: /readyz, port: http}
+#             periodSeconds: 5
+#             timeoutSeconds: 5
+#             failureThreshold: 3
+#           livenessProbe: # not /readyz: a runner that is being restarted is no reason to restart the API server
+#             httpGet: {path: /livez, port: http}
+#             periodSeconds: 10
+#             timeoutSeconds: 5
+#             failureThreshold: 3
+#           # end
+#           lifecycle: # at SIGTERM BentoML drops what is under way; the Service needs some seconds to look away
+#             preStop: {sleep: {seconds: 15}}
+
+# %% [markdown] tags=["why"]
+# How much does a pod need? Too little memory kills it; too much, and it fits on fewer nodes. Ask one that runs.
+
+# %% tags=["see"]
+one = kube.pods()[0]["metadata"]["name"]
+print(*kube.processes(one), sep="\n")
+
+# %% tags=["do"] language="work" magic_args="deploy/resources.yaml"
+# apiVersion: apps/v1
+# kind: Deployment
+# metadata: {name: demo-text-intelligence}
+# spec:
+#   template:
+#     spec:
+#       topologySpreadConstraints: # one replica a node where that is possible
+#         - maxSkew: 1
+#           topologyKey: kubernetes.io/hostname
+#           whenUnsatisfiable: ScheduleAnyway
+#           labelSelector:
+#             matchLabels: {app.kubernetes.io/name: demo-text-intelligence}
+#           matchLabelKeys: [pod-template-hash] # count the pods of the same release only
+#       containers:
+#         - name: server
+#           resources:
+#             # TODO requests (what a node must have left) and limits (memory: half as much again as you saw at rest)
+#             # solution
+#             requests: {cpu: 500m, memory: 1Gi}
+#             limits: {cpu: "1", memory: 1536Mi}
+#             # end
+
+# %% [markdown] tags=["explain"]
+# The request decides where a pod fits, the limit when it is killed (memory) or slowed down (CPU). The CPU limit is a
+# setting of BentoML, too: it starts as many API processes as the limit has cores, and gives each runner as many
+# threads. Without a limit it takes all cores of the node, in every pod.
+
+# %% [markdown] tags=["why"]
+# A last patch before the roll-out: the configuration. In lab 03 the file lay in the Bento, and BentoML did not read it.
+# Here it comes from a ConfigMap, and one variable decides whether it counts.
+
+# %% tags=["do"] language="work" magic_args="deploy/configuration.yaml"
+# apiVersion: apps/v1
+# kind: Deployment
+# metadata: {name: demo-text-intelligence}
+# spec:
+#   template:
+#     spec:
+#       containers:
+#         - name: server
+#           env:
+#             # TODO the variable that names the file, see lab 03; it is mounted below
+#             # solution
+#             - {name: BENTOML_CONFIG, value: /etc/serving-lab/bentoml_configuration.yml}
+#             # end
+#             - name: HUB_TOKEN # a value of yours, from a Secret: it stands in no manifest and in no image
+#               valueFrom: {secretKeyRef: {name: demo-text-intelligence, key: HUB_TOKEN, optional: true}}
+#             - name: POD_NAME
+#               valueFrom: {fieldRef: {fieldPath: metadata.name}}
+#             - name: NODE_NAME
+#               valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
+#           volumeMounts:
+#             - {name: configuration, mountPath: /etc/serving-lab, readOnly: true}
+#       volumes:
+#         - name: configuration
+#           configMap: {name: bentoml-configuration}
+
+# %% [markdown] tags=["why"]
+# Keep what the pods say about their configuration now, for part 4. Then all three patches in one roll-out, with
+# somebody asking all the time. This one takes a minute: each new pod has to be ready before an old one may go.
+
+# %% tags=["do"]
+before = kube.configured(one)
+kube.kustomize("security.yaml", "probes.yaml", "resources.yaml", "configuration.yaml")
+with kube.asking(pause=0.3, after=2) as watched:
+    kube.kubectl("apply", "-k", "deploy")
+    print(kube.wait_for())
+
+# %% tags=["see"]
+kube.draw_asking({"no probes": blind, "your probes": watched})
+
+# %% tags=["see"]
+kube.draw_starts()
+
+# %% [markdown] tags=["explain"]
+# The same image, the same models; the difference is three questions that the kubelet asks, and an order: a new pod
+# first (`maxSurge: 1`), ready, then an old one away (`maxUnavailable: 0`). A cross or two may be left in the second
+# row. They are the last requests of the *old* pods, which had no `preStop` yet: BentoML stops at SIGTERM with all that
+# is under way. The pods that run now wait 15 s first, in which the Service looks away.
+#
+# *A place to stop: the service runs, and goes on running.*
+
+# %% [markdown] tags=["why"]
+# ## 3 · The request's way (8 minutes)
+#
+# The text that this lab grew out of proves the deployment by `kubectl port-forward`. First the contract.
+
+# %% tags=["predict"]
+# %%answer P2
+# TODO what will two texts return, in which shape, and what would one label mean?
+...
+# solution
+"Two labels and two scores, in order. One label means that somebody took the batch for one text."
+# end
+
+# %% tags=["do"]
+texts = {"texts": ["I was charged twice", "Where is my parcel?"]}
+with forward(kube.NAMES, kube.NAMESPACE, "service/demo-text-intelligence", 80) as local:
+    answer = httpx.post(f"{local.url}/classify", json=texts, timeout=20)
+print(answer.status_code, answer.json())
+print({k: v for k, v in answer.headers.items() if k.startswith("x-")})
+
+# %% [markdown] tags=["explain"]
+# The headers are `frame.py`'s: they tell which Bento and which models answered, whoever asks. Who that was behind the
+# Service is what the next cell follows, object by object.
+
+# %% tags=["see"]
+print(kube.follow())
+
+# %% [markdown] tags=["explain"]
+# The **Service** is an address that never changes and no process at all. Its **EndpointSlice** lists the pods that are
+# ready now: the readiness probe writes that list. In each pod the API server asks the two runners over Unix sockets.
+# If an answer is wrong or missing, this is the order to look in.
+
+# %% [markdown] tags=["predict"]
+# Forty requests, through one `port-forward` to the *Service*. How many does each of the two pods get?
+
+# %% tags=["predict"]
+# %%answer 05c
+# TODO a number for each pod
+...
+# solution
+"Forty and none: a forward is a tunnel to one pod."
+# end
+
+# %% tags=["do"]
+names = [p["metadata"]["name"] for p in kube.pods()]
+start = [kube.requests_of(n) for n in names]
+with forward(kube.NAMES, kube.NAMESPACE, "service/demo-text-intelligence", 80) as local:
+    for _ in range(40):
+        httpx.post(f"{local.url}/classify", json=texts, timeout=20)
+middle = [kube.requests_of(n) for n in names]
+with kube.asking(pause=0.05, after=5) as inside:
+    pass
+end = [kube.requests_of(n) for n in names]
+print("through port-forward:", [b - a for a, b in zip(start, middle, strict=True)])
+print(
+    "through the Service: ",
+    [b - a for a, b in zip(middle, end, strict=True)],
+    inside.told(),
+)
+
+# %% [markdown] tags=["explain"]
+# One pod had them all. So `port-forward` proves that *a* pod answers; it goes past the Service's sharing, past the
+# NetworkPolicy, and past the other pod, which could be broken. Two more traps: it breaks under load, and with a local
+# port that is taken it starts all the same, on `[::1]` alone, and 127.0.0.1 answers with whatever held the port. (The
+# forward above checks whose process listens.)
+#
+# Who else may come in? Ask without the label.
+
+# %% tags=["do"]
+print("with the label:   ", kube.knock(label=True))
+print("without the label:", kube.knock(label=False))
+
+# %% [markdown] tags=["why"]
+# ## 4 · Which configuration, which model? (6 minutes)
+#
+# A ConfigMap that is mounted and not read looks exactly like one that is. Ask a pod in three ways: which file was its
+# process given, what does BentoML make of it, and what does the running server do. `before` was asked in part 2, when
+# the file lay in the image and no variable named it.
+
+# %% tags=["see"]
+one = kube.pods()[0]["metadata"]["name"]
+print(f"before\n{before}\n\nnow\n{kube.configured(one)}")
+# !sha256sum deploy/bentoml_configuration.yml | cut -c 1-12
+
+# %% [markdown] tags=["explain"]
+# Before, BentoML's own default of 100 counted, and nothing complained. The histogram of batch sizes has its edges from
+# the same setting, so the third line is what the process *does*, whatever the first two say.
+#
+# The models are in the answer's headers, and those come from the models that the process has loaded. Nobody has to
+# believe a tag.
+
+# %% [markdown] tags=["why"]
+# A Secret works in the same way: the manifest names it, the value is in the cluster. This one opens nothing.
+
+# %% tags=["do"]
+token = bento.made_up_token()
+kube.kubectl(
+    "create",
+    "secret",
+    "generic",
+    "demo-text-intelligence",
+    f"--from-literal=HUB_TOKEN={token}",
+)
+told = kube.kubectl("describe", "secret", "demo-text-intelligence").splitlines()
+print(told[-1], "| the value is shown:", token in "".join(told))
+kube.kubectl("delete", "secret", "demo-text-intelligence")
+
+# %% [markdown] tags=["explain"]
+# `optional: true` lets pods start without it. Whoever may read Secrets of the namespace can read it, base64 is no
+# lock; but it is in no image, no Bento and no file that is committed.
+
+# %% [markdown] tags=["why"]
+# ## 5 · Change it, see it (3 minutes)
+#
+# An edit by way of the image: some ten seconds to build, some to push (lab 04), and then a roll-out. For trying things
+# out there is a shorter way: a pod of its own, with the sources laid over those of the image.
+
+# %% tags=["do"]
+print(measure.told(lambda: kube.try_sources("service")))
+source = Path("service/service.py").read_text()
+print(
+    measure.told(
+        lambda: kube.try_sources(
+            "service", edit=("service.py", source + "\nprint('edited')\n")
+        )
+    )
+)
+
+# %% [markdown] tags=["explain"]
+# A dozen seconds, most of them for loading models, and no image in between. It is for trying only: what runs there has
+# no digest, and nobody can say later what it was.
+
+# %% [markdown] tags=["why"]
+# ## 6 · Devices, and an operator (6 minutes)
+#
+# The embedder would like a GPU. This machine may have none, so a node *says* that it has one: the scheduler believes a
+# node's status, and scheduling is real from there on. Nothing can be computed on it.
+
+# %% [markdown] tags=["predict"]
+# The overlay `gpu` asks for one `nvidia.com/gpu` a pod. One device, two replicas: what does the second pod's status
+# say?
+
+# %% tags=["predict"]
+# %%answer 05d
+# TODO the second pod's phase, and what the scheduler says
+...
+# solution
+"Pending: no node has a device left."
+# end
+
+# %% tags=["do"]
+print(gpus.schedule("gpu"))
+print(gpus.schedule("gpu-dra"))
+
+# %% [markdown] tags=["explain"]
+# A device is counted, and one pod has it whole. The overlays `gpu-mig` (a slice) and `gpu-timeslicing` (turns) differ
+# in one name; `gpu-dra` asks by a **claim**, an object that says what is wanted and is allocated before the pod is
+# placed. `manifests/README.md` tells what of each was tried, and what was not run for want of a GPU.
+
+# %% [markdown] tags=["why"]
+# Some texts deploy with **Yatai**, BentoML's own operator, by a BentoDeployment. It has not been updated since 2024.
+# Its resource definition is still the judge of whether a manifest fits. Below is the form of the text; mend what the
+# judge complains of.
+
+# %% tags=["do"] language="work" magic_args="deploy/bentodeployment.yaml"
+# apiVersion: serving.yatai.ai/v2alpha1
+# kind: BentoDeployment
+# metadata: {name: demo-text-intelligence, namespace: ml-serving}
+# spec:
+#   bento: demo-text-intelligence
+#   ingress: {enabled: false}
+#   # TODO below: metrics is a list; a GPU is `gpu: "1"`; runner names are the Bento's, in lowercase
+#   autoscaling: {minReplicas: 2, maxReplicas: 4, metrics: {cpu: 70}}
+#   runners:
+#     - {name: EmbeddingRunner, resources: {limits: {"nvidia.com/gpu": "1"}}}
+#     - {name: ClassifierRunner}
+#   # solution
+#   autoscaling:
+#     minReplicas: 2
+#     maxReplicas: 4
+#     metrics:
+#       - type: Resource
+#         resource: {name: cpu, target: {type: Utilization, averageUtilization: 70}}
+#   runners:
+#     - {name: embeddingrunner, resources: {limits: {gpu: "1"}}}
+#     - {name: classifierrunner}
+#   # end
+
+# %% tags=["see"]
+print("the text's form:", *yatai.complaints("module"), sep="\n  ")
+print("yours:", *yatai.complaints("deploy/bentodeployment.yaml"), sep="\n  ")
+
+# %% [markdown] tags=["explain"]
+# Valid is not the same as working: nobody here runs Yatai, and its last commits are from 2024. Lab 06 scales the
+# runners apart without it.
+
+# %% tags=["check"]
+# %grade sc5
+
+# %% [markdown] tags=["explain"]
+# `sc5` read the objects, then asked *each* pod by itself, and compared hashes, effective values and behaviour of the
+# configuration. It knocked at the door without the label. What it did not do is break anything: that is lab 09.
+
+# %% tags=["see"]
+print(f"The machine has worked {clock.seconds:.0f} s for this lab.")
+
+# %% [markdown] tags=["explain"]
+# ## What is open
+# Two pods, and each holds everything: an API server, the embedder, the classifier. If the embedder is what is slow, a
+# third pod brings another classifier and another API server along, and 570 MB of weights. Could the runners scale by
+# themselves? That is lab 06.
