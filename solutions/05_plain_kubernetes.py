@@ -80,9 +80,9 @@ print(kube.warnings("ReplicaSet", most=1))
 # spec:
 #   template:
 #     spec:
-#       # TODO what the restricted profile asks of the pod, and of the container: the message above names it
 #       automountServiceAccountToken: false # the service does not talk to Kubernetes
 #       enableServiceLinks: false # or a Service called `bentoml` would set BENTOML_PORT here
+#       # TODO securityContext: what the message above asks of the pod; the image's user has the number 1034
 #       # solution
 #       securityContext:
 #         runAsNonRoot: true
@@ -97,8 +97,8 @@ print(kube.warnings("ReplicaSet", most=1))
 #             - {name: BENTOML_DO_NOT_TRACK, value: "True"} # or each start reports to BentoML's servers
 #             - {name: OMP_WAIT_POLICY, value: PASSIVE} # threads that wait do not spin
 #           securityContext:
-#             # TODO drop what a process may do beyond its user: two lines
 #             readOnlyRootFilesystem: true
+#             # TODO drop what a process may do beyond its user: two lines
 #             # solution
 #             allowPrivilegeEscalation: false
 #             capabilities: {drop: [ALL]}
