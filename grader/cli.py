@@ -202,19 +202,22 @@ def build(check: bool) -> None:
 @main.command()
 @click.option("--live", is_flag=True, help="look at the world also where evidence is recorded")
 @click.option("--record", is_flag=True, help="with --live: keep the evidence")
+@click.option("--part", default="1/1", type=click.Choice(["1/1", "1/3", "2/3", "3/3"]), help="look at every third only")
 @click.argument("criteria", nargs=-1)
-def mutants(criteria: tuple[str, ...], live: bool, record: bool) -> None:
+def mutants(criteria: tuple[str, ...], live: bool, record: bool, part: str) -> None:
     """Prove the graders: each wrong submission must fail exactly its check. Example: ./lab mutants sc1"""
     kit = Kit()
     shorts = [c.short for c in kit.criteria(list(criteria))]
     run_walk(kit, say, shorts=shorts)
-    results = try_mutants(kit, shorts, say, live, record)
+    results = try_mutants(kit, shorts, say, live, record, part)
     for r in results:
         word = "caught" if r.verdict is Verdict.PASS else report.SIGNS[r.verdict]
         print(f"{word:9} {r.criterion} {r.id:32} {r.fails:32} {r.seconds:5.1f} s  {r.message}")
-    caught = sum(r.verdict is Verdict.PASS for r in results)
-    print(f"{caught} of {len(results)} mutants caught, each by its own check alone")
-    sys.exit(2 if any(r.verdict is Verdict.ERROR for r in results) else int(caught < len(results)))
+    tried = [r.verdict for r in results if r.verdict is not Verdict.NOT_RUN]
+    print(
+        f"{tried.count(Verdict.PASS)} of {len(tried)} mutants caught, each by its check; {len(results) - len(tried)} not run"
+    )
+    sys.exit(2 if Verdict.ERROR in tried else int(Verdict.FAIL in tried))
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
