@@ -24,8 +24,7 @@ from grader.walk import start_at, walk_workspace
 from grader.walk import walk as run_walk
 from grader.workspace import Workspace, at, learner_workspace
 
-EXAMPLES = """
-Examples:
+EXAMPLES = """Examples:
 
 \b
   ./lab walk              run every solution and grade it: is this machine fine?
@@ -215,7 +214,7 @@ def mutants(criteria: tuple[str, ...], live: bool, record: bool, part: str) -> N
         print(f"{word:9} {r.criterion} {r.id:32} {r.fails:32} {r.seconds:5.1f} s  {r.message}")
     tried = [r.verdict for r in results if r.verdict is not Verdict.NOT_RUN]
     print(
-        f"{tried.count(Verdict.PASS)} of {len(tried)} mutants caught, each by its check; {len(results) - len(tried)} not run"
+        f"{tried.count(Verdict.PASS)} of {len(tried)} caught by their own check; not run: {len(results) - len(tried)}"
     )
     sys.exit(2 if Verdict.ERROR in tried else int(Verdict.FAIL in tried))
 

@@ -48,18 +48,16 @@ def try_mutants(
     """Every mutant of those criteria, and a FAIL for each check that has none. Stops at nothing. `part` "2/3": looks at
     the world for every third mutant; of the others those that are recorded are judged, and the rest is NOT_RUN."""
     results, (turn, parts) = [], map(int, part.split("/"))
-    for criterion in kit.criteria(shorts):
-        mutants = kit.mutants(criterion.short)
-        for number, mutant in enumerate(mutants):
-            if (ours := number % parts == turn - 1) or mutant.get("recorded"):
-                say(f"{criterion.short} {mutant['id']}{' (live)' * (live and ours)}")
-                results.append(try_mutant(kit, criterion, mutant, live and ours, record))
+    for c in kit.criteria(shorts):
+        mutants = kit.mutants(c.short)
+        for number, m in enumerate(mutants):
+            if (ours := number % parts == turn - 1) or m.get("recorded"):
+                say(f"{c.short} {m['id']}{' (live)' * (live and ours)}")
+                results.append(try_mutant(kit, c, m, live and ours, record))
             else:
-                row = criterion.short, mutant["id"], mutant["fails"], Verdict.NOT_RUN, f"not in part {part}", 0.0
-                results.append(MutantResult(*row))
-        covered = {m["fails"] for m in mutants}
-        bare = [c.id for c in criterion.checks if c.id not in covered]
-        results += [MutantResult(criterion.short, "none", c, Verdict.FAIL, NO_MUTANT, 0) for c in bare]
+                results.append(MutantResult(c.short, m["id"], m["fails"], Verdict.NOT_RUN, f"not in part {part}", 0))
+        bare = {check.id for check in c.checks} - {m["fails"] for m in mutants}
+        results += [MutantResult(c.short, "none", check, Verdict.FAIL, NO_MUTANT, 0) for check in sorted(bare)]
     return results
 
 

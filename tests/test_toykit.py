@@ -104,6 +104,24 @@ def try_harmless_mutant(kit: Kit) -> list[MutantResult]:
     return try_mutants(kit, ["t1"], lambda _: None)
 
 
+def test_a_part_looks_at_every_third_and_judges_what_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four mutants, the last one recorded: of part 2/3 are the second (live) and, from its record, the fourth."""
+    kit = Kit(ROOT / "tests" / "toykit")
+    row = {"from": "01", "fails": "word-is-short"}
+    listed = [{"id": name, **row} for name in "abc"] + [{"id": "d", **row, "recorded": True}]
+    monkeypatch.setattr(kit, "mutants", lambda _: listed)
+    looked: list[tuple[str, bool]] = []
+
+    def note(_: Kit, c: Any, mutant: Any, live: bool, record: bool) -> MutantResult:
+        looked.append((mutant["id"], live))
+        return MutantResult(c.short, mutant["id"], mutant["fails"], Verdict.PASS, "", 0)
+
+    monkeypatch.setattr("grader.mutants.try_mutant", note)
+    results = try_mutants(kit, ["t1"], lambda _: None, live=True, part="2/3")
+    assert looked == [("b", True), ("d", False)]
+    assert [r.id for r in results if r.verdict is Verdict.NOT_RUN] == ["a", "c"]
+
+
 @pytest.fixture(scope="module")
 def jobs(walked: Walked, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Any]]]:
     """What takes seconds, side by side, each in a copy of the walked kit of its own."""

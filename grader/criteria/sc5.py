@@ -497,7 +497,7 @@ def no_secret_in_manifests(seen: Facts) -> Finding:
     )
 
 
-@check(policy, after=selector_finds_pods)
+@check(policy, after=answers_by_forward)
 def door_is_closed(seen: Facts) -> Finding:
     found = seen["found"]
     good = (
