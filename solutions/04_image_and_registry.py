@@ -120,7 +120,8 @@ print(f"{count:>12,} bytes to send, for one comment")
 # ARG UV_INDEX_STRATEGY=unsafe-best-match
 # COPY ./env/python /tmp/python/
 # # A login for a private index is there while this step runs, if the build is given one.
-# RUN --mount=type=secret,id=netrc,target=/root/.netrc --mount=type=cache,target=/root/.cache/uv \
+# RUN --mount=type=secret,id=netrc,target=/root/.netrc \
+#     --mount=type=cache,target=/root/.cache/uv \
 #     wc -l /root/.netrc; bash -euo pipefail /tmp/python/install.sh
 #
 # FROM python:3.11-slim AS base-container
@@ -128,14 +129,15 @@ print(f"{count:>12,} bytes to send, for one comment")
 # {% endblock %}
 #
 # {% block SETUP_BENTO_ENVARS %}
-# ENV BENTO_PATH={{ bento__path }} BENTOML_HOME={{ bento__home }} BENTOML_CONTAINERIZED=true
+# ENV BENTO_PATH={{ bento__path }} BENTOML_HOME={{ bento__home }}
+# ENV BENTOML_CONTAINERIZED=true
 # WORKDIR {{ bento__path }}
 # {% endblock %}
 #
 # {% block SETUP_BENTO_COMPONENTS %}
 # COPY --from=packages /app/.venv /app/.venv
 # ENV VIRTUAL_ENV=/app/.venv PATH="/app/.venv/bin:$PATH"
-# # TODO in place of the next line, a COPY each: models, env/docker, apis, src, and bento.yaml. In which order?
+# # TODO a COPY each for models, env/docker, apis, src, bento.yaml: in which order?
 # COPY --chown=bentoml:bentoml . ./
 # # solution
 # COPY --chown=bentoml:bentoml ./models ./models/
@@ -229,14 +231,14 @@ images.draw_edit(
 # TODO which of: build argument, copied and deleted, secret mount
 ...
 # solution
-"From the first two: the argument stands in the history, and the deleted file in the layer that copied it."
+"The first two: the argument is in the history, the file in the layer that copied it."
 # end
 
 # %% tags=["do"]
 ways = {
     "build argument": 'ARG TOKEN\nRUN test -n "$TOKEN"',
     "copied, deleted": "COPY netrc /root/.netrc\nRUN rm /root/.netrc",
-    "secret mount": "RUN --mount=type=secret,id=netrc,target=/root/.netrc test -s /root/.netrc",
+    "secret mount": "RUN --mount=type=secret,id=netrc,target=/login test -s /login",
 }
 for way, lines in ways.items():
     image = images.make_small(lines, token, netrc)
@@ -264,7 +266,7 @@ print(measure.told(lambda: images.docker("push", ours).splitlines()[-1]))
 # TODO what runs where, and why
 ...
 # solution
-"Both: nodes that have the tag keep the old image, a node that pulls for the first time gets the new one."
+"Both: a node that has the tag keeps the old image, a new one pulls the new one."
 # end
 
 # %% [markdown] tags=["explain"]
@@ -316,12 +318,8 @@ images.draw_contents(pushed)
 # %% tags=["see"]
 seconds = images.pull_on_node(images.NAMES.nodes[2], name)
 rate = pushed.packed / seconds
-print(
-    f"{pushed.packed / 1e6:.0f} MB in {seconds:.0f} s on this machine, unpacking included"
-)
-print(
-    f"at that rate the text's image of 2.8 GB would take {2.8e9 / rate:.0f} s (computed, not run)"
-)
+print(f"{pushed.packed / 1e6:.0f} MB in {seconds:.0f} s here, unpacking included")
+print(f"2.8 GB, as in the text, would take {2.8e9 / rate:.0f} s at that rate (not run)")
 
 # %% [markdown] tags=["explain"]
 # Both figures are for a registry on the same machine; over a network the bytes count for more. It is the time that a

@@ -81,20 +81,20 @@ print(kube.warnings("ReplicaSet", most=1))
 #   template:
 #     spec:
 #       automountServiceAccountToken: false # the service does not talk to Kubernetes
-#       enableServiceLinks: false # or a Service called `bentoml` would set BENTOML_PORT here
-#       # TODO securityContext: what the message above asks of the pod; the image's user has the number 1034
+#       enableServiceLinks: false # or a Service `bentoml` would set BENTOML_PORT here
+#       # TODO securityContext: what the message asks of the pod; the user is 1034
 #       # solution
 #       securityContext:
 #         runAsNonRoot: true
-#         runAsUser: 1034 # the image says "bentoml", and by a name the kubelet cannot tell that it is not root
+#         runAsUser: 1034 # a number: a name does not tell that it is not root
 #         runAsGroup: 1034
 #         seccompProfile: {type: RuntimeDefault}
 #       # end
 #       containers:
 #         - name: server
 #           env:
-#             - {name: BENTOML_HOME, value: /var/lib/bentoml} # the image's own home is read-only here
-#             - {name: BENTOML_DO_NOT_TRACK, value: "True"} # or each start reports to BentoML's servers
+#             - {name: BENTOML_HOME, value: /var/lib/bentoml} # it has to be writable
+#             - {name: BENTOML_DO_NOT_TRACK, value: "True"} # or each start reports
 #             - {name: OMP_WAIT_POLICY, value: PASSIVE} # threads that wait do not spin
 #           securityContext:
 #             readOnlyRootFilesystem: true
@@ -107,7 +107,7 @@ print(kube.warnings("ReplicaSet", most=1))
 #             - {name: bentoml-home, mountPath: /var/lib/bentoml}
 #             - {name: tmp, mountPath: /tmp}
 #       volumes:
-#         - name: bentoml-home # metrics that the processes share, and folders that BentoML wants to see
+#         - name: bentoml-home # metrics that the processes share, and empty folders
 #           emptyDir: {sizeLimit: 64Mi}
 #         - name: tmp # the sockets between API server and runners; without it no start
 #           emptyDir: {sizeLimit: 64Mi}
@@ -137,7 +137,7 @@ kube.start_client()
 # TODO what the first people get, and until when
 ...
 # solution
-"Connection refused until the server listens: without a probe a pod is ready when it runs."
+"Connection refused until the server listens: a pod that runs counts as ready."
 # end
 
 # %% tags=["do"]
@@ -162,31 +162,31 @@ print(blind.told())
 # spec:
 #   progressDeadlineSeconds: 300
 #   strategy:
-#     rollingUpdate: {maxUnavailable: 0, maxSurge: 1} # a release that never gets ready takes nobody away
+#     rollingUpdate: {maxUnavailable: 0, maxSurge: 1} # nobody goes before one is ready
 #   template:
 #     spec:
 #       terminationGracePeriodSeconds: 30
 #       containers:
 #         - name: server
-#           # TODO three probes, httpGet on port http: may it start for long, does it get requests, is it started again?
+#           # TODO startupProbe, readinessProbe, livenessProbe: httpGet on port http
 #           # solution
 #           startupProbe: # up to 180 s to load the models, then it is started again
 #             httpGet: {path: /readyz, port: http}
 #             periodSeconds: 3
 #             timeoutSeconds: 5
 #             failureThreshold: 60
-#           readinessProbe: # with a runner down this hangs: the time-out makes it a failure
+#           readinessProbe: # with a runner down it hangs: the time-out ends that
 #             httpGet: {path: /readyz, port: http}
 #             periodSeconds: 5
 #             timeoutSeconds: 5
 #             failureThreshold: 3
-#           livenessProbe: # not /readyz: a runner that is being restarted is no reason to restart the API server
+#           livenessProbe: # not /readyz: a runner's trouble is not the server's
 #             httpGet: {path: /livez, port: http}
 #             periodSeconds: 10
 #             timeoutSeconds: 5
 #             failureThreshold: 3
 #           # end
-#           lifecycle: # at SIGTERM BentoML drops what is under way; the Service needs some seconds to look away
+#           lifecycle: # BentoML drops all at SIGTERM: give the Service time to look away
 #             preStop: {sleep: {seconds: 15}}
 
 # %% [markdown] tags=["why"]
@@ -195,6 +195,10 @@ print(blind.told())
 # %% tags=["see"]
 one = kube.pods()[0]["metadata"]["name"]
 print(*kube.processes(one), sep="\n")
+
+# %% [markdown] tags=["explain"]
+# Most of it is the embedder's, and there are as many API servers as the node has cores: each has a copy of the code.
+# Add them up, and leave room for requests: the largest ones that `limits.py` lets in take half as much again.
 
 # %% tags=["do"] language="work" magic_args="deploy/resources.yaml"
 # apiVersion: apps/v1
@@ -213,7 +217,7 @@ print(*kube.processes(one), sep="\n")
 #       containers:
 #         - name: server
 #           resources:
-#             # TODO requests (what a node must have left) and limits (memory: half as much again as you saw at rest)
+#             # TODO requests and limits (memory: half as much again as you saw)
 #             # solution
 #             requests: {cpu: 500m, memory: 1Gi}
 #             limits: {cpu: "1", memory: 1536Mi}
@@ -242,8 +246,10 @@ print(*kube.processes(one), sep="\n")
 #             # solution
 #             - {name: BENTOML_CONFIG, value: /etc/serving-lab/bentoml_configuration.yml}
 #             # end
-#             - name: HUB_TOKEN # a value of yours, from a Secret: it stands in no manifest and in no image
-#               valueFrom: {secretKeyRef: {name: demo-text-intelligence, key: HUB_TOKEN, optional: true}}
+#             - name: HUB_TOKEN # from a Secret: it stands in no manifest and no image
+#               valueFrom:
+#                 secretKeyRef:
+#                   {name: demo-text-intelligence, key: HUB_TOKEN, optional: true}
 #             - name: POD_NAME
 #               valueFrom: {fieldRef: {fieldPath: metadata.name}}
 #             - name: NODE_NAME
@@ -289,7 +295,7 @@ kube.draw_starts()
 # TODO what will two texts return, in which shape, and what would one label mean?
 ...
 # solution
-"Two labels and two scores, in order. One label means that somebody took the batch for one text."
+"Two labels and two scores, in order. One label: a batch was taken for one text."
 # end
 
 # %% tags=["do"]
@@ -323,21 +329,16 @@ print(kube.follow())
 # end
 
 # %% tags=["do"]
-names = [p["metadata"]["name"] for p in kube.pods()]
-start = [kube.requests_of(n) for n in names]
+counts = [kube.requests_by_pod()]
 with forward(kube.NAMES, kube.NAMESPACE, "service/demo-text-intelligence", 80) as local:
     for _ in range(40):
         httpx.post(f"{local.url}/classify", json=texts, timeout=20)
-middle = [kube.requests_of(n) for n in names]
+counts.append(kube.requests_by_pod())
 with kube.asking(pause=0.05, after=5) as inside:
     pass
-end = [kube.requests_of(n) for n in names]
-print("through port-forward:", [b - a for a, b in zip(start, middle, strict=True)])
-print(
-    "through the Service: ",
-    [b - a for a, b in zip(middle, end, strict=True)],
-    inside.told(),
-)
+counts.append(kube.requests_by_pod())
+print("through port-forward:", kube.difference(counts[0], counts[1]))
+print("through the Service: ", kube.difference(counts[1], counts[2]), inside.told())
 
 # %% [markdown] tags=["explain"]
 # One pod had them all. So `port-forward` proves that *a* pod answers; it goes past the Service's sharing, past the
@@ -450,7 +451,7 @@ print(gpus.schedule("gpu-dra"))
 # spec:
 #   bento: demo-text-intelligence
 #   ingress: {enabled: false}
-#   # TODO below: metrics is a list; a GPU is `gpu: "1"`; runner names are the Bento's, in lowercase
+#   # TODO metrics is a list; a GPU is `gpu: "1"`; runners are called as in the Bento
 #   autoscaling: {minReplicas: 2, maxReplicas: 4, metrics: {cpu: 70}}
 #   runners:
 #     - {name: EmbeddingRunner, resources: {limits: {"nvidia.com/gpu": "1"}}}

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from grader.kit import Kit, source_hash
-from grader.model import Report
+from grader.model import Report, Verdict
 from grader.mutants import MutantResult, try_mutant, try_mutants
 from grader.processes import wait_until
 from grader.walk import checkpoint, make_key, start_at, walk
@@ -106,7 +106,7 @@ def try_harmless_mutant(kit: Kit) -> list[MutantResult]:
 
 def test_a_part_looks_at_every_third_and_judges_what_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four mutants, the last one recorded: of part 2/3 are the second (live) and, from its record, the fourth."""
-    kit = Kit(ROOT / "tests" / "toykit")
+    kit = Kit(Path(__file__).parent / "toykit")
     row = {"from": "01", "fails": "word-is-short"}
     listed = [{"id": name, **row} for name in "abc"] + [{"id": "d", **row, "recorded": True}]
     monkeypatch.setattr(kit, "mutants", lambda _: listed)

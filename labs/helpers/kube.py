@@ -261,6 +261,15 @@ def requests_of(pod: str) -> int:
     return int(sum(float(line.rsplit(" ", 1)[1]) for line in lines))
 
 
+def requests_by_pod() -> dict[str, int]:
+    return {p["metadata"]["name"]: requests_of(p["metadata"]["name"]) for p in pods()}
+
+
+def difference(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    """How many more each pod has counted, by the end of its name."""
+    return {name[-5:]: count - before.get(name, 0) for name, count in after.items()}
+
+
 CONFIGURED = """
 import hashlib, os, re, urllib.request
 from pathlib import Path
