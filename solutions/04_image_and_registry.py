@@ -310,6 +310,8 @@ with images.running(name) as url:
 
 # %% tags=["see"]
 pushed = images.read_pushed()
+told = [secret for layer in pushed.layers for secret in layer.secrets]
+print("secrets in its layers:", told or "none", "| your login:", token in str(pushed))
 images.draw_contents(pushed)
 
 # %% [markdown] tags=["why"]

@@ -342,9 +342,16 @@ print("through the Service: ", kube.difference(counts[1], counts[2]), inside.tol
 
 # %% [markdown] tags=["explain"]
 # One pod had them all. So `port-forward` proves that *a* pod answers; it goes past the Service's sharing, past the
-# NetworkPolicy, and past the other pod, which could be broken. Two more traps: it breaks under load, and with a local
-# port that is taken it starts all the same, on `[::1]` alone, and 127.0.0.1 answers with whatever held the port. (The
-# forward above checks whose process listens.)
+# NetworkPolicy, and past the other pod, which could be broken. It also breaks under load: never measure through it.
+#
+# And one more trap. Somebody else holds the local port. Does `port-forward` refuse?
+
+# %% tags=["see"]
+print(kube.taken_port())
+
+# %% [markdown] tags=["explain"]
+# It starts all the same, on `[::1]` alone, and says so in a line that scrolls by; 127.0.0.1 answers with whoever holds
+# the port. A grader that trusts the port would pass somebody else's service. (On a machine without IPv6 it does refuse.)
 #
 # Who else may come in? Ask without the label.
 

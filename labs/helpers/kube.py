@@ -11,9 +11,13 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
+
+from cluster.forward import forward
 from cluster.names import IMAGE, KIT, read_names
 from cluster.tools import path_with_tools
 from labs.helpers.paint import BLUE, GREY, ORANGE, Picture, canvas
@@ -322,6 +326,38 @@ def processes(pod: str) -> list[str]:
         "    if part and int(p.name) != os.getpid(): print(f'{part:<18}process {p.name:<4} {kb / 1000:.0f} MB')\n"
     )
     return run_in(pod, code).splitlines()
+
+
+def taken_port() -> str:
+    """What becomes of a port-forward whose local port is somebody else's: what kubectl says, who answers on 127.0.0.1,
+    and what `cluster.forward` makes of it."""
+
+    class Stranger(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"I am somebody else")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port, words = server.server_port, ["kubectl", "-n", NAMESPACE, "port-forward", f"service/{IMAGE}"]
+    try:
+        with subprocess.Popen(
+            [*words, f"{port}:80"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as plain:
+            time.sleep(2)
+            heard = httpx.get(f"http://127.0.0.1:{port}/livez", timeout=5).text
+            plain.terminate()
+            said = (plain.stdout.read() if plain.stdout else "").strip().replace("\n", " | ")[:200]
+        with forward(NAMES, NAMESPACE, f"service/{IMAGE}", 80, local=port) as checked:
+            found = checked.problem
+    finally:
+        server.shutdown()
+        server.server_close()
+    return f"kubectl says:           {said}\n127.0.0.1 answers:      {heard!r}\na forward that checks:  {found}"
 
 
 def knock(label: bool) -> str:
