@@ -351,7 +351,7 @@ print(kube.taken_port())
 
 # %% [markdown] tags=["explain"]
 # It starts all the same, on `[::1]` alone, and says so in a line that scrolls by; 127.0.0.1 answers with whoever holds
-# the port. A grader that trusts the port would pass somebody else's service. (On a machine without IPv6 it does refuse.)
+# the port. A grader that trusts the port would pass somebody else's service.
 #
 # Who else may come in? Ask without the label.
 
