@@ -142,7 +142,9 @@ def draw_steps(image: str, title: str) -> Picture:
         heavy = step.bytes > 50e6
         axes.barh(i, step.bytes / 1e6, color=BLUE if heavy else GREY, height=0.6)
         axes.text(step.bytes / 1e6, i, f"  {size(step.bytes)}", va="center", fontsize=9)
-    axes.set_yticks(range(len(found)), [shorten(s.says, 62) for s in found], fontsize=8, family="monospace")
+    axes.set_yticks(
+        range(len(found)), [shorten(s.says, 62).replace("$", r"\$") for s in found], fontsize=8, family="monospace"
+    )
     axes.invert_yaxis()
     axes.set_xlim(0, max(s.bytes for s in found) / 1e6 * 1.15)
     axes.set_xlabel("MB, unpacked; the first layer is at the top", color=GREY)

@@ -240,9 +240,9 @@ def draw_starts() -> Picture:
         before = 0.0
         for (name, at), colour in zip(steps.items(), (GREY, ORANGE, BLUE), strict=False):
             axes.barh(i, at - before, left=before, color=colour, hatch=hatches[name], edgecolor="white", height=0.5)
-            axes.text(
-                (at + before) / 2, i - 0.36, f"{name} {at:.0f} s" if at - before > 2 else "", ha="center", fontsize=8
-            )
+            label = f"{name} at {at:.0f} s" if at - before > 2 else ""
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 2} if label else None
+            axes.text((at + before) / 2, i, label, ha="center", va="center", fontsize=8, bbox=box)
             before = at
     axes.set_yticks(
         range(len(found)), [f"{p['metadata']['name'][-5:]} on {p['spec']['nodeName'][-7:]}" for p, _ in found]
