@@ -148,92 +148,6 @@ def runs(ws: Any) -> Facts:
         return facts | {"user": box.user(), "answer": box.ask(list(TEXTS)), "wanted": list(TEXTS.values())}
 
 
-def named(ws: Any) -> str:
-    """The walk's image by digest, from its release file: what a mutant is made from."""
-    name = released(ws.root)["release"]
-    if "@sha256:" not in name:
-        raise LabError("The checkpoint has no deploy/release.json that names a digest.", "`./lab walk` makes it.")
-    return str(name)
-
-
-def docker(*words: str, limit: float = 180) -> str:
-    done = run(["docker", *words], limit)
-    if not done.ok:
-        raise LabError(f"`docker {' '.join(words)[:120]}` ended with {done.code}: {done.tail(4)}")
-    return done.output
-
-
-def put(ws: Any, source: str, tag: str = TAG) -> str:
-    """Pushes a local image under the scratch workspace's own repository; its name there, by digest."""
-    target = f"{read_names().repository(ws.name)}:{tag}"
-    docker("tag", source, target)
-    try:
-        told = docker("push", target)
-    finally:
-        docker("image", "rm", target)
-    digest = re.search(r"digest: (sha256:[0-9a-f]{64})", told)
-    return f"{target.rpartition(':')[0]}@{digest[1] if digest else ''}"
-
-
-def release(ws: Any, name: str) -> None:
-    path = ws.root / "deploy" / "release.json"
-    path.write_text(json.dumps({"image": name, "bento": newest(ws.store)}))
-
-
-@contextlib.contextmanager
-def pushed(ws: Any) -> Iterator[None]:
-    """The image of the mutant's Dockerfile (FROM the walk's image), or the walk's own, pushed and released."""
-    base, recipe = named(ws), ws.root / "mutant" / "Dockerfile"
-    docker("pull", "--quiet", base)
-    if not recipe.is_file():
-        release(ws, put(ws, base))
-        yield
-        return
-    local = f"serving-lab-mutant:{ws.name}"
-    recipe.write_text(f"FROM {base}\n{recipe.read_text()}")
-    docker("build", "--quiet", "--tag", local, str(recipe.parent), limit=280)
-    try:
-        release(ws, put(ws, local))
-        yield
-    finally:
-        docker("image", "rm", "--force", local)
-
-
-@contextlib.contextmanager
-def not_pushed(ws: Any) -> Iterator[None]:
-    """All is as it should be, on this machine: nothing is in the registry."""
-    yield
-
-
-@contextlib.contextmanager
-def only_latest(ws: Any) -> Iterator[None]:
-    docker("pull", "--quiet", named(ws))
-    release(ws, put(ws, named(ws), "latest"))
-    yield
-
-
-@contextlib.contextmanager
-def released_by_tag(ws: Any) -> Iterator[None]:
-    with pushed(ws):
-        release(ws, f"{read_names().repository(ws.name)}:{TAG}")
-        yield
-
-
-@contextlib.contextmanager
-def unreleased(ws: Any) -> Iterator[None]:
-    with pushed(ws):
-        (ws.root / "deploy" / "release.json").unlink()
-        yield
-
-
-@contextlib.contextmanager
-def released_an_older_one(ws: Any) -> Iterator[None]:
-    """The release names an image that has been in the registry, and that the tag does not mean any more."""
-    with pushed(ws):
-        release(ws, f"{read_names().repository(ws.name)}@sha256:{'0' * 64}")
-        yield
-
-
 # ---------------------------------------------------------------- the module's own form
 
 
@@ -335,3 +249,92 @@ def answers_well(seen: Facts) -> Finding:
     good = labels == seen["wanted"] and len(scores) == len(labels) and all(0 < s <= 1 for s in scores)
     found = answer["problem"] or f"{answer['status']}: {str(answer['body'])[:160]}"
     return Finding(good, "it labels texts as the saved models do", found, f"200 with {seen['wanted']} and a score each")
+
+
+# ---------------------------------------------------------------- what mutants need
+
+
+def named(ws: Any) -> str:
+    """The walk's image by digest, from its release file: what a mutant is made from."""
+    name = released(ws.root)["release"]
+    if "@sha256:" not in name:
+        raise LabError("The checkpoint has no deploy/release.json that names a digest.", "`./lab walk` makes it.")
+    return str(name)
+
+
+def docker(*words: str, limit: float = 180) -> str:
+    done = run(["docker", *words], limit)
+    if not done.ok:
+        raise LabError(f"`docker {' '.join(words)[:120]}` ended with {done.code}: {done.tail(4)}")
+    return done.output
+
+
+def put(ws: Any, source: str, tag: str = TAG) -> str:
+    """Pushes a local image under the scratch workspace's own repository; its name there, by digest."""
+    target = f"{read_names().repository(ws.name)}:{tag}"
+    docker("tag", source, target)
+    try:
+        told = docker("push", target)
+    finally:
+        docker("image", "rm", target)
+    digest = re.search(r"digest: (sha256:[0-9a-f]{64})", told)
+    return f"{target.rpartition(':')[0]}@{digest[1] if digest else ''}"
+
+
+def release(ws: Any, name: str) -> None:
+    path = ws.root / "deploy" / "release.json"
+    path.write_text(json.dumps({"image": name, "bento": newest(ws.store)}))
+
+
+@contextlib.contextmanager
+def pushed(ws: Any) -> Iterator[None]:
+    """The image of the mutant's Dockerfile (FROM the walk's image), or the walk's own, pushed and released."""
+    base, recipe = named(ws), ws.root / "mutant" / "Dockerfile"
+    docker("pull", "--quiet", base)
+    if not recipe.is_file():
+        release(ws, put(ws, base))
+        yield
+        return
+    local = f"serving-lab-mutant:{ws.name}"
+    recipe.write_text(f"FROM {base}\n{recipe.read_text()}")
+    docker("build", "--quiet", "--tag", local, str(recipe.parent), limit=280)
+    try:
+        release(ws, put(ws, local))
+        yield
+    finally:
+        docker("image", "rm", "--force", local)
+
+
+@contextlib.contextmanager
+def not_pushed(ws: Any) -> Iterator[None]:
+    """All is as it should be, on this machine: nothing is in the registry."""
+    yield
+
+
+@contextlib.contextmanager
+def only_latest(ws: Any) -> Iterator[None]:
+    docker("pull", "--quiet", named(ws))
+    release(ws, put(ws, named(ws), "latest"))
+    yield
+
+
+@contextlib.contextmanager
+def released_by_tag(ws: Any) -> Iterator[None]:
+    with pushed(ws):
+        release(ws, f"{read_names().repository(ws.name)}:{TAG}")
+        yield
+
+
+@contextlib.contextmanager
+def unreleased(ws: Any) -> Iterator[None]:
+    with pushed(ws):
+        (ws.root / "deploy" / "release.json").unlink()
+        yield
+
+
+@contextlib.contextmanager
+def released_an_older_one(ws: Any) -> Iterator[None]:
+    """The release names an image that has been in the registry, and that the tag does not mean any more."""
+    with pushed(ws):
+        release(ws, f"{read_names().repository(ws.name)}@sha256:{'0' * 64}")
+        yield

@@ -241,66 +241,6 @@ def visitor(name: str, namespace: str, image: str, label: bool) -> Facts:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
 
 
-# ---------------------------------------------------------------- what mutants need
-
-
-@contextlib.contextmanager
-def applied(ws: Any, wait: bool = True) -> Iterator[None]:
-    """The scratch copy's deploy/ in a namespace of its own, rolled out as far as it gets; gone afterwards."""
-    namespace = read_names().namespace(ws.name)
-    path = ws.root / "deploy" / "kustomization.yaml"
-    path.write_text(re.sub(r"^namespace: .*$", f"namespace: {namespace}", path.read_text(), flags=re.M))
-    try:
-        done = kubectl("apply", "-k", str(path.parent), limit=60)
-        if not done.ok:
-            raise LabError(f"The mutant's manifests are refused: {done.tail(4)}")
-        after = ws.root / "deploy" / "after.sh"  # what a mutant does to the running objects
-        kubectl("-n", namespace, "rollout", "status", f"deployment/{IMAGE}", "--timeout=75s", limit=90)
-        if after.is_file():
-            environment = {**environ(), "NAMESPACE": namespace}
-            told = run(["sh", "-e", str(after)], 150, env=environment)
-            if not told.ok:
-                raise LabError(f"after.sh ended with {told.code}: {told.tail(4)}")
-        yield
-    finally:
-        kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
-
-
-@contextlib.contextmanager
-def foreign_forward(ws: Any) -> Iterator[dict[str, str]]:
-    """Somebody else's service on the port that the forward is to have; it answers as ours would."""
-    import http.server
-    import threading
-
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            body = json.dumps({"labels": list(TEXTS.values()), "scores": [0.9] * len(TEXTS)}).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        with applied(ws):
-            yield {PORT: str(server.server_port)}
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-@contextlib.contextmanager
-def unapplied(ws: Any) -> Iterator[None]:
-    """The files are there, and nobody applied them."""
-    shutil.copy(ws.root / "deploy" / "kustomization.yaml", ws.root / "deploy" / "kustomization.yaml.unused")
-    yield
-
-
 # ---------------------------------------------------------------- the module's own form
 
 
@@ -543,3 +483,70 @@ def configuration_shows(seen: Facts) -> Finding:
     told = {n: t["edges"] for n, t in seen["pods"].items()}
     good = bool(told) and all(edges == sizes for edges in told.values())
     return Finding(good, "the running server behaves by it", str(told), f"the histogram's largest edges {sizes}")
+
+
+# ---------------------------------------------------------------- what mutants need
+
+
+@contextlib.contextmanager
+def applied(ws: Any, patience: int = 150) -> Iterator[None]:
+    """The scratch copy's deploy/ in a namespace of its own, rolled out as far as it gets; gone afterwards."""
+    namespace = read_names().namespace(ws.name)
+    path = ws.root / "deploy" / "kustomization.yaml"
+    path.write_text(re.sub(r"^namespace: .*$", f"namespace: {namespace}", path.read_text(), flags=re.M))
+    try:
+        done = kubectl("apply", "-k", str(path.parent), limit=60)
+        if not done.ok:
+            raise LabError(f"The mutant's manifests are refused: {done.tail(4)}")
+        after = ws.root / "deploy" / "after.sh"  # what a mutant does to the running objects
+        kubectl(
+            "-n", namespace, "rollout", "status", f"deployment/{IMAGE}", f"--timeout={patience}s", limit=patience + 15
+        )
+        if after.is_file():
+            environment = {**environ(), "NAMESPACE": namespace}
+            told = run(["sh", "-e", str(after)], 150, env=environment)
+            if not told.ok:
+                raise LabError(f"after.sh ended with {told.code}: {told.tail(4)}")
+        yield
+    finally:
+        kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
+
+
+def applied_in_vain(ws: Any) -> contextlib.AbstractContextManager[None]:
+    """The same for what never gets ready: there is less to wait for."""
+    return applied(ws, patience=45)
+
+
+@contextlib.contextmanager
+def foreign_forward(ws: Any) -> Iterator[dict[str, str]]:
+    """Somebody else's service on the port that the forward is to have; it answers as ours would."""
+    import http.server
+    import threading
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            body = json.dumps({"labels": list(TEXTS.values()), "scores": [0.9] * len(TEXTS)}).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with applied(ws):
+            yield {PORT: str(server.server_port)}
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def unapplied(ws: Any) -> Iterator[None]:
+    """The files are there, and nobody applied them."""
+    shutil.copy(ws.root / "deploy" / "kustomization.yaml", ws.root / "deploy" / "kustomization.yaml.unused")
+    yield
