@@ -209,11 +209,13 @@ def down(names: Names, say: Say, images: bool = False) -> None:
 
 
 def remove_images(names: Names, say: Say) -> None:
-    found = docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
-    ours = [name for name in found if name.startswith(f"{names.address}/")]
-    for name in ours:
-        docker("image", "rm", "--force", name)
-    say(f"images: {len(ours)} removed")
+    """Takes every name of this registry from the engine, those that are digests alone, too."""
+    rows = docker("images", "--digests", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}").splitlines()
+    ours = [row.split() for row in rows if row.startswith(f"{names.address}/")]
+    for repository, tag, digest in ours:
+        name = f"{repository}@{digest}" if tag == "<none>" else f"{repository}:{tag}"
+        docker("image", "rm", "--force", name, good=False)  # one image may have had both
+    say(f"images: {len(ours)} names removed")
 
 
 def status(names: Names) -> tuple[bool, list[str]]:

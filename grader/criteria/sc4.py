@@ -286,6 +286,13 @@ def release(ws: Any, name: str) -> None:
     path.write_text(json.dumps({"image": name, "bento": newest(ws.store)}))
 
 
+def forget(ws: Any) -> None:
+    """Takes what the engine has of the scratch workspace's repository: the probe pulled it by its digest."""
+    rows = docker("images", "--digests", "--format", "{{.Digest}}", read_names().repository(ws.name)).split()
+    for digest in {row for row in rows if row.startswith("sha256:")}:
+        run(["docker", "image", "rm", "--force", f"{read_names().repository(ws.name)}@{digest}"], 60)
+
+
 @contextlib.contextmanager
 def pushed(ws: Any) -> Iterator[None]:
     """The image of the mutant's Dockerfile (FROM the walk's image), or the walk's own, pushed and released."""
@@ -294,6 +301,7 @@ def pushed(ws: Any) -> Iterator[None]:
     if not recipe.is_file():
         release(ws, put(ws, base))
         yield
+        forget(ws)
         return
     local = f"serving-lab-mutant:{ws.name}"
     recipe.write_text(f"FROM {base}\n{recipe.read_text()}")
@@ -303,6 +311,7 @@ def pushed(ws: Any) -> Iterator[None]:
         yield
     finally:
         docker("image", "rm", "--force", local)
+        forget(ws)
 
 
 @contextlib.contextmanager
