@@ -58,8 +58,14 @@ def call(
             raise no_engine("there is no `docker` on the PATH") from None
         raise LabError(f"There is no `{command[0]}` on the PATH.", "`./lab doctor` says how to add it.") from None
     if good and not done.ok:
-        raise ToolFailed(command, done, remedy)
+        raise failed(command, done, remedy)
     return done
+
+
+def failed(command: Sequence[str], done: Completed, remedy: str) -> LabError:
+    """An engine that went away in the middle is said to have, whichever tool met it."""
+    lost = [line for line in done.output.splitlines() if "cannot connect to the docker daemon" in line.lower()]
+    return no_engine(lost[-1].strip()) if lost else ToolFailed(command, done, remedy)
 
 
 def no_engine(why: str) -> LabError:
@@ -89,7 +95,7 @@ def inspect(kind: str, name: str) -> dict[str, Any] | None:
     """What the engine knows of that container, image or network; None where there is none of that name."""
     done = call("docker", "inspect", f"--type={kind}", name, good=False)
     if not done.ok and "no such" not in done.output.lower():
-        raise ToolFailed(("docker", "inspect", name), done, "Is the engine well? `docker info` says.")
+        raise failed(("docker", "inspect", name), done, "Is the engine well? `docker info` says.")
     return dict(json.loads(done.output)[0]) if done.ok else None
 
 

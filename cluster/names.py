@@ -74,8 +74,8 @@ class Names:
 
 
 def plain(workspace: str) -> str:
-    """A workspace's name as registries and Kubernetes allow it."""
-    return re.sub(r"[^a-z0-9]+", "-", workspace.lower()).strip("-")
+    """A workspace's name as registries and Kubernetes allow it, in a namespace of at most 63 characters."""
+    return re.sub(r"[^a-z0-9]+", "-", workspace.lower())[:40].strip("-") or "nameless"
 
 
 def read_names() -> Names:

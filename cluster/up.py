@@ -111,13 +111,14 @@ def wake(names: Names, node: Node) -> bool:
 
 @contextmanager
 def new_kubeconfig() -> Iterator[Path]:
-    """Where kind is to write it; put in place if all goes well. kind would add to a file that is there, so a damaged
+    """Where kind is to write it; then put in place, if it did. kind would add to a file that is there, so a damaged
     one, or the .lock beside it of a kind that was killed, would stop it for good."""
     new = kubeconfig().with_name(f"{kubeconfig().name}.new")
     for path in (new, new.with_name(f"{new.name}.lock")):
         path.unlink(missing_ok=True)
     yield new
-    new.replace(kubeconfig())
+    if new.exists():
+        new.replace(kubeconfig())
 
 
 def make(names: Names, say: Say) -> None:
@@ -166,7 +167,6 @@ def not_made(names: Names, command: list[str], done: Completed) -> LabError:
         "too many open files": "Raise inotify's limits: `./lab doctor` names the command.",
         "failed to pull image": "Is the network there? Else load the node image (`docker load`) under its own name.",
         "no space left on device": "Free some disk: `docker system df` shows what Docker takes.",
-        "cannot connect to the docker daemon": "Start Docker; `./lab cluster up` then goes on from what is there.",
     }
     remedy = next(
         (text for sign, text in causes.items() if sign in done.output.lower()), "`./lab doctor` may know why."
