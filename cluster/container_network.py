@@ -18,9 +18,10 @@ Finding = tuple[bool, str]
 
 
 def proxy(engine: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Finding:
-    """What reaches the nodes: kind copies the proxy of its own environment, and adds its networks and names to NO_PROXY;
-    cluster/engine.py adds our registry. Without one there, Docker's client adds its own (config.json), and nobody
-    completes that. The engine's is for pulling, and Go never asks a proxy for 127.0.0.1. Addresses may hold a password."""
+    """What reaches the nodes: kind copies the proxy of its own environment and adds its networks and names to NO_PROXY,
+    to which cluster/engine.py has added our registry. Without one there, Docker's client adds its own (config.json),
+    and nobody completes that. The engine's is for pulling, and Go never asks a proxy for 127.0.0.1. Addresses may hold
+    a password."""
     lower = {k.lower(): v for k, v in environ.items() if v}
     if "http_proxy" in lower or "https_proxy" in lower:
         return True, "proxy for containers: this shell's, and the cluster is spared"
