@@ -85,10 +85,12 @@ def docker(*words: str, limit: float = 60, good: bool = True) -> str:
 
 def port_taken(output: str) -> str:
     """The address that the engine could not take for a container, as it says it; "" if that is not what went wrong."""
-    if not any(sign in output.lower() for sign in PORT_TAKEN):
+    end = max(output.lower().rfind(sign) for sign in PORT_TAKEN)
+    if end < 0:
         return ""
-    found = re.search(r"\b(?:\d+\.){3}\d+:\d+", output)
-    return found[0] if found else "a port"
+    # the last one before that: kind also repeats the whole command, with all the addresses that were asked for
+    found = re.findall(r"\b(?:\d+\.){3}\d+:\d+", output[:end])
+    return str(found[-1]) if found else "a port"
 
 
 def inspect(kind: str, name: str) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,14 +141,26 @@ def make(names: Names, say: Say) -> None:
 def create(names: Names, config: Path, say: Say, again: bool = True) -> None:
     with new_kubeconfig() as path:
         command = ["kind", "create", "cluster", "--name", names.cluster, "--config", str(config)]
-        command += ["--kubeconfig", str(path)]
+        command += ["--kubeconfig", str(path), "--retain"]  # or the nodes' logs would go with the nodes
         done = call(*command, limit=600, on_line=lambda line: say(step(line)), good=False)
         if done.ok:
             return
+    if not port_taken(done.output):
+        done = replace(done, output=done.output + words_of(names))
     remove_nodes(names)
     if not again or "already exist for a cluster" not in done.output:
         raise not_made(names, command, done)
     create(names, config, say, again=False)  # the last container of an `up` that was killed came after we had looked
+
+
+def words_of(names: Names) -> str:
+    """What the nodes and their kubelets said last. kind's own output tells only that kubeadm gave up on them."""
+    said = []
+    for node in look(names):
+        said += [call("docker", "logs", "--tail", "40", node.name, good=False).output]
+        journal = ["journalctl", "--unit=kubelet", "--no-pager", "--lines=300"]
+        said += [call("docker", "exec", node.name, *journal, good=False).output]
+    return "\n".join(said)
 
 
 def step(line: str) -> str:
@@ -168,10 +180,12 @@ def not_made(names: Names, command: list[str], done: Completed) -> LabError:
         "failed to pull image": "Is the network there? Else load the node image (`docker load`) under its own name.",
         "no space left on device": "Free some disk: `docker system df` shows what Docker takes.",
     }
-    remedy = next(
-        (text for sign, text in causes.items() if sign in done.output.lower()), "`./lab doctor` may know why."
-    )
-    return ToolFailed(command[:4], done, remedy)
+    lines = [line.strip() for line in done.output.splitlines()]
+    sign = next((sign for sign in causes if sign in done.output.lower()), "")
+    telling = [line for line in lines if line.startswith("ERROR")][:1]
+    telling += [line for line in lines if sign and sign in line.lower()][-1:]
+    said = replace(done, output="\n".join(dict.fromkeys(telling)) or done.output)
+    return ToolFailed(command[:3], said, causes.get(sign, "`./lab doctor` may know why."))
 
 
 def configuration(names: Names) -> dict[str, object]:

@@ -135,7 +135,8 @@ def test_why_a_registry_does_not_start(tools: FakeTools, said: str) -> None:
 
 KIND_FAILS = {
     "failed to create fsnotify watcher: too many open files": "inotify",
-    "Bind for 127.0.0.1:30980 failed: port is already allocated": "LAB_SLOT=0",
+    'command "docker run --publish=127.0.0.1:1:1/TCP" failed\nBind for 127.0.0.1:30980 failed: port is already '
+    "allocated": "LAB_SLOT=0",
     "listen tcp4 127.0.0.1:30984: bind: address already in use": "LAB_SLOT=0",
     'ERROR: failed to pull image "kindest/node:v1.35.8@sha256:x"': "docker load",
     "write /var/lib/docker/x: no space left on device": "docker system df",
@@ -152,9 +153,20 @@ def test_why_kind_fails(tools: FakeTools, said: str) -> None:
     if found := re.search(r"127\S+:\d+(?= failed|: bind)", said):
         assert f"{found[0]} is taken" in wrong.value.problem
     else:
-        assert said in wrong.value.problem
+        assert (said in wrong.value.problem) != (said == "something that nobody has seen")
     assert "kind delete cluster --name serving-lab-9" in "\n".join(tools.said())
     assert not kubeconfig().exists()
+
+
+def test_why_kubeadm_gave_up_is_in_the_kubelets_log(tools: FakeTools) -> None:
+    """Seen with a third cluster under the usual limit of inotify; kind ends with a trace of calls."""
+    tools.answer("kind create*", "ERROR: failed to init node with kubeadm\nruntime.main\n", 1)
+    tools.nodes(*SLOT.nodes)
+    tools.answer(f"docker exec {SLOT.nodes[0]} journalctl*", "kubelet: inotify_init: too many open files\n")
+    with pytest.raises(LabError) as wrong:
+        up.make(SLOT, quiet)
+    assert wrong.value.problem.endswith("failed to init node with kubeadm\nkubelet: inotify_init: too many open files")
+    assert "inotify" in wrong.value.remedy
 
 
 def test_a_port_that_is_taken_while_the_nodes_are_stopped(tools: FakeTools) -> None:

@@ -238,7 +238,7 @@ def with_stranger(name: str, fault: Fault) -> None:
     docker("exec", node, "crictl", "rmi", name, good=False)
     (template,) = [d["spec"]["template"] for d in get("deployments", "-n", SPACE)["items"]]
     spec = {**template["spec"], "nodeName": node, "terminationGracePeriodSeconds": 1}
-    del spec["topologySpreadConstraints"]
+    del spec["topologySpreadConstraints"], spec["containers"][0]["lifecycle"]  # it goes at once, and serves nobody
     try:
         apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "stranger"}, "spec": spec}, namespace=SPACE)
         said = wait_for(lambda: waits_for(stranger()), "ErrImagePull", 60)
