@@ -1,11 +1,11 @@
 """`./lab cluster up` and `down` on a real engine: one cluster, of slot 9, is carried through the faults in this order.
 
-Nobody's own cluster is touched. Five minutes on two cores; `pytest -s` shows the seconds of each step.
+Nobody's own cluster is touched. Six minutes on two busy cores; `pytest -s` shows the seconds of each step. With two
+other clusters on the machine, inotify's usual limit of 128 instances is too low for a third: `./lab doctor`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT
 from live_cluster import not_run
 
@@ -186,14 +187,14 @@ def test_down_leaves_nothing(volumes: set[str]) -> None:
 
 
 def test_a_cluster_made_by_hand_is_refused_and_left_alone(tmp_path: Path) -> None:
+    """kind is ended once its node is there: what makes a cluster somebody's is that, and it saves 40 s."""
     mine = ["--name", NAMES.cluster, "--kubeconfig", str(tmp_path / "mine")]
-    image = up.node_image(up.configuration(NAMES)["nodes"][0]["image"])  # type: ignore[index]
-    config = tmp_path / "kind.yaml"
-    patch = "kind: KubeletConfiguration\nfailCgroupV1: false\n"
-    config.write_text(f"kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nkubeadmConfigPatches: [{patch!r}]\n"
-                      .replace("'", '"'))  # fmt: skip
+    image = up.node_image(yaml.safe_load((ROOT / "cluster" / "kind.yaml").read_text())["nodes"][0]["image"])
+    command = ["kind", "create", "cluster", *mine, "--image", image, "--retain"]
     try:
-        sh("kind", "create", "cluster", *mine, "--image", image, "--config", str(config))
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as kind:
+            assert kind.stderr and any("Writing configuration" in line for line in kind.stderr)
+            kind.kill()
         before = sh("docker", "inspect", "--format", "{{.Id}} {{.State.StartedAt}}", NAMES.nodes[0])
         for word in ("up", "down"):
             assert "belongs to somebody who made it by hand" in cluster(word, code=2)
@@ -201,5 +202,4 @@ def test_a_cluster_made_by_hand_is_refused_and_left_alone(tmp_path: Path) -> Non
         assert sh("docker", "inspect", "--format", "{{.Id}} {{.State.StartedAt}}", NAMES.nodes[0]) == before
         assert containers() == [NAMES.nodes[0]]
     finally:
-        with contextlib.suppress(AssertionError):
-            sh("kind", "delete", "cluster", *mine)
+        sh("kind", "delete", "cluster", *mine, good=False)

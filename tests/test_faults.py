@@ -167,6 +167,7 @@ class Fault:
     def over(self, seen: Callable[[], Any], note: str = "", limit: float = 180) -> None:
         """`seen` is true once the fault has shown itself in the pods: a probe takes its time to notice."""
         wait_for(seen, f"{self.name}: its effect", limit)
+        note = note.replace("{seen}", f"{self.since():.0f} s")
         wait_for(well, f"{self.name}: two replicas Ready", limit)
         self.write(f"{self.since():.0f} s", note)
 
@@ -195,7 +196,7 @@ def test_a_killed_process(clients: Clients, table: list[Row], number: int, proce
     victim = fault.before[number].name
     pattern = process.replace(" ", "\\ ").replace("\\ *\\ ", "*")
     kubectl("exec", "-n", SPACE, victim, "--", "sh", "-c", KILL.replace("$1", pattern))
-    fault.over(fault.restarted, "the kubelet started the container again")
+    fault.over(fault.restarted, "the container was started again after {seen}")
 
 
 def test_what_no_service_takes(clients: Clients, table: list[Row]) -> None:
