@@ -1,7 +1,7 @@
 """The running service under faults: what is lost to a few steady clients, and how long until both replicas are Ready.
 
 The reference manifests in a namespace of their own, on the kit's cluster. Only recovery is asserted; what was measured
-goes to .lab/faults.json, and as a table to the terminal (`pytest -s`): docs/faults.md has one. Six minutes.
+goes to .lab/faults.json, and as a table to the terminal (`pytest -s`): docs/faults.md has one. 6-9 minutes.
 """
 
 from __future__ import annotations
