@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
 from cluster import up as parts
-from cluster.names import read_names, state
+from cluster.names import Names, kubeconfig, read_names, state
 from grader.errors import LabError
 from grader.workspace import locked
 
@@ -30,18 +32,17 @@ def cluster() -> None:
 @cluster.command()
 def up() -> None:
     """Make the cluster and its registry, or mend them. May be run at any time."""
-    names = read_names()
-    with locked(state() / "cluster.lock", "the cluster", say):
+    with held() as names:
         parts.up(names, say)
-    say("ready: KUBECONFIG=.lab/kubeconfig is the only kubeconfig that has been written")
+    say(f"ready: KUBECONFIG=.lab/{kubeconfig().name} is the only kubeconfig that has been written")
 
 
 @cluster.command()
 @click.option("--images", is_flag=True, help="remove the images of this registry from the engine, too")
 def down(images: bool) -> None:
     """Remove the cluster, the registry and all that is in them."""
-    with locked(state() / "cluster.lock", "the cluster", say):
-        parts.down(read_names(), say, images)
+    with held() as names:
+        parts.down(names, say, images)
 
 
 @cluster.command()
@@ -50,6 +51,14 @@ def status() -> None:
     good, lines = parts.status(read_names())
     print("\n".join(lines))
     sys.exit(0 if good else 1)
+
+
+@contextmanager
+def held() -> Iterator[Names]:
+    """One at a time for each cluster: two `up` at once would each find the other's half."""
+    names = read_names()
+    with locked(state() / f"{names.cluster}.lock", f"the cluster {names.cluster}", say):
+        yield names
 
 
 def run_command() -> None:

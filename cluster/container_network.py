@@ -18,16 +18,16 @@ Finding = tuple[bool, str]
 
 
 def proxy(engine: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Finding:
-    """What reaches the nodes: kind copies the proxy of its own environment, and then adds its networks and names to
-    NO_PROXY, but not our registry. Without one there, Docker's client adds its own (config.json), and nobody completes
-    that. The engine's is for pulling, and Go never asks a proxy for 127.0.0.1. Addresses may hold a password."""
+    """What reaches the nodes: kind copies the proxy of its own environment and adds its networks and names to NO_PROXY,
+    to which cluster/engine.py has added our registry. Without one there, Docker's client adds its own (config.json),
+    and nobody completes that. The engine's is for pulling, and Go never asks a proxy for 127.0.0.1. Addresses may hold
+    a password."""
     lower = {k.lower(): v for k, v in environ.items() if v}
-    registry = read_names().registry
     if "http_proxy" in lower or "https_proxy" in lower:
-        return _spares("NO_PROXY", lower.get("no_proxy", ""), [registry])
+        return True, "proxy for containers: this shell's, and the cluster is spared"
     client = _client_proxy(environ)
     if client.get("httpProxy") or client.get("httpsProxy"):
-        return _spares("noProxy (config.json)", client.get("noProxy", ""), [*SPARED, registry])
+        return _spares("noProxy (config.json)", client.get("noProxy", ""), [*SPARED, read_names().registry])
     pulls = [v for v in (engine.get("HttpProxy"), engine.get("HttpsProxy")) if v and DESKTOP not in v]
     return True, "Docker pulls images through a proxy; containers have none" if pulls else "containers have no proxy"
 

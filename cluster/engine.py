@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cluster.names import Names, kubeconfig, state
+from cluster.names import Names, kubeconfig, read_names, state
 from grader.errors import LabError
 from grader.processes import Completed, run
 
 NO_ENGINE = "no container engine"
+# how the engine says that a host port has another owner: a container, a process, either under Docker Desktop
+PORT_TAKEN = ("port is already allocated", "address already in use", "ports are not available")
 
 
 class ToolFailed(LabError):
@@ -28,7 +31,20 @@ def environ() -> dict[str, str]:
     path = os.pathsep.join(
         [*([str(state() / "bin")] if (state() / "bin").is_dir() else []), os.environ.get("PATH", "")]
     )
-    return {**os.environ, "PATH": path, "KUBECONFIG": str(kubeconfig()), "DOCKER_CLI_HINTS": "false"}
+    # kind's own variables would give the cluster another name, network or engine than the rest of the kit looks for
+    usual = {name: value for name, value in os.environ.items() if not name.startswith("KIND_")}
+    ours = {"PATH": path, "KUBECONFIG": str(kubeconfig()), "DOCKER_CLI_HINTS": "false"}
+    return {**usual, **ours, **spared_registry()}
+
+
+def spared_registry() -> dict[str, str]:
+    """NO_PROXY with the registry in it, where a proxy is set: kind hands both to the nodes, with its own names added.
+    Without ours a node asks the proxy for the registry, which the proxy cannot reach."""
+    lower = {name.lower(): value for name, value in os.environ.items() if value}
+    if not lower.keys() & {"http_proxy", "https_proxy"}:
+        return {}
+    spared = ",".join(filter(None, [lower.get("no_proxy", ""), read_names().registry]))
+    return {"NO_PROXY": spared, "no_proxy": spared}
 
 
 def call(
@@ -42,8 +58,14 @@ def call(
             raise no_engine("there is no `docker` on the PATH") from None
         raise LabError(f"There is no `{command[0]}` on the PATH.", "`./lab doctor` says how to add it.") from None
     if good and not done.ok:
-        raise ToolFailed(command, done, remedy)
+        raise failed(command, done, remedy)
     return done
+
+
+def failed(command: Sequence[str], done: Completed, remedy: str) -> LabError:
+    """An engine that went away in the middle is said to have, whichever tool met it."""
+    lost = [line for line in done.output.splitlines() if "cannot connect to the docker daemon" in line.lower()]
+    return no_engine(lost[-1].strip()) if lost else ToolFailed(command, done, remedy)
 
 
 def no_engine(why: str) -> LabError:
@@ -61,11 +83,21 @@ def docker(*words: str, limit: float = 60, good: bool = True) -> str:
     return call("docker", *words, limit=limit, good=good).output.strip()
 
 
+def port_taken(output: str) -> str:
+    """The address that the engine could not take for a container, as it says it; "" if that is not what went wrong."""
+    end = max(output.lower().rfind(sign) for sign in PORT_TAKEN)
+    if end < 0:
+        return ""
+    # the last one before that: kind also repeats the whole command, with all the addresses that were asked for
+    found = re.findall(r"\b(?:\d+\.){3}\d+:\d+", output[:end])
+    return str(found[-1]) if found else "a port"
+
+
 def inspect(kind: str, name: str) -> dict[str, Any] | None:
     """What the engine knows of that container, image or network; None where there is none of that name."""
     done = call("docker", "inspect", f"--type={kind}", name, good=False)
     if not done.ok and "no such" not in done.output.lower():
-        raise ToolFailed(("docker", "inspect", name), done, "Is the engine well? `docker info` says.")
+        raise failed(("docker", "inspect", name), done, "Is the engine well? `docker info` says.")
     return dict(json.loads(done.output)[0]) if done.ok else None
 
 

@@ -52,6 +52,11 @@ class Names:
     def nodes(self) -> tuple[str, str, str]:
         return f"{self.cluster}-control-plane", f"{self.cluster}-worker", f"{self.cluster}-worker2"
 
+    @property
+    def elsewhere(self) -> int:
+        """A slot that is not this one, for messages that advise another."""
+        return (self.slot + 1) % 10
+
     def host_port(self, what: str) -> int:
         """Where `what` (a name in NODE_PORTS) answers on 127.0.0.1."""
         return NODE_PORTS[what] + 100 * self.slot
@@ -69,14 +74,18 @@ class Names:
 
 
 def plain(workspace: str) -> str:
-    """A workspace's name as registries and Kubernetes allow it."""
-    return re.sub(r"[^a-z0-9]+", "-", workspace.lower()).strip("-")
+    """A workspace's name as registries and Kubernetes allow it, in a namespace of at most 63 characters."""
+    return re.sub(r"[^a-z0-9]+", "-", workspace.lower())[:40].strip("-") or "nameless"
 
 
 def read_names() -> Names:
     """The names for LAB_SLOT and LAB_REGISTRY_PORT as they are set now."""
-    slot = _number("LAB_SLOT", 0, range(10))
+    slot = read_slot()
     return Names(slot, _number("LAB_REGISTRY_PORT", 5001 + 10 * slot, range(1024, 65536)))
+
+
+def read_slot() -> int:
+    return _number("LAB_SLOT", 0, range(10))
 
 
 def _number(variable: str, usual: int, allowed: range) -> int:
@@ -90,10 +99,11 @@ def _number(variable: str, usual: int, allowed: range) -> int:
 
 
 def state() -> Path:
-    """.lab of the kit: the kubeconfig and the tools lie there."""
+    """.lab of the kit (LAB_KIT names another one's): the kubeconfig and the tools lie there."""
     return Path(os.environ.get("LAB_KIT") or KIT) / ".lab"
 
 
 def kubeconfig() -> Path:
-    """The only kubeconfig that the kit writes or reads."""
-    return state() / "kubeconfig"
+    """The only kubeconfig that the kit writes or reads; each slot has one of its own."""
+    slot = read_slot()
+    return state() / (f"kubeconfig-{slot}" if slot else "kubeconfig")

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import http.client
 import time
+from pathlib import Path
+from typing import Any
 
-from cluster.engine import call, docker, inspect
+from cluster.engine import ToolFailed, call, docker, inspect, port_taken
 from cluster.names import KIT, Names
 from grader.errors import LabError
+from grader.processes import Completed, wait_until
 
 IMAGE = "registry:3"
 OWNER = "serving-lab.checkout"  # the label that says whose a container is
@@ -20,31 +23,68 @@ NETWORK = "kind"
 
 def start(names: Names) -> str:
     """Makes the registry run, and says what it did. Idempotent."""
-    found = inspect("container", names.registry)
-    if found and (owner := found["Config"]["Labels"].get(OWNER)) != str(KIT):
-        raise foreign(f"container {names.registry}", owner or "somebody else")
-    if found and str(names.registry_port) not in str(found["HostConfig"]["PortBindings"]):
+    found = ours(names)
+    if found and names.registry_port not in host_ports(found):
         docker("rm", "--force", "--volumes", names.registry)  # LAB_REGISTRY_PORT has changed
         found = None
-    if found and found["State"]["Running"] and answers(names):
-        return "runs already"
-    if found:
-        docker("start", names.registry)
-    else:
+    if not found:
         create(names)
+        wait(names)
+        return "made"
+    status = found["State"]["Status"]
+    # Docker may have started it a moment ago, with itself
+    if status == "running" and wait_until(lambda: answers(names), 3):
+        return "runs already"
+    wake(names, status)
     wait(names)
-    return "was stopped, and runs again" if found else "made"
+    return f"was {'stopped' if status == 'exited' else status}, without an answer, and serves again"
+
+
+def ours(names: Names) -> dict[str, Any] | None:
+    """What the engine knows of the registry's container, None where there is none. Raises for somebody else's."""
+    found = inspect("container", names.registry)
+    if found and (owner := (found["Config"]["Labels"] or {}).get(OWNER)) != str(KIT):
+        raise foreign(names, f"container {names.registry}", owner or "somebody else")
+    return found
+
+
+def host_ports(container: dict[str, Any]) -> list[int]:
+    bindings = container["HostConfig"]["PortBindings"] or {}
+    return [int(binding["HostPort"]) for entry in bindings.values() for binding in entry or []]
+
+
+def wake(names: Names, status: str) -> None:
+    """Starts what is there, with the images in it; one that runs and does not answer is started anew."""
+    word = {"paused": "unpause", "running": "restart"}.get(status, "start")
+    done = call("docker", word, names.registry, good=False)
+    if not done.ok and "network" in done.output:
+        # kind's network went while it was stopped (`docker network prune`); connect() joins the new one
+        docker("network", "disconnect", "--force", NETWORK, names.registry, good=False)
+        done = call("docker", word, names.registry, good=False)
+    if not done.ok:
+        raise not_started(names, ["docker", word, names.registry], done)
+
+
+def not_started(names: Names, command: list[str], done: Completed) -> LabError:
+    if address := port_taken(done.output):
+        return LabError(
+            f"The registry does not start: {address} is taken by another program.",
+            f"LAB_REGISTRY_PORT={names.registry_port + 1} takes another port; set it for each command of the lab.",
+        )
+    remedy = f"Is the network there? Else load the image {IMAGE} (`docker load`) under its own name."
+    pulls = "pull" in done.output.lower() or "manifest" in done.output.lower()
+    return ToolFailed(command, done, remedy if pulls else "`./lab doctor` may know why.")
 
 
 def create(names: Names) -> None:
     options = ["--detach", "--restart=unless-stopped", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
     options += ["--label", f"{OWNER}={KIT}", "--name", names.registry]
     options += ["--publish", f"127.0.0.1:{names.registry_port}:5000", "--env", "OTEL_TRACES_EXPORTER=none"]
-    remedy = f"Is port {names.registry_port} taken? LAB_REGISTRY_PORT={names.registry_port + 1} takes another."
-    done = call("docker", "run", *options, IMAGE, limit=180, remedy=remedy, good=False)
+    done = call("docker", "run", *options, IMAGE, limit=180, good=False)
     if not done.ok:
-        docker("rm", "--force", "--volumes", names.registry, good=False)
-        raise LabError(f"The registry does not start: {done.tail(2)}", remedy)
+        if ours(names):  # made, but not started
+            docker("rm", "--force", "--volumes", names.registry, good=False)
+        raise not_started(names, ["docker", "run", IMAGE], done)
 
 
 def answers(names: Names) -> bool:
@@ -91,20 +131,20 @@ data:
 """
 
 
-def foreign(what: str, owner: str) -> LabError:
+def foreign(names: Names, what: str, owner: str) -> LabError:
     """The refusal to touch what another checkout or a person made."""
+    gone = owner.startswith("/") and not Path(owner).exists()
+    by_hand = f"`kind delete cluster --name {names.cluster}; docker rm -fv {names.registry}` removes it."
     return LabError(
         f"The {what} belongs to {owner}, not to this checkout ({KIT}).",
-        "LAB_SLOT=1 ./lab cluster up makes another beside it (names and ports differ); or take it down there.",
+        f"LAB_SLOT={names.elsewhere} ./lab cluster up makes another beside it (names and ports differ); "
+        + (f"or, since that folder is gone: {by_hand}" if gone else "or take it down there."),
     )
 
 
 def stop(names: Names) -> bool:
     """Removes the registry with all its images. False where there was none."""
-    found = inspect("container", names.registry)
-    if not found:
+    if not ours(names):
         return False
-    if (owner := found["Config"]["Labels"].get(OWNER)) != str(KIT):
-        raise foreign(f"container {names.registry}", owner or "somebody else")
     docker("rm", "--force", "--volumes", names.registry)
     return True

@@ -7,15 +7,18 @@ that is stopped, half made or broken. It is whole if the control plane has the f
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from cluster import registry
-from cluster.engine import ToolFailed, call, docker, inspect, kubectl, need_engine
+from cluster.engine import ToolFailed, call, docker, inspect, kubectl, need_engine, port_taken
 from cluster.names import KIT, NODE_PORTS, Names, kubeconfig, state
 from cluster.tools import find
 from grader.errors import LabError
@@ -29,11 +32,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Node:
-    """`status` is the engine's word: running, exited, paused, ...; `owner` the checkout that made it, "" if unknown."""
+    """`status` is the engine's word: running, exited, paused, ...; `owner` the checkout that made it, "" if unknown;
+    `started` when the container was, last."""
 
     name: str
     status: str
     owner: str
+    started: str
 
 
 def look(names: Names) -> list[Node]:
@@ -44,9 +49,14 @@ def look(names: Names) -> list[Node]:
     for name in sorted(found):
         about = inspect("container", name)
         if about:
-            owner = next((m["Source"] for m in about["Mounts"] if m["Destination"] == MARK), "")
-            nodes.append(Node(name, about["State"]["Status"], owner.removesuffix("/.lab/cluster-mark")))
+            nodes.append(Node(name, about["State"]["Status"], owner_of(about), about["State"]["StartedAt"]))
     return nodes
+
+
+def owner_of(container: dict[str, Any]) -> str:
+    """From the folder as we named it: where Docker runs in a machine of its own, `Mounts` has that machine's path."""
+    marks = [bind.split(f":{MARK}")[0] for bind in container["HostConfig"]["Binds"] or [] if f":{MARK}" in bind]
+    return str(marks[0]).removesuffix("/.lab/cluster-mark") if marks else ""
 
 
 def up(names: Names, say: Say) -> None:
@@ -65,18 +75,18 @@ def up(names: Names, say: Say) -> None:
 def refuse_foreign(names: Names, nodes: list[Node]) -> None:
     for node in nodes:
         if node.owner != str(KIT):
-            raise registry.foreign(f"cluster {names.cluster}", node.owner or "somebody who made it by hand")
+            raise registry.foreign(names, f"cluster {names.cluster}", node.owner or "somebody who made it by hand")
 
 
 def mend(names: Names, nodes: list[Node], say: Say) -> bool:
     """Brings back a cluster that is stopped, paused or rebooted. False: it was half made, and has been removed."""
     whole = {n.name for n in nodes} == set(names.nodes)
     asleep = [n for n in nodes if n.status != "running"]
-    for node in asleep if whole else []:
-        docker("unpause" if node.status == "paused" else "start", node.name)
+    whole = whole and all(wake(names, node) for node in asleep)
     whole = whole and call("docker", "exec", names.nodes[0], "test", "-e", WHOLE, good=False).ok
     if whole:
-        call("kind", "export", "kubeconfig", "--name", names.cluster, "--kubeconfig", str(kubeconfig()))
+        with new_kubeconfig() as path:
+            call("kind", "export", "kubeconfig", "--name", names.cluster, "--kubeconfig", str(path))
         say(
             f"cluster {names.cluster}: "
             + (f"{len(asleep)} nodes were stopped, and run again" if asleep else "is there")
@@ -89,39 +99,93 @@ def mend(names: Names, nodes: list[Node], say: Say) -> bool:
     return False
 
 
+def wake(names: Names, node: Node) -> bool:
+    """Starts that node again. False: it cannot be, since the network that it was in is gone."""
+    mark_folder().mkdir(parents=True, exist_ok=True)  # it goes with .lab, and without it no node starts
+    command = ["docker", "unpause" if node.status == "paused" else "start", node.name]
+    done = call(*command, good=False)
+    if not done.ok and not re.search("network .* not found", done.output):
+        raise not_made(names, command, done)
+    return done.ok
+
+
+@contextmanager
+def new_kubeconfig() -> Iterator[Path]:
+    """Where kind is to write it; then put in place, if it did. kind would add to a file that is there, so a damaged
+    one, or the .lock beside it of a kind that was killed, would stop it for good."""
+    new = kubeconfig().with_name(f"{kubeconfig().name}.new")
+    for path in (new, new.with_name(f"{new.name}.lock")):
+        path.unlink(missing_ok=True)
+    yield new
+    if new.exists():
+        new.replace(kubeconfig())
+
+
 def make(names: Names, say: Say) -> None:
     """Creates the cluster; some 25 s with the image here, and the download of 0.5 GB before it without."""
-    config = configuration(names)
     path = state() / f"{names.cluster}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    path.write_text(yaml.safe_dump(configuration(names), sort_keys=False))
     mark_folder().mkdir(parents=True, exist_ok=True)
     say(f"cluster {names.cluster}: making three nodes (about half a minute; longer if an image has to come first)")
-    command = ["kind", "create", "cluster", "--config", str(path), "--kubeconfig", str(kubeconfig())]
-    done = call(*command, limit=600, on_line=lambda line: say(f"kind: {line.strip()}"), good=False)
-    if not done.ok:
-        remove_nodes(names)
-        raise not_made(names, command, done)
+    create(names, path, say)
     if not wait_ready(names, READY_LIMIT):
         raise LabError(
-            f"The nodes of {names.cluster} do not become Ready: {readiness(names)}", "`./lab cluster up` tries again."
+            f"The nodes of {names.cluster} do not become Ready: {readiness(names, look(names))}",
+            "`./lab cluster up` tries again.",
         )
     finish(names)
     docker("exec", names.nodes[0], "touch", WHOLE)
 
 
+def create(names: Names, config: Path, say: Say, again: bool = True) -> None:
+    with new_kubeconfig() as path:
+        command = ["kind", "create", "cluster", "--name", names.cluster, "--config", str(config)]
+        command += ["--kubeconfig", str(path), "--retain"]  # or the nodes' logs would go with the nodes
+        done = call(*command, limit=600, on_line=lambda line: say(step(line)), good=False)
+        if done.ok:
+            return
+    if not port_taken(done.output):
+        done = replace(done, output=done.output + words_of(names))
+    remove_nodes(names)
+    if not again or "already exist for a cluster" not in done.output:
+        raise not_made(names, command, done)
+    create(names, config, say, again=False)  # the last container of an `up` that was killed came after we had looked
+
+
+def words_of(names: Names) -> str:
+    """What the nodes and their kubelets said last. kind's own output tells only that kubeadm gave up on them."""
+    said = []
+    for node in look(names):
+        said += [call("docker", "logs", "--tail", "40", node.name, good=False).output]
+        journal = ["journalctl", "--unit=kubelet", "--no-pager", "--lines=300"]
+        said += [call("docker", "exec", node.name, *journal, good=False).output]
+    return "\n".join(said)
+
+
+def step(line: str) -> str:
+    """What kind begins, or what stops it; "" for its ticks, and for its farewell, which names a passing kubeconfig."""
+    return f"kind: {line.strip()}" if line.lstrip().startswith(("•", "✗", "ERROR")) else ""
+
+
 def not_made(names: Names, command: list[str], done: Completed) -> LabError:
-    """kind's failures that people meet, each with what mends it."""
+    """The failures of kind, and of a node's start, that people meet, each with what mends it."""
+    if address := port_taken(done.output):
+        return LabError(
+            f"The cluster {names.cluster} cannot have its ports: {address} is taken by another program.",
+            f"End that program, or make another cluster with other ports: LAB_SLOT={names.elsewhere} ./lab cluster up",
+        )
     causes = {
         "too many open files": "Raise inotify's limits: `./lab doctor` names the command.",
-        "address already in use": f"A port from {names.host_port('service')} on is taken: LAB_SLOT=1 uses others.",
-        "port is already allocated": f"A port from {names.host_port('service')} on is taken: LAB_SLOT=1 uses others.",
         "failed to pull image": "Is the network there? Else load the node image (`docker load`) under its own name.",
+        "no space left on device": "Free some disk: `docker system df` shows what Docker takes.",
     }
-    remedy = next(
-        (text for sign, text in causes.items() if sign in done.output.lower()), "`./lab doctor` may know why."
-    )
-    return ToolFailed(command[:4], done, remedy)
+    lines = [line.strip() for line in done.output.splitlines()]
+    sign = next((sign for sign in causes if sign in done.output.lower()), "")
+    telling = [line for line in lines if line.startswith("ERROR")][:1]
+    telling += [line for line in lines if sign and sign in line.lower()][-1:]
+    said = replace(done, output="\n".join(dict.fromkeys(telling)) or done.output)
+    return ToolFailed(command[:3], said, causes.get(sign, "`./lab doctor` may know why."))
 
 
 def configuration(names: Names) -> dict[str, object]:
@@ -157,9 +221,9 @@ def finish(names: Names) -> None:
 
 def wait_ready(names: Names, limit: float) -> bool:
     """Whether all three nodes are Ready and CoreDNS answers, within `limit` seconds."""
-    deadline = time.monotonic() + limit
+    deadline, nodes = time.monotonic() + limit, look(names)
     while (left := deadline - time.monotonic()) > 0:
-        if len(ready := readiness(names)) == len(names.nodes) and all(ready.values()):
+        if len(ready := readiness(names, nodes)) == len(names.nodes) and all(ready.values()):
             command = [
                 "-n",
                 "kube-system",
@@ -173,23 +237,34 @@ def wait_ready(names: Names, limit: float) -> bool:
     return False
 
 
-def readiness(names: Names) -> dict[str, bool]:
-    """Which nodes are Ready, as the API server says; empty when it does not answer."""
-    done = kubectl(names, "get", "nodes", "-o", "json", "--request-timeout=5s", limit=10, good=False)
+def readiness(names: Names, nodes: list[Node]) -> dict[str, bool]:
+    """Which nodes are Ready, as the API server says; empty when it does not answer. For up to a minute after a reboot
+    it says what it knew before, so a node counts only if it has reported since its container started."""
+    words = ["get", "nodes,leases", "-n", "kube-node-lease", "-o", "json", "--request-timeout=5s"]
+    done = kubectl(names, *words, limit=10, good=False)
     try:
         items = json.loads(done.output)["items"] if done.ok else []
     except ValueError:
         return {}
+    seen = {i["metadata"]["name"]: i["spec"].get("renewTime", "") for i in items if i["kind"] == "Lease"}
+    started = {node.name: node.started for node in nodes}
     return {
-        item["metadata"]["name"]: any(
-            c["type"] == "Ready" and c["status"] == "True" for c in item["status"]["conditions"]
-        )
+        name: seen.get(name, "")[:19] >= started.get(name, "")[:19] and says_ready(item)  # to the second: 19 signs
         for item in items
+        if item["kind"] == "Node" and (name := item["metadata"]["name"])
     }
 
 
+def says_ready(node: dict[str, Any]) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"]["conditions"])
+
+
 def remove_nodes(names: Names) -> None:
-    call("kind", "delete", "cluster", "--name", names.cluster, "--kubeconfig", str(kubeconfig()), limit=120)
+    """Also what is half made; never another's, who may have come with the same name while kind was at work."""
+    refuse_foreign(names, look(names))
+    path = state() / "no-kubeconfig"  # ours needs no entry taken out, and kind would stop at a .lock beside it
+    call("kind", "delete", "cluster", "--name", names.cluster, "--kubeconfig", str(path), limit=120)
+    kubeconfig().unlink(missing_ok=True)
 
 
 def down(names: Names, say: Say, images: bool = False) -> None:
@@ -201,9 +276,10 @@ def down(names: Names, say: Say, images: bool = False) -> None:
         find("kind", say=say)
         remove_nodes(names)
     say(f"cluster {names.cluster}: {'removed' if nodes else 'there was none'}")
-    kubeconfig().unlink(missing_ok=True)
+    for name in (kubeconfig().name, f"{kubeconfig().name}.new", f"{names.cluster}.yaml"):
+        (state() / name).unlink(missing_ok=True)
     if inspect("network", registry.NETWORK) and not docker("ps", "-aq", "--filter", f"network={registry.NETWORK}"):
-        docker("network", "rm", registry.NETWORK)
+        docker("network", "rm", registry.NETWORK, good=False)  # somebody's cluster may join it at this moment
     if images:
         remove_images(names, say)
 
@@ -225,7 +301,7 @@ def status(names: Names) -> tuple[bool, list[str]]:
     if not nodes:
         return False, [f"no cluster {names.cluster}"]
     foreign = [n for n in nodes if n.owner != str(KIT)]
-    ready = readiness(names) if kubeconfig().is_file() else {}
+    ready = readiness(names, nodes) if kubeconfig().is_file() else {}
     lines = [f"{n.name}: {n.status}, {'Ready' if ready.get(n.name) else 'not Ready'}" for n in nodes]
     good = not foreign and len(ready) == len(names.nodes) and all(ready.values()) and registry.answers(names)
     lines.append(f"registry {names.address}: {'answers' if registry.answers(names) else 'does not answer'}")
