@@ -18,12 +18,13 @@ from typing import Any
 import httpx
 
 from cluster.forward import forward
-from cluster.names import IMAGE, KIT, read_names
+from cluster.names import IMAGE, KIT, kubeconfig, read_names
 from cluster.tools import path_with_tools
 from labs.helpers.paint import BLUE, GREY, ORANGE, Picture, canvas
 
 NAMES = read_names()
 NAMESPACE = NAMES.namespace(os.environ.get("LAB_WORKSPACE", ""))
+os.environ["KUBECONFIG"] = str(kubeconfig())
 os.environ["PATH"] = path_with_tools()  # `!kubectl` in a cell finds the kit's own one, too
 GIVEN = {
     "namespace.yaml": "namespace/namespace.yaml",
