@@ -61,6 +61,14 @@ def lay_out() -> list[str]:
     return sorted(p.name for p in Path("deploy").iterdir())
 
 
+def begin_anew() -> str:
+    """Takes away what an earlier run of the notebook has in the cluster, so that this one sees what it describes. The
+    files in deploy/ stay."""
+    there = kubectl("get", "deployment", IMAGE, "--ignore-not-found", "-o", "name")
+    kubectl("delete", f"deployment/{IMAGE}", "pod/client", "--ignore-not-found", "--wait=true", "--timeout=60s")
+    return "an earlier run's Deployment was removed" if there else "nothing of an earlier run is there"
+
+
 def kustomize(*patches: str) -> None:
     """Writes deploy/kustomization.yaml: the released image by its digest, this workspace's namespace, your patches."""
     repository, digest = json.loads(Path("deploy/release.json").read_text())["image"].split("@")
@@ -149,6 +157,8 @@ URL = f"http://{IMAGE}/classify"
 def start_client() -> None:
     """A pod of the same image that asks the Service from inside, as another service would."""
     image = json.loads(Path("deploy/release.json").read_text())["image"]
+    # One of an earlier run would get the new image in place, and start again in the middle of what comes.
+    kubectl("delete", "pod/client", "--ignore-not-found", "--wait=true", "--timeout=60s")
     kubectl("apply", "-f", "-", given=CLIENT.replace("IMAGE", image))
     kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout=180s")
 
