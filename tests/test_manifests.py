@@ -19,6 +19,7 @@ from conftest import ROOT
 from live_cluster import RESTRICTED, apply, kubectl, namespace_for, need_cluster, need_kubectl, not_run, refusal
 
 from cluster.names import IMAGE, NAMESPACE, TAG, Names
+from labs.helpers.yatai import CRD, closed
 
 Manifest = dict[str, Any]
 MANIFESTS, SERVICE = ROOT / "manifests", ROOT / "service"
@@ -26,7 +27,6 @@ OVERLAYS = sorted(path.parent.name for path in MANIFESTS.glob("overlays/*/kustom
 SERVING = [name for name in OVERLAYS if name != "yatai"]
 LATER = ["blue-green", "canary", "hpa", "monitoring", "split"]
 YATAI = MANIFESTS / "overlays" / "yatai"
-CRD = Path("~/.cache/serving-lab/manifests/yatai-deployment-755faf26.yaml").expanduser()
 # What extended resource each GPU overlay asks for, of the embedding runner's container.
 DEVICES = {
     "gpu": "nvidia.com/gpu",
@@ -299,18 +299,6 @@ def bentodeployment_schema() -> Manifest:
     (version,) = [v for v in crd()["spec"]["versions"] if v["name"] == "v2alpha1"]
     schema: Manifest = closed(version["schema"]["openAPIV3Schema"])
     return schema
-
-
-def closed(schema: Any) -> Any:
-    """The schema with unknown fields refused, as `kubectl apply` does; by itself a CRD's schema lets them pass."""
-    if isinstance(schema, list):
-        return [closed(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    new = {key: closed(value) for key, value in schema.items()}
-    if isinstance(schema.get("properties"), dict) and not schema.get("x-kubernetes-preserve-unknown-fields"):
-        new.setdefault("additionalProperties", False)
-    return new
 
 
 def complaints(thing: Manifest) -> set[str]:

@@ -298,14 +298,12 @@ def pushed(ws: Any) -> Iterator[None]:
     """The image of the mutant's Dockerfile (FROM the walk's image), or the walk's own, pushed and released."""
     base, recipe = named(ws), ws.root / "mutant" / "Dockerfile"
     docker("pull", "--quiet", base)
-    if not recipe.is_file():
-        release(ws, put(ws, base))
-        yield
-        forget(ws)
-        return
     local = f"serving-lab-mutant:{ws.name}"
-    recipe.write_text(f"FROM {base}\n{recipe.read_text()}")
-    docker("build", "--quiet", "--tag", local, str(recipe.parent), limit=280)
+    if recipe.is_file():
+        recipe.write_text(f"FROM {base}\n{recipe.read_text()}")
+        docker("build", "--quiet", "--tag", local, str(recipe.parent), limit=280)
+    else:
+        docker("tag", base, local)
     try:
         release(ws, put(ws, local))
         yield

@@ -10,7 +10,7 @@ from typing import Any
 
 from cluster.devices import fake_devices
 from cluster.names import KIT
-from labs.helpers.kube import NAMES, NAMESPACE, kubectl
+from labs.helpers.kube import NAMES, NAMESPACE, kubectl, released
 
 # Under the kit's own folder, since kustomize takes a base only by a path, and no further away than that.
 KUSTOMIZATION = """apiVersion: kustomize.config.k8s.io/v1beta1
@@ -37,7 +37,7 @@ def namespace() -> str:
 
 
 def apply(overlay: str) -> None:
-    repository, digest = json.loads(Path("deploy/release.json").read_text())["image"].split("@")
+    repository, digest = released().split("@")
     with tempfile.TemporaryDirectory(dir=KIT / ".lab") as folder:
         base = f"../../manifests/overlays/{overlay}"
         text = KUSTOMIZATION.format(namespace=namespace(), overlay=base, repository=repository, digest=digest)

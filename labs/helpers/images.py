@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-import secrets
 import shlex
 import shutil
 import subprocess
@@ -18,11 +17,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from cluster.names import TAG, read_names, state
+from grader.criteria import containers
 from grader.criteria.image_layers import Image, read_image, tidy
-from grader.processes import free_port
 from labs.helpers.bento import NAME, clean_copy
 from labs.helpers.paint import BLUE, GREY, ORANGE, Picture, canvas, shorten
 from labs.helpers.stores import size
@@ -244,28 +241,12 @@ def draw_contents(image: Image) -> Picture:
 
 
 @contextlib.contextmanager
-def running(image: str, *options: str, limit: float = 90) -> Iterator[str]:
+def running(image: str) -> Iterator[str]:
     """A container of that image on a free port of this machine, as the image's own user; yields its address."""
-    name, port = f"lab-{secrets.token_hex(4)}", free_port()
-    guards = ["--cap-drop=ALL", "--security-opt=no-new-privileges", "--memory=3g"]
-    docker("run", "--detach", "--rm", "--name", name, "--publish", f"127.0.0.1:{port}:3000", *guards, *options,
-           image, "serve", "--port", "3000", "--api-workers", "1")  # fmt: skip
-    try:
-        wait_ready(f"http://127.0.0.1:{port}", name, limit)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        subprocess.run(["docker", "rm", "--force", name], capture_output=True)
-
-
-def wait_ready(url: str, name: str, limit: float) -> None:
-    deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"{url}/readyz", timeout=3).status_code == 200:
-                return
-        log = docker("logs", "--tail", "5", name)  # raises as soon as the container is gone
-        time.sleep(0.3)
-    raise RuntimeError(f"not ready after {limit:.0f} s: {log}")
+    with containers.running(image) as box:
+        if box.problem:
+            raise RuntimeError(f"{box.problem}: {box.log()}")
+        yield box.url
 
 
 def pull_on_node(node: str, reference: str) -> float:

@@ -52,6 +52,11 @@ images:
 """
 
 
+def released() -> str:
+    """The image of the release (lab 04), by its digest."""
+    return str(json.loads(Path("deploy/release.json").read_text())["image"])
+
+
 def lay_out() -> list[str]:
     """Puts the kit's files into deploy/, where none of that name lies yet. Returns what is there."""
     Path("deploy").mkdir(exist_ok=True)
@@ -71,7 +76,7 @@ def begin_anew() -> str:
 
 def kustomize(*patches: str) -> None:
     """Writes deploy/kustomization.yaml: the released image by its digest, this workspace's namespace, your patches."""
-    repository, digest = json.loads(Path("deploy/release.json").read_text())["image"].split("@")
+    repository, digest = released().split("@")
     listed = ", ".join(f"{{path: {patch}}}" for patch in patches)
     text = KUSTOMIZATION.format(namespace=NAMESPACE, repository=repository, digest=digest, patches=listed)
     Path("deploy/kustomization.yaml").write_text(text)
@@ -156,7 +161,7 @@ URL = f"http://{IMAGE}/classify"
 
 def start_client() -> None:
     """A pod of the same image that asks the Service from inside, as another service would."""
-    image = json.loads(Path("deploy/release.json").read_text())["image"]
+    image = released()
     # One of an earlier run would get the new image in place, and start again in the middle of what comes.
     kubectl("delete", "pod/client", "--ignore-not-found", "--wait=true", "--timeout=60s")
     kubectl("apply", "-f", "-", given=CLIENT.replace("IMAGE", image))
@@ -418,7 +423,7 @@ def try_sources(folder: str | Path, edit: tuple[str, str] = ("", "")) -> str:
     """Runs the sources of that folder in a pod `trial` of the released image, without a new image. `edit`: (file, text)
     of one that is different. Says what it answers, and leaves nothing."""
     head = CLIENT.partition("  containers:")[0].replace("name: client", "name: trial")
-    image = json.loads(Path("deploy/release.json").read_text())["image"]
+    image = released()
     try:
         for_pod = {p.name: p.read_text() for p in Path(folder).glob("*.py")} | ({edit[0]: edit[1]} if edit[0] else {})
         config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "trial"}, "data": for_pod}
