@@ -23,7 +23,7 @@ from live_cluster import not_run
 from cluster import registry, up
 from cluster.names import KIT, Names
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.fault]
 NAMES = Names(9, 5091)
 KUBECONFIG = ROOT / ".lab" / "kubeconfig-9"
 SPARE_PORT = 30989

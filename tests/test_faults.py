@@ -27,7 +27,7 @@ from cluster import registry
 from cluster.engine import docker, inspect
 from cluster.names import IMAGE, NAMESPACE, TAG, Names, read_names, state
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.fault]
 NAMES = read_names()
 SPACE = f"{NAMESPACE}-faults"
 NODE_PORT = 30089  # the last of the spare ones
