@@ -59,7 +59,7 @@ clean_up() {
 
 kill_engine() { # the engine itself, by the number that it has written down; its containerd and its containers live on
     local pid
-    pid=$(cat /var/run/docker.pid /run/docker.pid 2>/dev/null | head -n 1)
+    pid=$(cat /var/run/docker.pid 2>/dev/null)
     [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm")" = dockerd ] || { say "no dockerd to kill"; exit 2; }
     say "killing dockerd, process $pid"
     if [ "$(id -u)" = 0 ]; then kill -KILL "$pid"; else sudo kill -KILL "$pid"; fi

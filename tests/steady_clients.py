@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-PATIENCE = 15  # seconds for an answer; the service itself refuses a request after 10
+PATIENCE = 20  # seconds for an answer; the service itself gives up after 15
 JSON = {"content-type": "application/json"}
 
 

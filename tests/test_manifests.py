@@ -170,8 +170,9 @@ def test_probes_give_up_and_the_end_is_orderly(name: str) -> None:
     assert probes["startup"]["periodSeconds"] * probes["startup"]["failureThreshold"] >= 120
     configuration = yaml.safe_load((SERVICE / "bentoml_configuration.yml").read_text())
     longest_wait = configuration["runners"]["embeddingrunner"]["batching"]["max_latency_ms"] / 1000
+    time_out = configuration["api_server"]["traffic"]["timeout"]
     pause = only["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert longest_wait < pause < pod_template(name)["spec"]["terminationGracePeriodSeconds"]
+    assert longest_wait < time_out <= pause < pod_template(name)["spec"]["terminationGracePeriodSeconds"]
 
 
 @pytest.mark.parametrize("name", SERVING)
