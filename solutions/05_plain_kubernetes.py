@@ -3,7 +3,8 @@
 #   jupytext: {custom_cell_magics: work}
 #   kernelspec: {name: python3, display_name: Python 3 (ipykernel), language: python}
 #   lab: {id: "05", minutes: 45, grades: [sc5], needs: [docker], live: [cluster],
-#         inputs: [labs/helpers/kube.py, labs/helpers/gpus.py, labs/helpers/yatai.py, cluster, manifests], gives: []}
+#         inputs: [labs/helpers/kube.py, labs/helpers/client.py, labs/helpers/inside.py, labs/helpers/way.py,
+#                 labs/helpers/trial.py, labs/helpers/gpus.py, labs/helpers/yatai.py, cluster, manifests], gives: []}
 # ---
 
 # %% [markdown] tags=["why"]
@@ -32,7 +33,7 @@ from pathlib import Path
 import httpx
 
 from cluster.forward import forward
-from labs.helpers import bento, gpus, kube, measure, yatai
+from labs.helpers import bento, client, gpus, inside, kube, measure, trial, way, yatai
 
 clock = measure.Clock()
 # !$LAB_KIT/lab cluster up 2>&1 | grep -v kind:
@@ -127,7 +128,7 @@ print(kube.warnings("ReplicaSet", most=1))
 # NetworkPolicy lets in.
 
 # %% tags=["do"]
-kube.start_client()
+client.start()
 # !kubectl -n {kube.NAMESPACE} get pod client -o wide | cut -c 1-90
 
 # %% [markdown] tags=["predict"]
@@ -144,7 +145,7 @@ kube.start_client()
 
 # %% tags=["do"]
 kube.kustomize("security.yaml")
-with kube.asking(pause=0.3, good=10) as blind:
+with client.asking(pause=0.3, good=10) as blind:
     kube.kubectl("apply", "-k", "deploy")
     print(kube.wait_for())
 print(blind.told())
@@ -153,9 +154,17 @@ print(blind.told())
 # The roll-out was "done" in a moment, and then people were sent to a process that had not even opened its port: the
 # models take their time. A pod without a readiness probe is ready when its process runs.
 #
-# What should a probe ask? `/readyz` asks the API server whether its runners answer, `/livez` only whether it is there
-# itself. If a runner is down, `/readyz` does not say no: it hangs for 60 s (facts, section 3). The answer of a probe
-# that waits so long comes late, and the default of `timeoutSeconds` is 1.
+# What should a probe ask? BentoML offers `/readyz` and `/livez`. Stop the embedder's process in one pod for a moment (a
+# signal, as a debugger sends it) and see which of the two notices.
+
+# %% tags=["do"]
+one = kube.pods()[0]["metadata"]["name"]
+print(inside.freeze(one))
+
+# %% [markdown] tags=["explain"]
+# `/readyz` asks the runners, too. It gives them one second, and then says no: this pod should get nobody. `/livez` says
+# only that the API server is there, and whoever asked for a label waits. A second is also the default of a probe's
+# `timeoutSeconds`, and a busy server took 2.6 s to say *yes* (measured, 80 clients): so give it more than the default.
 
 # %% tags=["do"] language="work" magic_args="deploy/probes.yaml"
 # apiVersion: apps/v1
@@ -177,7 +186,7 @@ print(blind.told())
 #             periodSeconds: 3
 #             timeoutSeconds: 5
 #             failureThreshold: 60
-#           readinessProbe: # with a runner down it hangs: the time-out ends that
+#           readinessProbe: # 503 with a runner down; a busy server needs more than 1 s
 #             httpGet: {path: /readyz, port: http}
 #             periodSeconds: 5
 #             timeoutSeconds: 5
@@ -196,7 +205,7 @@ print(blind.told())
 
 # %% tags=["see"]
 one = kube.pods()[0]["metadata"]["name"]
-print(*kube.processes(one), sep="\n")
+print(*inside.processes(one), sep="\n")
 
 # %% [markdown] tags=["explain"]
 # Most of it is the embedder's, and there are as many API servers as the node has cores: each has a copy of the code.
@@ -267,14 +276,14 @@ print(*kube.processes(one), sep="\n")
 # somebody asking all the time. This one takes a minute: each new pod has to be ready before an old one may go.
 
 # %% tags=["do"]
-before = kube.configured(one)
+before = inside.configured(one)
 kube.kustomize("security.yaml", "probes.yaml", "resources.yaml", "configuration.yaml")
-with kube.asking(pause=0.3, after=2) as watched:
+with client.asking(pause=0.3, after=2) as watched:
     kube.kubectl("apply", "-k", "deploy")
     print(kube.wait_for())
 
 # %% tags=["see"]
-kube.draw_asking({"no probes": blind, "your probes": watched})
+client.draw({"no probes": blind, "your probes": watched})
 
 # %% tags=["see"]
 kube.draw_starts()
@@ -312,7 +321,7 @@ print({k: v for k, v in answer.headers.items() if k.startswith("x-")})
 # Service is what the next cell follows, object by object.
 
 # %% tags=["see"]
-print(kube.follow())
+print(way.follow())
 
 # %% [markdown] tags=["explain"]
 # The **Service** is an address that never changes and no process at all. Its **EndpointSlice** lists the pods that are
@@ -331,16 +340,16 @@ print(kube.follow())
 # end
 
 # %% tags=["do"]
-counts = [kube.requests_by_pod()]
+counts = [inside.requests_by_pod()]
 with forward(kube.NAMES, kube.NAMESPACE, "service/demo-text-intelligence", 80) as local:
     for _ in range(40):
         httpx.post(f"{local.url}/classify", json=texts, timeout=20)
-counts.append(kube.requests_by_pod())
-with kube.asking(pause=0.05, after=5) as inside:
+counts.append(inside.requests_by_pod())
+with client.asking(pause=0.05, after=5) as within:
     pass
-counts.append(kube.requests_by_pod())
-print("through port-forward:", kube.difference(counts[0], counts[1]))
-print("through the Service: ", kube.difference(counts[1], counts[2]), inside.told())
+counts.append(inside.requests_by_pod())
+print("through port-forward:", inside.difference(counts[0], counts[1]))
+print("through the Service: ", inside.difference(counts[1], counts[2]), within.told())
 
 # %% [markdown] tags=["explain"]
 # One pod had them all. So `port-forward` proves that *a* pod answers; it goes past the Service's sharing, past the
@@ -349,7 +358,7 @@ print("through the Service: ", kube.difference(counts[1], counts[2]), inside.tol
 # And one more trap. Somebody else holds the local port. Does `port-forward` refuse?
 
 # %% tags=["see"]
-print(kube.taken_port())
+print(way.taken_port())
 
 # %% [markdown] tags=["explain"]
 # It starts all the same, on `[::1]` alone, and says so in a line that scrolls by; 127.0.0.1 answers with whoever holds
@@ -358,8 +367,8 @@ print(kube.taken_port())
 # Who else may come in? Ask without the label.
 
 # %% tags=["do"]
-print("with the label:   ", kube.knock(label=True))
-print("without the label:", kube.knock(label=False))
+print("with the label:   ", client.knock(label=True))
+print("without the label:", client.knock(label=False))
 
 # %% [markdown] tags=["why"]
 # ## 4 · Which configuration, which model? (6 minutes)
@@ -370,7 +379,7 @@ print("without the label:", kube.knock(label=False))
 
 # %% tags=["see"]
 one = kube.pods()[0]["metadata"]["name"]
-print(f"before\n{before}\n\nnow\n{kube.configured(one)}")
+print(f"before\n{before}\n\nnow\n{inside.configured(one)}")
 # !sha256sum deploy/bentoml_configuration.yml | cut -c 1-12
 
 # %% [markdown] tags=["explain"]
@@ -407,11 +416,11 @@ kube.kubectl("delete", "secret", "demo-text-intelligence")
 # out there is a shorter way: a pod of its own, with the sources laid over those of the image.
 
 # %% tags=["do"]
-print(measure.told(lambda: kube.try_sources("service")))
+print(measure.told(lambda: trial.try_sources("service")))
 source = Path("service/service.py").read_text()
 print(
     measure.told(
-        lambda: kube.try_sources(
+        lambda: trial.try_sources(
             "service", edit=("service.py", source + "\nprint('edited')\n")
         )
     )
@@ -498,5 +507,5 @@ print(f"The machine has worked {clock.seconds:.0f} s for this lab.")
 # %% [markdown] tags=["explain"]
 # ## What is open
 # Two pods, and each holds everything: an API server, the embedder, the classifier. If the embedder is what is slow, a
-# third pod brings another classifier and another API server along, and 570 MB of weights. Could the runners scale by
+# third pod brings another classifier and another API server along, which nobody needs. Could the runners scale by
 # themselves? That is lab 06.

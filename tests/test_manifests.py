@@ -166,7 +166,7 @@ def test_probes_give_up_and_the_end_is_orderly(name: str) -> None:
         "readiness": "/readyz",
         "liveness": "/livez",  # /readyz would restart the server because a runner is down
     }
-    assert all(1 < probe["timeoutSeconds"] < 60 for probe in probes.values())  # /readyz can hang for 60 s
+    assert all(1 < probe["timeoutSeconds"] < 60 for probe in probes.values())  # a busy server took 2.6 s
     assert probes["startup"]["periodSeconds"] * probes["startup"]["failureThreshold"] >= 120
     configuration = yaml.safe_load((SERVICE / "bentoml_configuration.yml").read_text())
     longest_wait = configuration["runners"]["embeddingrunner"]["batching"]["max_latency_ms"] / 1000

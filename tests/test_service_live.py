@@ -112,6 +112,20 @@ def test_every_answer_says_who_gave_it(ours: Any, store: Path) -> None:
             assert (store / "models" / tag.replace(":", "/")).is_dir(), tag
 
 
+def test_a_frozen_runner_is_seen_by_readyz_alone(ours: Any) -> None:
+    """What lab 05 and the probes rest on: BentoML asks a runner for one second (api_server.runner_probe.timeout)."""
+    (embedder,) = (p for p in ours.processes() if "embeddingrunner" in " ".join(p.cmdline()))
+    embedder.suspend()
+    try:
+        began = time.monotonic()
+        statuses = [httpx.get(f"{ours.url}/{path}", timeout=30).status_code for path in ("readyz", "livez")]
+        assert statuses == [503, 200]
+        assert time.monotonic() - began < 15  # it says no, it does not hang
+    finally:
+        embedder.resume()
+    assert ask(ours, ["I was charged twice"])[0] == ["billing"]
+
+
 # --- bad input
 
 

@@ -333,8 +333,8 @@ def probes_can_fail(seen: Facts) -> Finding:
 
 
 def probe_defect(kind: str, container: Facts) -> str:
-    """What is wrong with that probe; "" if nothing. /readyz hangs for 60 s with a runner down, so it needs a time-out;
-    as a liveness probe it would restart an API server for a runner's sake."""
+    """What is wrong with that probe; "" if nothing. A busy server takes up to 2.6 s to answer; /readyz as a liveness
+    probe would restart an API server for a runner's sake."""
     probe = container.get(kind)
     if not probe:
         return f"no {kind}"

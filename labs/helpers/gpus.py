@@ -18,6 +18,11 @@ kind: Kustomization
 namespace: {namespace}
 resources: [{overlay}]
 images: [{{name: "127.0.0.1:5001/demo-text-intelligence", newName: {repository}, digest: {digest}}}]
+patches: # nobody is served, so no pod needs time for its end
+  - target: {{kind: Deployment}}
+    patch: |
+      - {{op: remove, path: /spec/template/spec/containers/0/lifecycle}}
+      - {{op: replace, path: /spec/template/spec/terminationGracePeriodSeconds, value: 1}}
 """
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
-import json
 import os
 import re
 import shlex
@@ -14,30 +13,19 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.names import TAG, read_names, state
 from grader.criteria import containers
-from grader.criteria.image_layers import Image, read_image, tidy
+from grader.criteria.image_layers import Image, read_image
 from labs.helpers.bento import NAME, clean_copy
-from labs.helpers.paint import BLUE, GREY, ORANGE, Picture, canvas, shorten
-from labs.helpers.stores import size
+from labs.helpers.paint import shorten
 
 NAMES = read_names()
 WORKSPACE = os.environ.get("LAB_WORKSPACE", "")
 REPOSITORY = NAMES.repository(WORKSPACE)  # 127.0.0.1:5001/demo-text-intelligence; another one in the walk
 RELEASE = f"{REPOSITORY}:{TAG}"
 INDEX_ENV = "{UV_EXTRA_INDEX_URL: https://download.pytorch.org/whl/cpu, UV_INDEX_STRATEGY: unsafe-best-match}"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of an image's making that left a layer: what the Dockerfile says, and the bytes that it added."""
-
-    says: str
-    bytes: int
-    id: str  # equal in two images that share the layer
 
 
 def docker(*words: str) -> str:
@@ -120,58 +108,6 @@ def tell(lines: Iterable[str]) -> str:
     return "\n".join(tail)
 
 
-def steps(image: str) -> list[Step]:
-    """The layers of an image that the engine has, the first one first. Steps that add no bytes are left out."""
-    rows = docker("history", "--no-trunc", "--human=false", "--format", "{{json .}}", image).splitlines()
-    made = [(tidy(row["CreatedBy"]), int(row["Size"])) for row in map(json.loads, reversed(rows))]
-    ids = json.loads(docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", image))
-    # An engine lists a layer for each step that could have changed files, of no bytes, too: match them from the end.
-    full = [m for m in made if m[1] or not re.match(r"(?:ENV|ARG|USER|EXPOSE|ENTRYPOINT|CMD|LABEL)\b", m[0])]
-    known = dict(zip(range(len(full) - 1, -1, -1), reversed(ids), strict=False))
-    return [Step(says or "the base image", count, known.get(i, "")) for i, (says, count) in enumerate(full)]
-
-
-def draw_steps(image: str, title: str) -> Picture:
-    """One bar a layer, with the words of the Dockerfile that made it."""
-    found = [s for s in steps(image) if s.bytes > 1000]
-    figure, axes = canvas(title, 10, 1.2 + 0.42 * len(found))
-    for i, step in enumerate(found):
-        heavy = step.bytes > 50e6
-        axes.barh(i, step.bytes / 1e6, color=BLUE if heavy else GREY, height=0.6)
-        axes.text(step.bytes / 1e6, i, f"  {size(step.bytes)}", va="center", fontsize=9)
-    axes.set_yticks(
-        range(len(found)), [shorten(s.says, 62).replace("$", r"\$") for s in found], fontsize=8, family="monospace"
-    )
-    axes.invert_yaxis()
-    axes.set_xlim(0, max(s.bytes for s in found) / 1e6 * 1.15)
-    axes.set_xlabel("MB, unpacked; the first layer is at the top", color=GREY)
-    whole, most = sum(s.bytes for s in found), max(found, key=lambda s: s.bytes)
-    told = f"{size(whole)} in {len(found)} layers of more than a kB. {most.bytes / whole:.0%} of it is one step: "
-    return Picture(figure, told + shorten(most.says, 70))
-
-
-def fresh_bytes(before: str, after: str) -> tuple[int, list[Step]]:
-    """The layers of `after` that `before` has not, and their bytes (unpacked): what must travel after an edit."""
-    old = {s.id for s in steps(before)}
-    new = [s for s in steps(after) if s.id not in old]
-    return sum(s.bytes for s in new), new
-
-
-def draw_edit(pairs: dict[str, tuple[str, str]]) -> Picture:
-    """How many bytes of each image are new after an edit: {name: (before, after)}. The scale is a logarithm."""
-    figure, axes = canvas("One word of a handler is changed. What has to travel again?", 9, 1.4 + 0.7 * len(pairs))
-    costs = {name: max(fresh_bytes(*images)[0], 1) for name, images in pairs.items()}
-    for i, (cost, colour, hatch) in enumerate(zip(costs.values(), (ORANGE, BLUE), ("//", ""), strict=False)):
-        axes.barh(i, cost, color=colour, hatch=hatch, edgecolor="white", height=0.55)
-        axes.text(cost * 1.3, i, size(cost), va="center")
-    axes.set_yticks(range(len(costs)), list(costs))
-    axes.invert_yaxis()
-    axes.set_xscale("log")
-    axes.set_xlim(1e3, max(costs.values()) * 20)
-    axes.set_xlabel("bytes in new layers, unpacked (each mark is ten times the one before)", color=GREY)
-    return Picture(figure, "; ".join(f"{name}: {size(cost)}" for name, cost in costs.items()))
-
-
 SMALL = f"{REPOSITORY}:small"
 
 
@@ -184,6 +120,7 @@ def make_small(lines: str, token: str, netrc: Path) -> str:
     options = ["--no-cache", "--quiet", "--tag", SMALL, "--secret", f"id=netrc,src={netrc}"]
     environ = {**os.environ, "DOCKER_BUILDKIT": "1"}
     given = ["--build-arg", f"TOKEN={token}"] if "ARG TOKEN" in lines else []
+    subprocess.run(["docker", "image", "rm", "--force", SMALL], capture_output=True)  # or it would stay, without a name
     subprocess.run(["docker", "build", *options, *given, str(folder)], env=environ, capture_output=True, check=True)
     return SMALL
 
@@ -219,27 +156,6 @@ def read_pushed(reference: str = TAG) -> Image:
     return read_image(NAMES.address, REPOSITORY.split("/", 1)[1], reference, state() / "layers")
 
 
-def draw_contents(image: Image) -> Picture:
-    """What the bytes of a pushed image are for, over all its layers."""
-    total: dict[str, int] = {}
-    for layer in image.layers:
-        for group, count in layer.groups.items():
-            total[group] = total.get(group, 0) + count
-    rows = sorted(total.items(), key=lambda r: -r[1])
-    figure, axes = canvas("What are the bytes of the image for?", 9, 1.2 + 0.36 * len(rows))
-    for i, (group, count) in enumerate(rows):
-        axes.barh(i, count / 1e6, color=ORANGE if group in ("sources", "weights") else BLUE, height=0.6)
-        axes.text(count / 1e6, i, f"  {size(count)}", va="center", fontsize=9)
-    axes.set_yticks(range(len(rows)), [g + (" (yours)" if g in ("sources", "weights") else "") for g, _ in rows])
-    axes.invert_yaxis()
-    axes.set_xlim(0, rows[0][1] / 1e6 * 1.15)
-    axes.set_xlabel("MB, unpacked", color=GREY)
-    yours = total.get("sources", 0) + total.get("weights", 0)
-    first, most = rows[0]
-    told = f"{size(image.unpacked)} unpacked, {size(image.packed)} to pull. {first} has {most / image.unpacked:.0%}"
-    return Picture(figure, f"{told} of it; your weights and sources together have {yours / image.unpacked:.0%}.")
-
-
 @contextlib.contextmanager
 def running(image: str) -> Iterator[str]:
     """A container of that image on a free port of this machine, as the image's own user; yields its address."""
@@ -247,11 +163,3 @@ def running(image: str) -> Iterator[str]:
         if box.problem:
             raise RuntimeError(f"{box.problem}: {box.log()}")
         yield box.url
-
-
-def pull_on_node(node: str, reference: str) -> float:
-    """Seconds that a node of the cluster takes to pull that image from the registry; nothing of it is kept before."""
-    subprocess.run(["docker", "exec", node, "crictl", "rmi", reference], capture_output=True)
-    began = time.monotonic()
-    docker("exec", node, "crictl", "pull", reference)
-    return time.monotonic() - began

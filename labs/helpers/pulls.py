@@ -1,0 +1,50 @@
+"""What a node of the cluster pays for an image that it has never seen."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from dataclasses import dataclass
+
+from labs.helpers.images import docker
+from labs.helpers.paint import BLUE, GREY, Picture, canvas
+from labs.helpers.stores import size
+
+
+@dataclass(frozen=True)
+class Pull:
+    """What a node's first pull of an image took: seconds, unpacking included, and bytes as they were sent."""
+
+    seconds: float
+    bytes: int
+
+
+def pull_on_node(node: str, reference: str) -> Pull:
+    """A node of the cluster pulls that image from the registry; nothing of it is on the node before or afterwards."""
+    crictl = ("exec", node, "crictl")
+    subprocess.run(["docker", *crictl, "rmi", reference], capture_output=True)
+    began = time.monotonic()
+    docker(*crictl, "pull", reference)
+    seconds = time.monotonic() - began
+    about = json.loads(docker(*crictl, "inspecti", reference))
+    docker(*crictl, "rmi", reference)
+    return Pull(seconds, int(about["status"]["size"]))
+
+
+def draw_pulls(pulls: dict[str, Pull], text: float = 2.8e9) -> Picture:
+    """One bar an image, and one for an image of `text` bytes, reckoned at the rate of the slowest pull."""
+    rate = min(p.bytes / p.seconds for p in pulls.values())
+    rows = {**pulls, "the text's, reckoned": Pull(text / rate, int(text))}
+    figure, axes = canvas("How long does a node's first pull take?", 9, 1.2 + 0.5 * len(rows))
+    for i, (name, pull) in enumerate(rows.items()):
+        done = name in pulls
+        axes.barh(i, pull.seconds, color=BLUE if done else "white", edgecolor=BLUE if done else GREY, height=0.55,
+                  hatch="" if done else "//")  # fmt: skip
+        axes.text(pull.seconds, i, f"  {pull.seconds:.0f} s for {size(pull.bytes)}", va="center", fontsize=9)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.3 * max(p.seconds for p in rows.values()))
+    axes.set_xlabel("seconds, unpacking included; the registry is on the same machine", color=GREY)
+    told = "; ".join(f"{name}: {size(p.bytes)} in {p.seconds:.0f} s" for name, p in rows.items())
+    return Picture(figure, told)
