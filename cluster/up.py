@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
-from cluster import registry
-from cluster.engine import ToolFailed, call, docker, inspect, kubectl, need_engine, port_taken
+from cluster import freezer, registry
+from cluster.engine import ToolFailed, call, docker, failed, inspect, kubectl, need_engine, port_taken
 from cluster.names import KIT, NODE_PORTS, Names, kubeconfig, state
 from cluster.tools import find
 from grader.errors import LabError
@@ -263,7 +263,14 @@ def remove_nodes(names: Names) -> None:
     """Also what is half made; never another's, who may have come with the same name while kind was at work."""
     refuse_foreign(names, look(names))
     path = state() / "no-kubeconfig"  # ours needs no entry taken out, and kind would stop at a .lock beside it
-    call("kind", "delete", "cluster", "--name", names.cluster, "--kubeconfig", str(path), limit=120)
+    command = ["kind", "delete", "cluster", "--name", names.cluster, "--kubeconfig", str(path)]
+    done = call(*command, limit=120, good=False)
+    if freezer.SIGN in done.output:
+        for node in look(names):
+            freezer.thaw(node.name)
+        done = call(*command, limit=120, good=False)
+    if not done.ok:
+        raise failed(command, done, "`./lab cluster down` tries again.")
     kubeconfig().unlink(missing_ok=True)
 
 

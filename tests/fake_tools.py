@@ -61,7 +61,7 @@ class FakeTools:
         """`owner`: the folder of the checkout that made it; "" for a node made by hand."""
         binds = ["/lib/modules:/lib/modules:ro", *([f"{owner}/.lab/cluster-mark:/serving-lab:ro"] if owner else [])]
         state = {"Status": status, "StartedAt": "2026-11-24T14:33:56.893473566Z"}
-        self.container(name, State=state, HostConfig={"Binds": binds})
+        self.container(name, Id=f"id-of-{name}", Image="sha256:0", State=state, HostConfig={"Binds": binds})
 
     def nodes(self, *names: str, owner: Path | str = KIT) -> None:
         self.answer("docker ps --all --filter label=*", "\n".join(names))

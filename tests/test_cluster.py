@@ -179,6 +179,17 @@ def test_a_port_that_is_taken_while_the_nodes_are_stopped(tools: FakeTools) -> N
     assert not [call for call in tools.said() if "delete" in call]
 
 
+def test_a_node_that_was_killed_while_something_in_it_was_frozen(tools: FakeTools) -> None:
+    """The engine cannot end it; thawed, it can. It is tried once."""
+    tools.nodes(*SLOT.nodes)
+    tools.answer("kind delete*", "tried to kill container, but did not receive an exit event", 1)
+    with pytest.raises(LabError, match="exit event"):
+        up.remove_nodes(SLOT)
+    changed = tools.changed()
+    assert [call.split()[1] for call in changed] == ["delete", "run", "run", "run", "delete"]
+    assert changed[1].endswith(f"sh id-of-{sorted(SLOT.nodes)[0]}")
+
+
 def test_a_container_of_a_killed_up_that_comes_late(tools: FakeTools) -> None:
     tools.answer("kind create*", "ERROR: node(s) already exist for a cluster with the name", 1)
     with pytest.raises(LabError):
