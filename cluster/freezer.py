@@ -1,8 +1,8 @@
 """Ends a node that Docker cannot kill. Control groups of version 1 only; the module goes when nobody has them any more.
 
 runc holds a container frozen for a moment while it changes what that may do. A node that is killed in such a moment
-keeps the frozen process, which the kernel does not kill before it is thawed; so the node never ends, and Docker and kind
-say "did not receive an exit event" at each attempt to remove it (seen on Docker 20.10 when an `up` was interrupted).
+keeps the frozen process, which the kernel does not kill before it is thawed. So the node never ends, and Docker and
+kind say "did not receive an exit event" at each attempt to remove it (seen when an `up` was interrupted, Docker 20.10).
 """
 
 from __future__ import annotations
