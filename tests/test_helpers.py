@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from labs.helpers import measure, paint, pictures, stores
+from labs.helpers import images, measure, paint, pictures, pulls, stores
 
 # Four tickets on a circle: 1 and 2 lie 10 degrees apart, 3 lies 30 from 2, 4 lies alone.
 ANGLES = np.radians([0, 10, 40, 120])
@@ -117,3 +117,29 @@ def test_the_clock_counts_only_the_time_in_cells() -> None:
 
 def test_shorten_cuts_at_a_word() -> None:
     assert paint.shorten("one two three", 10) == "one two …"
+
+
+BUILD_LOG = """#5 [base 2/3] RUN pip install uv
+#5 DONE 3.2s
+#6 CACHED
+#7 [base 3/3] RUN bash install.sh
+#7 1.2 error: no torch here
+#7 ERROR: executor failed
+------
+Traceback (most recent call last):
+"""
+
+
+def test_a_log_of_a_build_tells_where_the_time_went(capsys: pytest.CaptureFixture[str]) -> None:
+    images.tell(BUILD_LOG.splitlines())
+    assert capsys.readouterr().out == "    3 s  [base 2/3] RUN pip install uv\n  1 steps were there already\n"
+
+
+def test_a_log_of_a_build_ends_with_the_step_that_failed() -> None:
+    assert images.tell(BUILD_LOG.splitlines()).endswith("#7 1.2 error: no torch here\n#7 ERROR: executor failed")
+
+
+def test_a_node_s_pull_is_drawn_beside_the_text_s() -> None:
+    drawn = pulls.draw_pulls({"BentoML's": pulls.Pull(20, 700_000_000), "yours": pulls.Pull(10, 500_000_000)})
+    assert drawn.finding.endswith("the text's, reckoned: 2,800 MB in 80 s")
+    assert paint.png(drawn.figure).startswith(b"\x89PNG")

@@ -28,6 +28,11 @@ RELEASE = f"{REPOSITORY}:{TAG}"
 INDEX_ENV = "{UV_EXTRA_INDEX_URL: https://download.pytorch.org/whl/cpu, UV_INDEX_STRATEGY: unsafe-best-match}"
 
 
+def failed(tail: list[str]) -> bool:
+    """Whether the log has come to the step that failed. What follows is only who called whom."""
+    return bool(re.match(r"#\d+ ERROR", tail[-1]))
+
+
 def docker(*words: str) -> str:
     """What docker prints; its complaint as an error."""
     done = subprocess.run(["docker", *words], capture_output=True, text=True)
@@ -96,7 +101,8 @@ def tell(lines: Iterable[str]) -> str:
     names: dict[str, str] = {}
     kept, tail = 0, [""]
     for line in lines:
-        tail = [*tail[-8:], line.rstrip()]
+        if not failed(tail):
+            tail = [*tail[-8:], line.rstrip()]
         if step := re.match(r"#(\d+) (\[.*|exporting to image)", line):
             names.setdefault(step[1], step[2].strip())
         elif done := re.match(r"#(\d+) DONE (\d+)\.\d+s", line):

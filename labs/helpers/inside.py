@@ -76,7 +76,7 @@ def ask(path):
     return f"{path} {said} after {time.time() - began:.1f} s"
 
 lines = {int(p.name): (p / "cmdline").read_text() for p in Path("/proc").glob("[0-9]*") if p.name != str(os.getpid())}
-(embedder,) = [pid for pid, line in lines.items() if "embeddingrunner" in line]
+(embedder,) = [pid for pid, line in lines.items() if "--runner-name\\0embeddingrunner" in line]
 while "200" not in ask("/readyz"):  # its models may still be loading
     time.sleep(1)
 print("it runs:     ", ask("/readyz"), "|", ask("/livez"), flush=True)

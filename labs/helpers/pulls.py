@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from labs.helpers.images import docker
 from labs.helpers.paint import BLUE, GREY, Picture, canvas
-from labs.helpers.stores import size
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,10 @@ def draw_pulls(pulls: dict[str, Pull], text: float = 2.8e9) -> Picture:
         done = name in pulls
         axes.barh(i, pull.seconds, color=BLUE if done else "white", edgecolor=BLUE if done else GREY, height=0.55,
                   hatch="" if done else "//")  # fmt: skip
-        axes.text(pull.seconds, i, f"  {pull.seconds:.0f} s for {size(pull.bytes)}", va="center", fontsize=9)
+        axes.text(pull.seconds, i, f"  {pull.seconds:.0f} s for {pull.bytes / 1e6:,.0f} MB", va="center", fontsize=9)
     axes.set_yticks(range(len(rows)), list(rows))
     axes.invert_yaxis()
     axes.set_xlim(0, 1.3 * max(p.seconds for p in rows.values()))
     axes.set_xlabel("seconds, unpacking included; the registry is on the same machine", color=GREY)
-    told = "; ".join(f"{name}: {size(p.bytes)} in {p.seconds:.0f} s" for name, p in rows.items())
+    told = "; ".join(f"{name}: {p.bytes / 1e6:,.0f} MB in {p.seconds:.0f} s" for name, p in rows.items())
     return Picture(figure, told)
