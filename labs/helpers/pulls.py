@@ -21,7 +21,8 @@ class Pull:
 
 def pull_on_node(node: str, reference: str) -> Pull:
     """A node of the cluster pulls that image from the registry; nothing of it is on the node before or afterwards."""
-    crictl = ("exec", node, "crictl")
+    # By itself crictl gives up on an answer after 2 s, and removing some GB takes longer.
+    crictl = ("exec", node, "crictl", "--timeout=60s")
     subprocess.run(["docker", *crictl, "rmi", reference], capture_output=True)
     began = time.monotonic()
     docker(*crictl, "pull", reference)
