@@ -28,7 +28,6 @@
 # %% tags=["do"]
 # %load_ext grader.magic
 import time
-from pathlib import Path
 
 import httpx
 
@@ -416,19 +415,12 @@ kube.kubectl("delete", "secret", "demo-text-intelligence")
 # out there is a shorter way: a pod of its own, with the sources laid over those of the image.
 
 # %% tags=["do"]
-print(measure.told(lambda: trial.try_sources("service")))
-source = Path("service/service.py").read_text()
-print(
-    measure.told(
-        lambda: trial.try_sources(
-            "service", edit=("service.py", source + "\nprint('edited')\n")
-        )
-    )
-)
+change = ("scores.max(axis=1)", "scores.max(axis=1).astype(float).round(2)")
+print(measure.told(lambda: trial.try_edit("service/service.py", *change)))
 
 # %% [markdown] tags=["explain"]
-# A dozen seconds, most of them for loading models, and no image in between. It is for trying only: what runs there has
-# no digest, and nobody can say later what it was.
+# The score has two digits: it is your edit that answered. A dozen seconds, most of them for loading models, and no
+# image in between. It is for trying only: what runs there has no digest, and nobody can say later what it was.
 
 # %% [markdown] tags=["why"]
 # ## 6 · Devices, and an operator (6 minutes)

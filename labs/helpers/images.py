@@ -13,7 +13,6 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cluster.names import TAG, read_names, state
@@ -148,12 +147,6 @@ def members(saved: bytes) -> Iterator[bytes]:
         for member in archive:
             data = file.read() if (file := archive.extractfile(member)) else b""
             yield gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-
-
-def push(*images: str) -> str:
-    """Pushes them side by side: an engine packs a layer on one core. Returns what docker says of each at the end."""
-    with ThreadPoolExecutor() as pool:
-        return "\n".join(said.splitlines()[-1] for said in pool.map(lambda image: docker("push", image), images))
 
 
 def forget() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from dataclasses import dataclass
 
-from labs.helpers.images import docker
+from cluster.names import IMAGE
+from labs.helpers.images import NAMES, docker
 from labs.helpers.paint import BLUE, GREY, Picture, canvas
 
 
@@ -19,17 +19,22 @@ class Pull:
     bytes: int
 
 
-def pull_on_node(node: str, reference: str) -> Pull:
-    """A node of the cluster pulls that image from the registry; nothing of it is on the node before or afterwards."""
-    # By itself crictl gives up on an answer after 2 s, and removing some GB takes longer.
-    crictl = ("exec", node, "crictl", "--timeout=60s")
-    subprocess.run(["docker", *crictl, "rmi", reference], capture_output=True)
+def first_pull(reference: str, keep: bool = False) -> Pull:
+    """A node that has no image of the service pulls that one from the registry. It is gone afterwards, unless it is to
+    stay for the pods of lab 05, and the node is one that takes pods."""
+    node = next((n for n in reversed(NAMES.nodes) if IMAGE not in crictl(n, "images")), NAMES.nodes[0])
     began = time.monotonic()
-    docker(*crictl, "pull", reference)
+    crictl(node, "pull", reference)
     seconds = time.monotonic() - began
-    about = json.loads(docker(*crictl, "inspecti", reference))
-    docker(*crictl, "rmi", reference)
+    about = json.loads(crictl(node, "inspecti", reference))
+    if not keep or node == NAMES.nodes[0]:
+        crictl(node, "rmi", reference)
     return Pull(seconds, int(about["status"]["size"]))
+
+
+def crictl(node: str, *words: str) -> str:
+    # By itself it gives up on an answer after 2 s, and removing some GB takes longer.
+    return docker("exec", node, "crictl", "--timeout=60s", *words)
 
 
 def draw_pulls(pulls: dict[str, Pull], text: float = 2.8e9) -> Picture:

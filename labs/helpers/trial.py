@@ -34,13 +34,17 @@ print(u.urlopen(asked, timeout=20).read().decode())
 """
 
 
-def try_sources(folder: str | Path, edit: tuple[str, str] = ("", "")) -> str:
-    """Runs the sources of that folder in a pod `trial` of the released image, without a new image. `edit`: (file, text)
-    of one that is different. Says what it answers, and leaves nothing."""
+def try_edit(file: str | Path, find: str, put: str) -> str:
+    """Runs the sources beside that file in a pod `trial` of the released image, without a new image, with `put` where
+    the file has `find`. Says what it answers; leaves nothing, and the file as it is."""
+    before = Path(file).read_text()
+    if before.count(find) != 1:
+        raise ValueError(f"{find!r} stands {before.count(find)} times in {file}, not once")
     head = CLIENT.partition("  containers:")[0].replace("name: client", "name: trial")
     image = released()
     try:
-        for_pod = {p.name: p.read_text() for p in Path(folder).glob("*.py")} | ({edit[0]: edit[1]} if edit[0] else {})
+        for_pod = {p.name: p.read_text() for p in Path(file).parent.glob("*.py")}
+        for_pod[Path(file).name] = before.replace(find, put)
         config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "trial"}, "data": for_pod}
         kubectl("apply", "-f", "-", given=json.dumps(config))
         kubectl("apply", "-f", "-", given=f"{head}  containers:{TRIAL.replace('IMAGE', image)}")
