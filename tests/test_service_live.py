@@ -114,7 +114,7 @@ def test_every_answer_says_who_gave_it(ours: Any, store: Path) -> None:
 
 def test_a_frozen_runner_is_seen_by_readyz_alone(ours: Any) -> None:
     """What lab 05 and the probes rest on: BentoML asks a runner for one second (api_server.runner_probe.timeout)."""
-    (embedder,) = (p for p in ours.processes() if "embeddingrunner" in " ".join(p.cmdline()))
+    (embedder,) = (p for p in ours.processes() if "--runner-name embeddingrunner" in " ".join(p.cmdline()))
     embedder.suspend()
     try:
         began = time.monotonic()
