@@ -20,7 +20,6 @@ THAW = (
 def thaw(container: str) -> None:
     """Lets all that runs in that container go on, so that it can be killed. The control groups are the engine's
     machine's, so it is done by a container there, of the node's own image."""
-    about = inspect("container", container) or {}
-    if about:
+    if about := inspect("container", container):
         where = ["--privileged", "--network=none", "--volume=/sys/fs/cgroup/freezer:/freezer", "--entrypoint=sh"]
         docker("run", "--rm", *where, about["Image"], "-c", THAW, "sh", about["Id"], good=False)

@@ -272,7 +272,7 @@ print(*inside.processes(one), sep="\n")
 
 # %% [markdown] tags=["why"]
 # Keep what the pods say about their configuration now, for part 4. Then all three patches in one roll-out, with
-# somebody asking all the time. This one takes a minute: each new pod has to be ready before an old one may go.
+# somebody asking all the time. This one takes longer: each new pod has to be ready before an old one may go.
 
 # %% tags=["do"]
 before = inside.configured(one)

@@ -131,13 +131,19 @@ def edited(file: str, find: str, put: str) -> Iterator[None]:
     """The file with that change made, and as it was afterwards."""
     path = Path(file)
     before = path.read_text()
-    if before.count(find) != 1:
-        raise ValueError(f"{find!r} stands {before.count(find)} times in {file}, not once")
-    path.write_text(before.replace(find, put))
+    path.write_text(replaced(file, find, put))
     try:
         yield
     finally:
         path.write_text(before)
+
+
+def replaced(file: str, find: str, put: str) -> str:
+    """The file's text with that change made. Raises ValueError unless there is one place for it."""
+    before = Path(file).read_text()
+    if before.count(find) != 1:
+        raise ValueError(f"{find!r} stands {before.count(find)} times in {file}, not once")
+    return before.replace(find, put)
 
 
 def until(act: Callable[[], str], holds: Callable[[str], bool], limit: float = 120.0) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from labs.helpers.client import CLIENT
 from labs.helpers.inside import run_in
 from labs.helpers.kube import kubectl, released
+from labs.helpers.servers import replaced
 
 TRIAL = """
     - name: server
@@ -34,18 +35,16 @@ print(u.urlopen(asked, timeout=20).read().decode())
 """
 
 
-def try_edit(file: str | Path, find: str, put: str) -> str:
+def try_edit(file: str, find: str, put: str) -> str:
     """Runs the sources beside that file in a pod `trial` of the released image, without a new image, with `put` where
     the file has `find`. Says what it answers; leaves nothing, and the file as it is."""
-    before = Path(file).read_text()
-    if before.count(find) != 1:
-        raise ValueError(f"{find!r} stands {before.count(find)} times in {file}, not once")
+    sources = {p.name: p.read_text() for p in Path(file).parent.glob("*.py")} | {
+        Path(file).name: replaced(file, find, put)
+    }
     head = CLIENT.partition("  containers:")[0].replace("name: client", "name: trial")
     image = released()
     try:
-        for_pod = {p.name: p.read_text() for p in Path(file).parent.glob("*.py")}
-        for_pod[Path(file).name] = before.replace(find, put)
-        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "trial"}, "data": for_pod}
+        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "trial"}, "data": sources}
         kubectl("apply", "-f", "-", given=json.dumps(config))
         kubectl("apply", "-f", "-", given=f"{head}  containers:{TRIAL.replace('IMAGE', image)}")
         kubectl("wait", "--for=condition=Ready", "pod/trial", "--timeout=120s")
