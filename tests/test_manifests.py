@@ -16,7 +16,18 @@ import kubernetes_validate
 import pytest
 import yaml
 from conftest import ROOT
-from live_cluster import RESTRICTED, apply, kubectl, namespace_for, need_cluster, need_kubectl, not_run, refusal
+from live_cluster import (
+    RESTRICTED,
+    apply,
+    get,
+    kubectl,
+    namespace_for,
+    need_cluster,
+    need_kubectl,
+    not_run,
+    refusal,
+    wait_for,
+)  # fmt: skip
 
 from cluster.names import IMAGE, NAMESPACE, TAG, Names
 from labs.helpers.yatai import CRD, closed
@@ -400,6 +411,8 @@ def installed_crd() -> Iterator[None]:
         return
     kubectl("create", "-f", str(CRD))  # apply would keep a copy in an annotation, and it is too long for one
     try:
+        # In its first moments it has no conditions at all, at which `kubectl wait` gives up with an error.
+        wait_for(lambda: get("crd", name).get("status", {}).get("conditions"), "the CRD's conditions", 30)
         kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=30s")
         yield
     finally:
