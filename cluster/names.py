@@ -1,18 +1,20 @@
 """Every name and host port of the cluster, from one setting, so that several people can share a host.
 
 LAB_SLOT (0 to 9, default 0) moves all of them together: slot 2 has the cluster serving-lab-2 and ports 200 higher.
-LAB_REGISTRY_PORT moves the registry's port alone. Host ports are on 127.0.0.1, and reserved when the cluster is made: a
-port more would mean another cluster.
+LAB_REGISTRY_PORT and LAB_SERVER_PORT move one port alone. Host ports are on 127.0.0.1, and reserved when the cluster is
+made: a port more would mean another cluster.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from grader.errors import WrongCall
+from grader.workspace import write_atomic
 
 KIT = Path(__file__).resolve().parent.parent
 IMAGE = "demo-text-intelligence"  # also the Deployment's and the Service's name
@@ -29,6 +31,7 @@ class Names:
 
     slot: int = 0
     registry_port: int = 5001
+    server_port: int = 3000
 
     @property
     def cluster(self) -> str:
@@ -68,6 +71,10 @@ class Names:
     def namespace(self, workspace: str) -> str:
         return f"{NAMESPACE}-{plain(workspace)}" if workspace else NAMESPACE
 
+    def serve_port(self, workspace: str) -> int:
+        """Where a server that is typed by hand (`bentoml serve`) listens: the walk's beside the learner's."""
+        return self.server_port + {"": 0, "walk": 1}.get(workspace, 2)
+
     def service_port(self, workspace: str) -> str:
         """The key in NODE_PORTS of that workspace's Service; "" for scratch workspaces, which have none."""
         return {"": "service", "walk": "walk"}.get(workspace, "")
@@ -79,9 +86,10 @@ def plain(workspace: str) -> str:
 
 
 def read_names() -> Names:
-    """The names for LAB_SLOT and LAB_REGISTRY_PORT as they are set now."""
-    slot = read_slot()
-    return Names(slot, _number("LAB_REGISTRY_PORT", 5001 + 10 * slot, range(1024, 65536)))
+    """The names for LAB_SLOT, LAB_REGISTRY_PORT and LAB_SERVER_PORT as they are set now."""
+    slot, ports = read_slot(), range(1024, 65530)
+    registry = _number("LAB_REGISTRY_PORT", 5001 + 10 * slot, ports)
+    return Names(slot, registry, _number("LAB_SERVER_PORT", 3000 + 10 * slot, ports))
 
 
 def read_slot() -> int:
@@ -107,3 +115,36 @@ def kubeconfig() -> Path:
     """The only kubeconfig that the kit writes or reads; each slot has one of its own."""
     slot = read_slot()
     return state() / (f"kubeconfig-{slot}" if slot else "kubeconfig")
+
+
+# ---------------------------------------------------------------- what typed commands find in their environment
+
+
+def context_file(workspace: str) -> Path:
+    """Lies over the slot's kubeconfig (kubectl merges the two): the same context, with the workspace's namespace."""
+    names = read_names()
+    return state() / "contexts" / f"{names.cluster}.{names.namespace(workspace)}"
+
+
+def variables(workspace: str) -> dict[str, str]:
+    """So that a command reads the same in every workspace and slot (grader/kit.toml, `variables`)."""
+    names = read_names()
+    port = names.service_port(workspace)
+    return {
+        "KUBECONFIG": f"{context_file(workspace)}{os.pathsep}{kubeconfig()}",
+        "NAMESPACE": names.namespace(workspace),
+        "REGISTRY": names.address,
+        "REPOSITORY": names.repository(workspace),
+        "IMAGE": f"{names.repository(workspace)}:{TAG}",
+        "BENTOML_PORT": str(names.serve_port(workspace)),
+        **({"NODE_PORT": str(names.host_port(port))} if port else {}),
+    }
+
+
+def prepare(workspace: str) -> None:
+    """Writes the context file, before a person or a notebook types commands in that workspace."""
+    names, path = read_names(), context_file(workspace)
+    context = {"cluster": names.context, "user": names.context, "namespace": names.namespace(workspace)}
+    config = {"apiVersion": "v1", "kind": "Config", "current-context": names.context,
+              "contexts": [{"name": names.context, "context": context}]}  # fmt: skip
+    write_atomic(path, (json.dumps(config, indent=1) + "\n").encode())

@@ -15,6 +15,7 @@ from grader import guide, report
 from grader.doctor import examine, to_json
 from grader.errors import LabError, WrongCall
 from grader.grade import grade_all
+from grader.kernel import prepare
 from grader.kit import Kit
 from grader.model import Report, Verdict
 from grader.mutants import try_mutants
@@ -111,6 +112,10 @@ def start() -> None:
         say(line)
     options = ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={ws.root}"]
     options += [f"--ServerApp.allow_root={os.geteuid() == 0}", f"--ServerApp.port={os.environ.get('LAB_PORT', '8888')}"]
+    # bash, since the labs' commands are; not as a login shell, which would begin with the system's PATH
+    terminal = {"shell_command": ["bash", "--rcfile", str(Path(__file__).with_name("terminal.bash")), "-i"]}
+    options += [f"--ServerApp.terminado_settings={terminal}"]
+    prepare(ws)
     os.chdir(ws.root)
     os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", *options], ws.environ())
 

@@ -16,6 +16,14 @@ class LabError(Exception):
     def __str__(self) -> str:
         return f"{self.problem}\n  {self.remedy}" if self.remedy else self.problem
 
+    def _render_traceback_(self) -> list[str]:
+        """How IPython shows it: the two sentences, without a traceback."""
+        return str(self).splitlines()
+
+
+class Refused(LabError):
+    """A cell that does nothing, since something comes first."""
+
 
 class WrongCall(LabError):
     """The command line asks for something that does not exist: exit code 64 (BSD's EX_USAGE)."""

@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -71,6 +72,11 @@ class Kit:
     def settings(self) -> Facts:
         """grader/kit.toml: `title`, and `env`, the variables that every process of a workspace gets."""
         return _read_toml(self.root / "grader" / "kit.toml")
+
+    def call(self, setting: str, *given: Any) -> Any:
+        """Calls what a setting of kit.toml names as "module:function"; None without that setting."""
+        module, _, function = self.settings.get(setting, "").partition(":")
+        return getattr(import_module(module), function)(*given) if module else None
 
     @cached_property
     def needs(self) -> dict[str, Facts]:

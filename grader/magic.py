@@ -1,4 +1,5 @@
-"""What a notebook asks of the kit: `%grade sc1`, `%%work FILE`, `%%answer ID`. Load with `%load_ext grader.magic`."""
+"""What a notebook asks of the kit: `%%work FILE`, `%%shell`, `%log`, `%stop`, `%%answer ID`, `%grade sc1`.
+Load with `%load_ext grader.magic`, which also gives the kernel its workspace's environment."""
 
 import difflib
 import json
@@ -12,18 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from grader.errors import LabError
+from grader import kernel
+from grader import shell as commands
+from grader.errors import Refused
 from grader.kit import Kit
 from grader.workspace import Workspace, digest, learner_workspace, read_json, write_atomic
 
 STUB = re.compile(r"# TODO (.*)\n(?:(?!.*# TODO).*\n)*?.*\.\.\.")
-
-
-class Refused(LabError):
-    """Shown in a notebook as its two sentences, without a traceback."""
-
-    def _render_traceback_(self) -> list[str]:
-        return str(self).splitlines()
 
 
 def work(line: str, cell: str) -> None:
@@ -93,6 +89,10 @@ def grade(line: str) -> None:
 
 
 def load_ipython_extension(shell: Any) -> None:
+    kernel.enter()
+    shell.register_magic_function(commands.shell, "cell")
+    shell.register_magic_function(commands.log, "line")
+    shell.register_magic_function(commands.stop, "line")
     shell.register_magic_function(work, "cell")
     shell.register_magic_function(answer, "cell")
     shell.register_magic_function(grade, "line")

@@ -122,11 +122,12 @@ def run(
 
 @contextlib.contextmanager
 def started(
-    command: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None, log: Path | None = None
-) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    command: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None, log: Path | None = None,
+    apart: bool = False,
+) -> Iterator[tuple[subprocess.Popen[str], str]]:  # fmt: skip
     """A running process and its own mark; ends it and all that it started when the block is left.
 
-    Its output goes to `log`, or to a pipe (`process.stdout`) without one.
+    Its output goes to `log`, or to a pipe (`process.stdout`) without one. `apart`: a Ctrl-C meant for us spares it.
     """
     mark = uuid.uuid4().hex[:12]
     full = marked(env if env is not None else os.environ)
@@ -134,7 +135,7 @@ def started(
     with log.open("w") if log else contextlib.nullcontext(subprocess.PIPE) as out:
         process = subprocess.Popen(
             list(command), cwd=cwd, env=full, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-            text=True, errors="replace",
+            text=True, errors="replace", start_new_session=apart,
         )  # fmt: skip
         try:
             yield process, mark

@@ -46,11 +46,11 @@ class Workspace:
     def environ(self) -> dict[str, str]:
         """What every process of this workspace gets: the kit's variables, our Python first, no PYTHONPATH."""
         given, places = self.kit.settings.get("env", {}), {"work": self.root, "kit": self.kit.root, "name": self.name}
-        filled = {k: str(v).format(**places) for k, v in given.items()}
+        filled = {k: str(v).format(**places) for k, v in given.items()} | (self.kit.call("variables", self.name) or {})
         return {
             **{k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
             **filled,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PATH": search_path(Path(sys.executable).parent, self.kit.state / "bin"),
             "LAB_KIT": str(self.kit.root),
             "LAB_WORK": str(self.root),
             "LAB_WORKSPACE": self.name,
@@ -112,6 +112,12 @@ class Workspace:
         kept.parent.mkdir(exist_ok=True)
         (self.root / name).replace(kept)
         return kept
+
+
+def search_path(*first: Path) -> str:
+    """PATH with these folders in front, each once."""
+    ours = [str(folder) for folder in first]
+    return os.pathsep.join([*ours, *(f for f in os.environ.get("PATH", "").split(os.pathsep) if f not in ours)])
 
 
 def learner_workspace(kit: Kit, make: bool = False) -> Workspace:
