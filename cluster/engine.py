@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cluster.names import Names, kubeconfig, read_names, state
+from grader.environ import child_environ
 from grader.errors import LabError
 from grader.processes import Completed, run
 
@@ -27,24 +28,14 @@ class ToolFailed(LabError):
 
 
 def environ() -> dict[str, str]:
-    """The kit's kubeconfig and no other; the kit's own tools first, where there are any."""
-    path = os.pathsep.join(
-        [*([str(state() / "bin")] if (state() / "bin").is_dir() else []), os.environ.get("PATH", "")]
-    )
-    # kind's own variables would give the cluster another name, network or engine than the rest of the kit looks for
-    usual = {name: value for name, value in os.environ.items() if not name.startswith("KIND_")}
-    ours = {"PATH": path, "KUBECONFIG": str(kubeconfig()), "DOCKER_CLI_HINTS": "false"}
-    return {**usual, **ours, **spared_registry()}
+    """As every child's, with the kit's kubeconfig and no other, and the kit's own tools first, where there are any.
 
-
-def spared_registry() -> dict[str, str]:
-    """NO_PROXY with the registry in it, where a proxy is set: kind hands both to the nodes, with its own names added.
-    Without ours a node asks the proxy for the registry, which the proxy cannot reach."""
-    lower = {name.lower(): value for name, value in os.environ.items() if value}
-    if not lower.keys() & {"http_proxy", "https_proxy"}:
-        return {}
-    spared = ",".join(filter(None, [lower.get("no_proxy", ""), read_names().registry]))
-    return {"NO_PROXY": spared, "no_proxy": spared}
+    kind hands a proxy to the nodes, which could not ask it for the registry: that is spared. No KIND_*: those would
+    give the cluster another name, network or engine than the rest of the kit looks for."""
+    usual = child_environ(spared=(read_names().registry,))
+    own = [str(state() / "bin")] if (state() / "bin").is_dir() else []
+    path = os.pathsep.join([*own, usual["PATH"]])
+    return {**usual, "PATH": path, "KUBECONFIG": str(kubeconfig()), "DOCKER_CLI_HINTS": "false"}
 
 
 def call(

@@ -117,7 +117,7 @@ def start() -> None:
     options += [f"--ServerApp.terminado_settings={terminal}"]
     prepare(ws)
     os.chdir(ws.root)
-    os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", *options], ws.environ())
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "jupyterlab", *options], ws.environ())
 
 
 @main.command()
@@ -228,7 +228,7 @@ def mutants(criteria: tuple[str, ...], live: bool, record: bool, part: str) -> N
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def cluster(words: tuple[str, ...]) -> None:
     """Make, describe or remove the kind cluster and its registry: ./lab cluster up | status | down"""
-    os.execv(sys.executable, [sys.executable, "-m", "cluster.cli", *words])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "cluster.cli", *words])
 
 
 @main.command(context_settings={"ignore_unknown_options": True})

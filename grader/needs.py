@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from grader.environ import listed
 from grader.errors import BadKit
 from grader.kit import Kit
 from grader.processes import run
@@ -48,7 +49,9 @@ def _look(entry: dict[str, Any]) -> tuple[bool, str]:
     if program is None:
         return False, f"no {title}"
     try:
-        done = run([program, *command[1:]], entry.get("limit", 10))  # which also ends what a hung tool started
+        done = run(
+            [program, *command[1:]], entry.get("limit", 10), env=listed(os.environ)
+        )  # which also ends what a hung tool started
     except OSError as wrong:
         return False, f"no {title} ({type(wrong).__name__} from {program})"
     if done.code is None:

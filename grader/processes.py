@@ -21,6 +21,8 @@ from typing import IO
 
 import psutil
 
+from grader.environ import child_environ
+
 MARK = "SERVING_LAB_MARK"  # a path-like list: a child of a child carries every ancestor's mark
 _lock = threading.Lock()
 _mark: str | None = None
@@ -52,18 +54,17 @@ def own_mark() -> str:
         _mark = uuid.uuid4().hex[:12]
         # The guard reads a pipe that only we hold open: end of file means that we are gone, by whatever signal.
         _guard = subprocess.Popen(
-            [sys.executable, "-m", "grader.guard", _mark],
+            [sys.executable, "-P", "-m", "grader.guard", _mark],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True,
-            env={k: v for k, v in os.environ.items() if k != MARK},  # or an outer guard would wait for this one
+            env={**child_environ(), MARK: ""},  # or an outer guard would wait for this one
         )  # fmt: skip
     return _mark
 
 
 def marked(environ: Mapping[str, str]) -> dict[str, str]:
-    """That environment with our mark, and without PYTHONPATH, which could make the kit's own service importable."""
+    """That environment with our mark beside those that are there."""
     marks = [m for m in environ.get(MARK, "").split(":") if m]
-    clean = {k: v for k, v in environ.items() if k != "PYTHONPATH"}
-    return {**clean, MARK: ":".join([*marks, own_mark()])}
+    return {**environ, MARK: ":".join([*marks, own_mark()])}
 
 
 def carriers(mark: str) -> list[psutil.Process]:
@@ -127,10 +128,11 @@ def started(
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:  # fmt: skip
     """A running process and its own mark; ends it and all that it started when the block is left.
 
-    Its output goes to `log`, or to a pipe (`process.stdout`) without one. `apart`: a Ctrl-C meant for us spares it.
+    Its output goes to `log`, or to a pipe (`process.stdout`) without one; `env` is its whole environment. `apart`: a
+    Ctrl-C meant for us spares it.
     """
     mark = uuid.uuid4().hex[:12]
-    full = marked(env if env is not None else os.environ)
+    full = marked(env if env is not None else child_environ())
     full[MARK] += f":{mark}"
     with log.open("w") if log else contextlib.nullcontext(subprocess.PIPE) as out:
         process = subprocess.Popen(

@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from grader.environ import child_environ
 from grader.errors import LabError, WrongCall
 from grader.kit import Kit
 
@@ -44,11 +45,12 @@ class Workspace:
         return self.root / "results"
 
     def environ(self) -> dict[str, str]:
-        """What every process of this workspace gets: the kit's variables, our Python first, no PYTHONPATH."""
+        """What every process of this workspace gets: the kit's variables, our Python first, our kernels alone."""
         given, places = self.kit.settings.get("env", {}), {"work": self.root, "kit": self.kit.root, "name": self.name}
         filled = {k: str(v).format(**places) for k, v in given.items()} | (self.kit.call("variables", self.name) or {})
+        usual = child_environ()
         return {
-            **{k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+            **usual,
             **filled,
             "PATH": search_path(Path(sys.executable).parent, self.kit.state / "bin"),
             "LAB_KIT": str(self.kit.root),
@@ -56,6 +58,7 @@ class Workspace:
             "LAB_WORKSPACE": self.name,
             # the user's own IPython profile (start-up files, history) stays out of it
             "IPYTHONDIR": str(self.kit.state / "ipython"),
+            "JUPYTER_PREFER_ENV_PATH": "1",  # and so does a kernel of the same name in the home of who owns not .venv
         }
 
     def answers(self) -> list[dict[str, Any]]:
@@ -117,7 +120,7 @@ class Workspace:
 def search_path(*first: Path) -> str:
     """PATH with these folders in front, each once."""
     ours = [str(folder) for folder in first]
-    return os.pathsep.join([*ours, *(f for f in os.environ.get("PATH", "").split(os.pathsep) if f not in ours)])
+    return os.pathsep.join([*ours, *(f for f in child_environ()["PATH"].split(os.pathsep) if f not in ours)])
 
 
 def learner_workspace(kit: Kit, make: bool = False) -> Workspace:

@@ -301,7 +301,7 @@ def test_a_proxy_spares_the_registry(tools: FakeTools, monkeypatch: pytest.Monke
     monkeypatch.setenv("no_proxy", "127.0.0.1,.local")
     monkeypatch.setenv("LAB_SLOT", "2")
     found = engine.environ()
-    assert found["NO_PROXY"] == found["no_proxy"] == "127.0.0.1,.local,serving-lab-2-registry"
+    assert found["NO_PROXY"] == found["no_proxy"] == "127.0.0.1,.local,localhost,::1,serving-lab-2-registry"
 
 
 def test_down_removes_its_own_kubeconfig_alone(
