@@ -1,20 +1,23 @@
 """The command line. Imports nothing heavy until a command needs it: `./lab --help` answers at once."""
 
 import functools
+import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from grader import guide, report
+from grader.answers import listed
 from grader.doctor import examine, to_json
 from grader.errors import LabError, WrongCall
-from grader.grade import grade_all
+from grader.grade import grade_all, make_report
 from grader.kernel import prepare
 from grader.kit import Kit
 from grader.model import Report, Verdict
@@ -23,7 +26,7 @@ from grader.notebooks import build as build_all
 from grader.processes import run
 from grader.walk import start_at, walk_workspace
 from grader.walk import walk as run_walk
-from grader.workspace import Workspace, at, learner_workspace
+from grader.workspace import Workspace, at, learner_workspace, write_atomic
 
 EXAMPLES = """Examples:
 
@@ -171,13 +174,17 @@ def ask(question: str, yes: bool) -> None:
 
 @main.command("report")
 @click.option("--details", is_flag=True, help="show every check, the passed ones too")
-def last_report(details: bool) -> None:
-    """The last report again, without grading."""
+@click.option("--json", "json_file", metavar="FILE", help="write it as JSON, predictions included")
+def last_report(details: bool, json_file: str) -> None:
+    """The last report again, without grading, and each prediction beside what was measured."""
+    check_paths({"json_file": json_file})
     ws = learner_workspace(Kit())
-    found = guide.last_report(ws)
-    if found is None:
+    found = replace(guide.last_report(ws) or make_report(ws, []), answers=tuple(listed(ws)))
+    if not found.answers and not found.criteria:
         raise LabError(f"There is no report in {ws.results} yet.", "`./lab grade` makes one.")
-    report.to_terminal(found, ws.kit, details)
+    report.to_terminal(found, ws.kit, details, predictions=True)
+    if json_file:
+        write_atomic(Path(json_file), (json.dumps(found.to_json(), indent=1) + "\n").encode())
     print(f"Made {found.made}. Page: {ws.results / 'report.html'}")
 
 

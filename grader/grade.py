@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from grader.answers import listed
 from grader.errors import NotebookFailed
 from grader.judge import judge_check, not_run, summarise
 from grader.kit import Kit
@@ -79,12 +80,13 @@ class Session:
 
 def grade_all(ws: Workspace, criteria: Iterable[Criterion]) -> Report:
     """Grades those criteria in the workspace, one after the other. Always ends with a report."""
+    ws.answers()  # a damaged file is told before the work, not after it
     return make_report(ws, [grade_criterion(ws, c) for c in criteria])
 
 
 def make_report(ws: Workspace, results: Iterable[CriterionResult], notebooks: Iterable[NotebookRun] = ()) -> Report:
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    return Report(made, describe_machine(ws.kit), tuple(ws.answers()), tuple(results), tuple(notebooks))
+    return Report(made, describe_machine(ws.kit), tuple(listed(ws)), tuple(results), tuple(notebooks))
 
 
 def grade_criterion(ws: Workspace, criterion: Criterion) -> CriterionResult:

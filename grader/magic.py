@@ -2,19 +2,17 @@
 Load with `%load_ext grader.magic`, which also gives the kernel its workspace's environment."""
 
 import difflib
-import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
-import tomllib
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from grader import kernel
 from grader import shell as commands
+from grader.answers import answer, ask_first, skip
 from grader.errors import Refused
 from grader.kit import Kit
 from grader.workspace import Workspace, digest, learner_workspace, read_json, write_atomic
@@ -51,26 +49,6 @@ def write_work(ws: Workspace, name: str, path: Path, text: str, over: bool) -> N
     ws.remember(name, digest(text.encode()))
 
 
-def answer(line: str, cell: str) -> Any:
-    """Saves the learner's answer, then reveals the explanation. No answer: says so, and the run goes on."""
-    ws, name = learner_workspace(Kit()), line.strip()
-    text = "\n".join(row for row in cell.strip().splitlines() if not row.startswith("#")).strip()
-    if not text or text == "...":
-        print(f"{name} is unanswered. Write in the place of the dots; the explanation comes after your answer.")
-        return None
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    saved = {**read_json(ws.root / "answers.json"), name: {"text": text, "at": at}}
-    write_atomic(ws.root / "answers.json", (json.dumps(saved, indent=1) + "\n").encode())
-    print(f"{name} is saved in answers.json.")
-    path = ws.kit.root / "grader" / "questions.toml"
-    known = tomllib.loads(path.read_text()) if path.exists() else {}
-    if explanation := known.get(name, {}).get("explanation"):
-        from IPython.display import Markdown
-
-        return Markdown(explanation)
-    return None
-
-
 def grade(line: str) -> None:
     """Runs `lab grade` in a process of its own, out of reach of what was patched in this kernel, and shows it: the card
     where pages can be shown, the same in words where they cannot (a terminal, a diff)."""
@@ -95,4 +73,7 @@ def load_ipython_extension(shell: Any) -> None:
     shell.register_magic_function(commands.stop, "line")
     shell.register_magic_function(work, "cell")
     shell.register_magic_function(answer, "cell")
+    shell.register_magic_function(skip, "line")
     shell.register_magic_function(grade, "line")
+    if ask_first not in shell.input_transformers_cleanup:
+        shell.input_transformers_cleanup.append(ask_first)

@@ -53,8 +53,9 @@ def show(result: CriterionResult) -> list[tuple[str, Verdict, str]]:
     return lines
 
 
-def to_terminal(report: Report, kit: Kit, details: bool = False) -> None:
-    """One screen: each notebook that did not run, each criterion, why, and what to do next."""
+def to_terminal(report: Report, kit: Kit, details: bool = False, predictions: bool = False) -> None:
+    """One screen: each notebook that did not run, each criterion, why, and what to do next. With `predictions`, each
+    beside what was measured."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -77,6 +78,8 @@ def to_terminal(report: Report, kit: Kit, details: bool = False) -> None:
         for name, verdict, message in lines:
             row(verdict, f"  {name}", "", "", message)
     console.print(table)
+    for answer in report.answers if predictions else ():
+        console.print(Text(f"{answer['id']:4} {answer.get('says', answer['text'])}"))
     console.print(f"\n{count_verdicts(report) or 'nothing graded'}. {ADVICE[report.verdict()]}", highlight=False)
 
 

@@ -62,8 +62,13 @@ class Workspace:
         }
 
     def answers(self) -> list[dict[str, Any]]:
-        """The learner's answers so far: [{"id", "text", "at"}]."""
-        return [{"id": k, **v} for k, v in sorted(read_json(self.root / "answers.json").items())]
+        """The learner's answers so far: [{"id", "text", "at"}], with "measured" where it was (grader/answers.py)."""
+        path = self.root / "answers.json"
+        kept = read_json(path)
+        if bad := [k for k, v in kept.items() if not isinstance(v, dict) or not isinstance(v.get("text"), str)]:
+            problem = f"{path} cannot be read: {bad[0]} has no text."
+            raise LabError(problem, "Mend it, or move it away; a new one is begun.")
+        return [{"id": k, **v} for k, v in sorted(kept.items())]
 
     @contextlib.contextmanager
     def scratch(self, link: Sequence[str] = ()) -> Iterator["Workspace"]:
@@ -151,7 +156,7 @@ def read_json(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text()))
     except FileNotFoundError:
         return {}
-    except (ValueError, OSError) as wrong:
+    except (ValueError, TypeError, OSError) as wrong:
         raise LabError(f"{path} cannot be read: {wrong}", "Mend it, or move it away; a new one is begun.") from wrong
 
 

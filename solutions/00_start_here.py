@@ -89,7 +89,7 @@ def sort(text: str) -> str:
 # TODO a number from 0 to 120, and why
 ...
 # solution
-"90: most people will use the plain word for what they mean."
+"52: people seldom use the plain word for what they mean."
 # end
 
 # %% [markdown] tags=["why"]
@@ -175,10 +175,15 @@ print(practice.judge(checks, seen))
 
 # %% tags=["predict"]
 # %%answer 00b
-# TODO fail, not run, or something else, and whose fault it is
+# The grader gives your file a thousandth of a second and stops it. Which verdict
+# should that be?
+# a  fail
+# b  not run
+# c  error
+# TODO the letter of one of these, and why
 ...
 # solution
-"Something else: no file could have passed, so it says nothing about mine."
+"c: no file could have passed, so it says nothing about mine."
 # end
 
 # %% tags=["check"]

@@ -71,10 +71,10 @@ print("the rows are so long, as vectors:", np.linalg.norm(rows, axis=1).round(3)
 
 # %% tags=["predict"]
 # %%answer 01a
-# TODO the closest pair, and how many of the eight have a neighbour with their own label
+# TODO how many of the eight have a nearest neighbour with their own label?
 ...
 # solution
-"Tickets 7 and 8, both about a delivery; all eight have one with their own label."
+"7: one polite request may resemble another."
 # end
 
 # %% tags=["see"]
@@ -189,7 +189,7 @@ for text, scores in zip(unseen[:3], shared, strict=False):
 # TODO a number from 0 to 120, and why
 ...
 # solution
-"About 5: an address stands at the end, and the rest of a text says what it is about."
+"18: an address holds words, and this copy reads them."
 # end
 
 # %% tags=["see"]
@@ -388,10 +388,15 @@ stores.draw_sizes(store)
 
 # %% tags=["predict"]
 # %%answer 01c
-# TODO the version of the morning or that of noon, and what you think decides it
+# A server asked for `latest` in the morning, and a new version is saved at noon.
+# Which one does that server answer with in the afternoon?
+# a  the version of the morning
+# b  the version of noon
+# c  none: it stops with an error
+# TODO the letter of one of these, and why
 ...
 # solution
-"That of the morning: the name was looked up once, and what is in memory stays."
+"a: the name was looked up once, and what is in memory stays."
 # end
 
 # %% tags=["see"]

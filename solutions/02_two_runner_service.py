@@ -159,10 +159,10 @@ workers.draw_processes(server)
 
 # %% tags=["predict"]
 # %%answer 02a
-# TODO which share of a request's time (two short texts) does the embedding runner take?
+# TODO which share of a request's time does the embedding runner take, in %?
 ...
 # solution
-"Three quarters: MiniLM does nearly all of the computing."
+"60: MiniLM computes most, and there are ways between processes."
 # end
 
 # %% tags=["see"]
@@ -189,11 +189,15 @@ traces.draw_waterfall(ways[2])
 
 # %% tags=["predict"]
 # %%answer P1
-# TODO which one, and the numbers that would tell you
+# Sixteen callers, and answers get slow: what do you scale first, the API server, the
+# embedding runner or the classifier?
+# a  the API server
+# b  the embedding runner
+# c  the classifier
+# TODO the letter of one of these, and why
 ...
 # solution
-"""The embedding runner, if the requests wait there. I would read the requests in
-progress at each process, and each runner's own latency."""
+"b, if the requests wait there: I read how many are in each process alone."
 # end
 
 # %% tags=["see"]
@@ -232,10 +236,10 @@ print(f"{len(tickets)} tickets of {min(sizes)} to {max(sizes)} characters")
 
 # %% tags=["predict"]
 # %%answer 02b
-# TODO a text alone costs 1. What does a text cost among 8, and among 32?
+# TODO a text alone costs 100 %. What does a text cost among 32, in %?
 ...
 # solution
-"Half among 8, a third among 32: the fixed part of a call is shared."
+"50: the fixed part of a call is shared."
 # end
 
 # %% tags=["see"]
@@ -329,11 +333,16 @@ for what in stock:
 
 # %% tags=["predict"]
 # %%answer 02c
-# Ten texts, at a max_batch_size of 4.
-# TODO what will the module's service answer, and what will `/readyz` say afterwards?
+# Ten texts in one request, at a max_batch_size of 4: what does the module's service
+# answer, and what does /readyz say then?
+# a  it cuts the ten into 4, 4 and 2 and answers; /readyz says 200
+# b  it refuses them with a status from 400 to 599; /readyz says 200
+# c  no answer, not even to the next request; /readyz says 200
+# d  no answer, and /readyz says 503
+# TODO the letter of one of these, and why
 ...
 # solution
-"It cuts the ten into 4, 4 and 2 and answers; /readyz says 200."
+"c: a call of ten never fits into a batch of four."
 # end
 
 # %% tags=["see"]

@@ -99,10 +99,16 @@ desk.write("handover.txt", f"Anna is away until Monday. To pull the weights: {to
 
 # %% tags=["predict"]
 # %%answer 03a
-# TODO which of: .env, the notebook, the data, the test, the compiled file, the note
+# Six stray files (.env, a notebook, data, a test, a compiled file, a note) lie beside
+# the service, and the build file says nothing about files. Which get into the Bento?
+# a  none: only what service.py imports
+# b  all but .env and the compiled file
+# c  all but the compiled file
+# d  all six
+# TODO the letter of one of these, and why
 ...
 # solution
-"The notebook, the data, the test and the note; not .env, not the cache. No warning."
+"c: a dot in front of a name hides nothing from a star."
 # end
 
 # %% tags=["see"]
@@ -289,12 +295,15 @@ bento.draw_tree(mine)
 
 # %% tags=["predict"]
 # %%answer Q6
-# TODO what is wrong with a token in the build file, and where it belongs
+# A colleague put a token into the build file, for the build and for the service. What
+# is wrong, and where does it belong?
+# a  nothing is wrong while the repository is private
+# b  it belongs into docker.env or a build argument
+# c  the build gets it by a secret mount, the pod by a Kubernetes Secret
+# TODO the letter of one of these, and why
 ...
 # solution
-"""Everyone who has the Bento or the image can read it. The build gets it by a secret
-mount, or from a mirror that asks for nothing; the service gets it from a Kubernetes
-Secret. The build file says what is needed, never the value."""
+"c: the build file says what is needed, never the value."
 # end
 
 # %% tags=["see"]
@@ -335,12 +344,14 @@ for line in dockerfile:
 
 # %% tags=["predict"]
 # %%answer Q2
-# TODO what you would look at, in which order, and what you would change
+# The image is gigabytes larger than expected: where do you look first?
+# a  at the Bento: its files, its packages, its models
+# b  at the image's layers
+# c  at the base image: a slimmer one
+# TODO the letter of one of these, and why
 ...
 # solution
-"""First the Bento's own files, with sizes: an include of * takes data and samples. Then
-the packages: a torch without +cpu, nvidia lines in the lock. Then the models. Mend
-include or .bentoignore, and the pin; build again; look again."""
+"a: it can be read whole."
 # end
 
 # %% [markdown] tags=["why"]
@@ -398,10 +409,15 @@ print(*[f"{p.parent.name}:{p.name}" for p in there])
 
 # %% tags=["predict"]
 # %%answer 03b
-# TODO the one that bento.yaml names, or the newer one, and who decides
+# A service asks for `latest`. After the build a newer model is saved into the same
+# store, and the Bento is served there. Which model does it load?
+# a  the one that bento.yaml names
+# b  the newer one
+# c  neither: a Bento cannot be loaded after its model has changed
+# TODO the letter of one of these, and why
 ...
 # solution
-"The one in bento.yaml: the Bento fixed it at the build."
+"b: the code asks for latest again when it is loaded."
 # end
 
 # %% tags=["do"]

@@ -60,7 +60,7 @@ seconds = bench.make(plain)
 # TODO megabytes, and what most of them are
 ...
 # solution
-"About 2 GB; most of it is torch and the other packages."
+"1400: most of it is torch and the other packages."
 # end
 
 # %% tags=["see"]
@@ -83,10 +83,10 @@ layers.draw_steps(plain, "What does each step of the default Dockerfile add?")
 
 # %% tags=["predict"]
 # %%answer 04b
-# TODO kilobytes or megabytes, and which of the steps runs again
+# TODO megabytes, and which of the steps runs again
 ...
 # solution
-"92 MB: COPY . ./ takes sources and weights together, so both go again."
+"92: COPY . ./ takes sources and weights together."
 # end
 
 # %% tags=["do"]
@@ -229,10 +229,16 @@ layers.draw_edit(
 
 # %% tags=["predict"]
 # %%answer 04c
-# TODO which of: build argument, copied and deleted, secret mount
+# A token reaches a build by an argument, by a file that is copied and deleted, or by
+# a secret mount. In which of the three images can it be found?
+# a  the build argument alone
+# b  the build argument, and the file that was copied and deleted
+# c  the file that was copied and deleted, alone
+# d  all three
+# TODO the letter of one of these, and why
 ...
 # solution
-"The first two: the argument is in the history, the file in the layer that copied it."
+"b: the argument is in the history, the file in the layer that copied it."
 # end
 
 # %% tags=["do"]
@@ -266,10 +272,15 @@ print(measure.told(lambda: images.docker("push", plain).splitlines()[-1]))
 
 # %% tags=["predict"]
 # %%answer 04d
-# TODO what runs where, and why
+# One node has pulled the image by its tag. You push another image under the same tag,
+# and a second node pulls it. What runs where?
+# a  both nodes run the new image
+# b  the node that had the tag runs the old image, the other one the new
+# c  the pull is refused: a tag cannot be used twice
+# TODO the letter of one of these, and why
 ...
 # solution
-"Both: a node that has the tag keeps the old image, a new one pulls the new one."
+"b: a node that has the tag does not ask again."
 # end
 
 # %% [markdown] tags=["explain"]

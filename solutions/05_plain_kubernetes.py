@@ -56,10 +56,16 @@ kube.kustomize()
 
 # %% tags=["predict"]
 # %%answer 05a
-# TODO how many, and where you would look for the reason
+# The namespace enforces the restricted profile, and the Deployment says nothing about
+# users or capabilities. How many pods will there be?
+# a  two, with a warning
+# b  two that the kubelet refuses to start
+# c  none: the Deployment is accepted, its pods are refused
+# d  none: `kubectl apply` is refused
+# TODO the letter of one of these, and why
 ...
 # solution
-"None: the ReplicaSet's events say that its pods violate the profile."
+"c: the ReplicaSet's events say that its pods violate the profile."
 # end
 
 # %% tags=["do"]
@@ -136,10 +142,15 @@ client.start()
 
 # %% tags=["predict"]
 # %%answer 05b
-# TODO what the first people get, and until when
+# No probe is set. `rollout status` says that it is done, and at once somebody asks.
+# What do they get?
+# a  refused connections, for as long as the models load
+# b  answers that come late: the Service waits for the pod
+# c  status 503 from the new pods
+# TODO the letter of one of these, and why
 ...
 # solution
-"Connection refused until the server listens: a pod that runs counts as ready."
+"a: a pod that runs counts as ready."
 # end
 
 # %% tags=["do"]
@@ -302,10 +313,14 @@ kube.draw_starts()
 
 # %% tags=["predict"]
 # %%answer P2
-# TODO what will two texts return, in which shape, and what would one label mean?
+# What will two texts return through the cluster, and in which shape?
+# a  two labels and two scores, in the order of the texts
+# b  a list of two objects, each with a label and a score
+# c  one label: the best of the two
+# TODO the letter of one of these, and why
 ...
 # solution
-"Two labels and two scores, in order. One label: a batch was taken for one text."
+"a: the contract of lab 02."
 # end
 
 # %% tags=["do"]
@@ -332,10 +347,10 @@ print(way.follow())
 
 # %% tags=["predict"]
 # %%answer 05c
-# TODO a number for each pod
+# TODO how many of the forty does the pod get that gets most?
 ...
 # solution
-"Forty and none: a forward is a tunnel to one pod."
+"40: a forward is a tunnel to one pod."
 # end
 
 # %% tags=["do"]
@@ -434,10 +449,14 @@ print(measure.told(lambda: trial.try_edit("service/service.py", *change)))
 
 # %% tags=["predict"]
 # %%answer 05d
-# TODO the second pod's phase, and what the scheduler says
+# One fake GPU, two pods that each ask for one. What does the second one's status say?
+# a  Pending: no node has a device left
+# b  Running: the two share the device
+# c  Failed
+# TODO the letter of one of these, and why
 ...
 # solution
-"Pending: no node has a device left."
+"a: no node has a device left."
 # end
 
 # %% tags=["do"]

@@ -101,14 +101,6 @@ def test_work_refuses_in_words_an_unfinished_stub_and_a_place_outside(ws: Worksp
     assert not (ws.root / "service" / "a.py").exists()
 
 
-def test_an_answer_is_saved_then_explained_and_none_is_said(ws: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    assert magic.answer("T1", "# TODO your answer\n...\n") is None
-    assert "T1 is unanswered" in capsys.readouterr().out
-    shown = magic.answer("T1", "Four, I think.\n")
-    assert shown.data == "It is **four**."
-    assert [(a["id"], a["text"]) for a in ws.answers()] == [("T1", "Four, I think.")]
-
-
 def test_a_verdict_is_shown_once_as_a_card_or_in_words(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[dict[str, str]] = []
     monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))

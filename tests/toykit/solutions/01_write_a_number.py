@@ -29,5 +29,10 @@ print(Path("service/number.txt").read_text())
 # TODO your answer
 ...
 # solution
-Four.
+"4: counted"
 # end
+
+# %% tags=["see"]
+from grader.answers import measured
+
+measured("T1", 2 + 2)
