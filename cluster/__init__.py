@@ -1,0 +1,1 @@
+"""The kind cluster, its registry, names, tools and devices. Knows nothing of BentoML, criteria or notebooks."""

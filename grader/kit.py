@@ -83,7 +83,9 @@ class Kit:
         return _read_toml(self.root / "grader" / "needs.toml")
 
     def shorts(self) -> list[str]:
-        return sorted(p.stem for p in self.criteria_dir.glob("*.toml") if "." not in p.stem)
+        """In the order of their numbers: sc10 after sc9."""
+        found = [p.stem for p in self.criteria_dir.glob("*.toml") if "." not in p.stem]
+        return sorted(found, key=lambda short: [int(n) if n.isdigit() else n for n in re.split(r"(\d+)", short)])
 
     def criterion(self, name: str) -> Criterion:
         """By short name (sc1) or by id (sc1-models-saved)."""

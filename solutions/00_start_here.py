@@ -2,7 +2,7 @@
 # jupyter:
 #   kernelspec: {name: python3, display_name: Python 3 (ipykernel), language: python}
 #   lab: {id: "00", minutes: 10, grades: [], needs: [],
-#         inputs: [service/tickets.py, labs/helpers/practice.py], gives: [service/tickets.py]}
+#         inputs: [service/tickets.py, labs/helpers/lesson/practice.py], gives: [service/tickets.py]}
 # ---
 
 # %% [markdown] tags=["why"]
@@ -26,12 +26,13 @@
 # %load_ext grader.magic
 import sys
 
-from labs.helpers import measure, practice, route
+from labs.helpers.charts import route
+from labs.helpers.lesson import practice, timing
 
 sys.path.insert(0, "service")  # the folder of your service; so far it holds the tickets
 from tickets import TICKETS, held_out
 
-clock = measure.Clock()
+clock = timing.Clock()
 print("\n".join(f"{label:<9} {text}" for text, label in TICKETS[1:7]))
 
 # %% [markdown] tags=["explain"]

@@ -28,12 +28,14 @@ import sys
 
 import bentoml
 
-from labs.helpers import measure, pictures, stores
+from labs.helpers.charts import tickets
+from labs.helpers.lesson import timing
+from labs.helpers.store import models
 
 sys.path.insert(0, "service")  # from where the server will import, too
 from tickets import TICKETS, held_out
 
-clock = measure.Clock()
+clock = timing.Clock()
 for i, (text, label) in enumerate(TICKETS, 1):
     print(f"{i}  {label:<9} {text}")
 
@@ -80,7 +82,7 @@ print("the rows are so long, as vectors:", np.linalg.norm(rows, axis=1).round(3)
 # %% tags=["see"]
 # One row a ticket. A frame marks its nearest other ticket: solid when the two have
 # the same label, dashed when they have not. The diagonal is each ticket with itself.
-pictures.draw_alike(texts, labels, rows)
+tickets.draw_alike(texts, labels, rows)
 
 # %% [markdown] tags=["explain"]
 # Compare with your line. Nobody told MiniLM about billing or shipping, and still most tickets found their own kind. A
@@ -201,8 +203,8 @@ lines = Path("service/preprocess.py").read_text().splitlines()
 exec("\n".join(line for line in lines if '" address "' not in line), aged.__dict__)
 
 drifted = classifier.predict_proba(encoder.encode(aged.prepare(unseen)))
-print("\n".join(pictures.flips(unseen, classifier.classes_, shared, drifted)))
-pictures.draw_drift(shared, drifted, "With a copy that lacks the mask for addresses")
+print("\n".join(tickets.flips(unseen, classifier.classes_, shared, drifted)))
+tickets.draw_drift(shared, drifted, "With a copy that lacks the mask for addresses")
 
 # %% [markdown] tags=["explain"]
 # Every one of these would have left the server as a well-formed answer with status 200. No log line, no exception,
@@ -230,7 +232,7 @@ plain = [
     bentoml.sklearn.save_model("demo_classifier", classifier, labels=first_try),
 ]
 for model in plain:
-    print(f"{stores.signatures(model)}\n")
+    print(f"{models.signatures(model)}\n")
 
 # %% tags=["check"]
 # %grade sc1
@@ -251,8 +253,8 @@ for model in plain:
 # with all eight texts. How many times faster is the second? Say a number to yourself before you run the cell.
 
 # %% tags=["see"]
-one_by_one = measure.fastest(lambda: [encoder.encode([text]) for text in texts])
-together = measure.fastest(lambda: encoder.encode(texts))
+one_by_one = timing.fastest(lambda: [encoder.encode([text]) for text in texts])
+together = timing.fastest(lambda: encoder.encode(texts))
 alone, among = encoder.encode(texts[:1])[0], encoder.encode(texts)[0]
 gap = abs(alone - among).max()
 
@@ -277,9 +279,9 @@ two = [["a text of A's"], ["one of B's"]]
 for axis in (0, 1):
     joined, _ = NdarrayContainer.batches_to_batch([rows[:1], rows[1:2]], axis)
     print(f"batch_dim {axis}: two embeddings become {joined.shape}, their labels:")
-    print("   ", measure.outcome(classifier.predict, joined))
+    print("   ", timing.outcome(classifier.predict, joined))
     print("    two lists of texts become, with the places where to cut:")
-    print("   ", measure.outcome(DefaultContainer.batches_to_batch, two, axis))
+    print("   ", timing.outcome(DefaultContainer.batches_to_batch, two, axis))
 
 # %% [markdown] tags=["explain"]
 # Along axis 0 two people make two rows. Along axis 1 they make one row of twice the width, a text that nobody wrote,
@@ -344,10 +346,10 @@ print(embedder.tag, saved.tag, sep="\n")
 
 saved = [bentoml.models.get(model.tag.name) for model in plain]
 for before, after in zip(plain, saved, strict=True):
-    left, right = stores.signatures(before), stores.signatures(after)
-    print(f"\n{stores.side_by_side(left, right)}")
-    print(f"a worker made from the left one:  {stores.methods(before)}")
-    print(f"a worker made from the right one: {stores.methods(after)}")
+    left, right = models.signatures(before), models.signatures(after)
+    print(f"\n{models.side_by_side(left, right)}")
+    print(f"a worker made from the left one:  {models.methods(before)}")
+    print(f"a worker made from the right one: {models.methods(after)}")
 
 # %% [markdown] tags=["explain"]
 # Left your first try, right the script's version; a bar marks what differs. These few lines of `model.yaml` are all
@@ -373,8 +375,8 @@ for before, after in zip(plain, saved, strict=True):
 
 # %% tags=["see"]
 store = Path("store")
-print(stores.tree(store))
-stores.draw_sizes(store)
+print(models.tree(store))
+models.draw_sizes(store)
 
 # %% [markdown] tags=["explain"]
 # A name is a folder, a version is a folder in it, and `latest` is a text file with a version in it. Each run of the

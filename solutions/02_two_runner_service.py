@@ -2,7 +2,7 @@
 # jupyter:
 #   kernelspec: {name: python3, display_name: Python 3 (ipykernel), language: python}
 #   lab: {id: "02", minutes: 38, grades: [sc2], needs: [],
-#         inputs: [labs/helpers/servers.py, labs/helpers/traces.py, labs/helpers/workers.py, labs/helpers/batches.py],
+#         inputs: [labs/helpers/service],
 #         gives: [service/limits.py, service/guard.py, service/frame.py, service/contract.py, service/runnable.py,
 #                 service/bentoml_configuration.yml]}
 # ---
@@ -33,10 +33,11 @@ from pathlib import Path
 
 import httpx
 
-from labs.helpers import batches, measure, servers, traces, workers
+from labs.helpers.lesson import timing
+from labs.helpers.service import batches, servers, traces, workers
 
 sys.path.insert(0, "service")
-clock = measure.Clock()
+clock = timing.Clock()
 for file in ("limits", "guard", "frame", "contract", "runnable"):
     first = Path(f"service/{file}.py").read_text().splitlines()[0].strip('"')
     print(f"service/{file}.py: {first}")

@@ -3,8 +3,8 @@
 #   jupytext: {custom_cell_magics: work}
 #   kernelspec: {name: python3, display_name: Python 3 (ipykernel), language: python}
 #   lab: {id: "03", minutes: 36, grades: [sc3], needs: [],
-#         inputs: [labs/helpers/bento.py, labs/helpers/packages.py, grader/criteria/bento_files.py,
-#                  grader/criteria/bento_needs.py, grader/criteria/bento_secrets.py], gives: []}
+#         inputs: [labs/helpers/bento, grader/world/bentos.py, grader/world/packages.py,
+#                  grader/world/secrets.py], gives: []}
 # ---
 
 # %% [markdown] tags=["why"]
@@ -29,10 +29,11 @@
 # %load_ext grader.magic
 from pathlib import Path
 
-from labs.helpers import bento, measure, packages
+from labs.helpers.bento import bentos, packages
+from labs.helpers.lesson import timing
 
-clock = measure.Clock()
-desk = bento.Desk()
+clock = timing.Clock()
+desk = bentos.Desk()
 print("on the desk:", *sorted(p.name for p in desk.service.iterdir()))
 
 # %% [markdown] tags=["why"]
@@ -53,7 +54,7 @@ for line in dockerfile:
 
 # %% tags=["see"]
 # One bar a file. What is hatched was copied, and nothing that serves will ever read it.
-bento.draw_tree(desk.bento)
+bentos.draw_tree(desk.bento)
 
 # %% [markdown] tags=["explain"]
 # Three parts. `src/` is a copy of your folder. `env/` says how the image is made: a Dockerfile, and the packages that
@@ -65,7 +66,7 @@ bento.draw_tree(desk.bento)
 # And where are the models? MiniLM alone has 90 MB, and the whole Bento is small. Look at what stands in their place.
 
 # %% tags=["see"]
-print(bento.yaml_part(desk.bento / "bento.yaml", "models", "runners"))
+print(bentos.yaml_part(desk.bento / "bento.yaml", "models", "runners"))
 whole = sum(p.stat().st_size for p in desk.bento.rglob("*") if p.is_file())
 models = sum(p.stat().st_size for p in Path("store/models").rglob("*.pkl"))
 print(f"\nthe Bento: {whole / 1e3:.0f} kB; your pickled models: {models / 1e6:.0f} MB")
@@ -85,7 +86,7 @@ print(f"\nthe Bento: {whole / 1e3:.0f} kB; your pickled models: {models / 1e6:.0
 # that there: things that everyone has somewhere, and a token that opens nothing, made for this run.
 
 # %% tags=["do"]
-token = bento.made_up_token()
+token = bentos.made_up_token()
 desk.write(".env", f"HUB_TOKEN={token}\nDB_PASSWORD=wet-parcels-come-torn\n")
 desk.write("explore.ipynb", '{"cells": [], "metadata": {}, "nbformat": 4}')
 desk.write("data/tickets.csv", "I was charged twice,anna@mail.example\n" * 5000)
@@ -113,7 +114,7 @@ desk.write("handover.txt", f"Anna is away until Monday. To pull the weights: {to
 
 # %% tags=["see"]
 print(desk.build())
-print(bento.report(desk.bento))
+print(bentos.report(desk.bento))
 
 # %% [markdown] tags=["explain"]
 # All but one. The default of `include` is `*`, and a name with a dot in front is a name like any other. BentoML leaves
@@ -127,7 +128,7 @@ print(bento.report(desk.bento))
 training = "save_models.py\ntickets.py\nweights.py\n"
 desk.write(".bentoignore", ".*\n*.ipynb\ndata/\ntests/\n*.csv\n" + training)
 print(desk.build())
-print(bento.report(desk.bento))
+print(bentos.report(desk.bento))
 
 # %% [markdown] tags=["explain"]
 # Nearly. The note is called `handover.txt`, a name that nobody puts on a list, and it has the same token in it. **A
@@ -143,7 +144,7 @@ print(bento.report(desk.bento))
 desk.write("bentofile.yaml", shortest + 'include: ["*.py", preprocess.py]\n')
 desk.write(".bentoignore", "pre*\n" + training)
 print(desk.build())
-print(bento.report(desk.bento))
+print(bentos.report(desk.bento))
 
 # %% [markdown] tags=["explain"]
 # `exclude` and every `.bentoignore` win, whatever `include` says. And look at the first line: the build ended well. It
@@ -264,12 +265,12 @@ print(*[pin for pin in pins if pin.startswith("t")], sep="   ")
 # what is built from a copy cannot depend on anything beside it.
 
 # %% tags=["do"]
-# !cd {bento.clean_copy()} && bentoml build -o tag 2>/dev/null
-mine = bento.latest()
-print(bento.report(mine))
+# !cd {bentos.clean_copy()} && bentoml build -o tag 2>/dev/null
+mine = bentos.latest()
+print(bentos.report(mine))
 
 # %% tags=["see"]
-bento.draw_tree(mine)
+bentos.draw_tree(mine)
 
 # %% [markdown] tags=["explain"]
 # No bar is hatched. One file is there that no code imports: `bentoml_configuration.yml`. Part 5 looks at what it does.
@@ -311,7 +312,7 @@ given = (desk.service / "bentofile.yaml").read_text()
 given += f"docker: {{env: {{HUB_LOGIN: {token}}}}}\nlabels: {{built-by: {token}}}\n"
 desk.write("bentofile.yaml", given)
 print(desk.build())
-for file in bento.where(desk.bento, token):
+for file in bentos.where(desk.bento, token):
     lines = (desk.bento / file).read_text().splitlines()
     line = next(line for line in lines if token in line)
     print(f"{file:<24}{line.strip().replace(token, token[:7] + '...')}")
@@ -367,7 +368,7 @@ made = bentoml.build(
     "service:svc", include=["*.py"], exclude=["build.py"], labels={"note": sys.argv[1]},
     python={"packages": ["torch==2.13.0+cpu"], "lock_packages": False})
 print(made.tag)"""
-desk = bento.Desk()  # a fresh one
+desk = bentos.Desk()  # a fresh one
 desk.write("build.py", program)
 print("before", desk.run("python", "build.py", "before"))
 one = desk.bento
@@ -376,7 +377,7 @@ desk.write("preprocess.py", old.replace('" amount "', '" money "'))
 print("after ", desk.run("python", "build.py", "after"))
 
 # %% tags=["see"]
-print(bento.compare(one, desk.bento))
+print(bentos.compare(one, desk.bento))
 
 # %% [markdown] tags=["explain"]
 # A label and one word of the preprocessing. From `01b` you know what that word can do to labels, and no signature, no
@@ -439,7 +440,7 @@ ask = "import bentoml, sys; svc = bentoml.load(sys.argv[1])\n"
 ask += "print('bento.yaml names', *[m.tag for m in svc.bento.info.models][1:])\n"
 ask += "print('it loads        ', *[m.tag for r in svc.runners for m in r.models][1:])"
 for what, version in {"asks for latest": plain, "yours": desk.bento.name}.items():
-    named = f"{bento.NAME}:{version}"
+    named = f"{bentos.NAME}:{version}"
     print(f"{what}:\n{desk.run('python', '-c', ask, named, folder=desk.store)}")
 
 # %% [markdown] tags=["explain"]
@@ -458,7 +459,7 @@ ask = "import bentoml, sys; svc = bentoml.load(sys.argv[1])\n"
 ask += "m = svc.runners[0].runner_methods[0]\n"
 ask += "print(m.name, m.max_batch_size, 'requests,', m.max_latency_ms, 'ms')"
 inside = desk.bento / "src/bentoml_configuration.yml"
-words = ("python", "-c", ask, f"{bento.NAME}:{desk.bento.name}")
+words = ("python", "-c", ask, f"{bentos.NAME}:{desk.bento.name}")
 print("as it is:                ", desk.run(*words, folder=desk.store))
 named = desk.run(*words, folder=desk.store, BENTOML_CONFIG=str(inside))
 print("BENTOML_CONFIG names it: ", named)

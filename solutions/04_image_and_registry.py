@@ -3,8 +3,7 @@
 #   jupytext: {custom_cell_magics: work}
 #   kernelspec: {name: python3, display_name: Python 3 (ipykernel), language: python}
 #   lab: {id: "04", minutes: 39, grades: [sc4], needs: [docker], live: [cluster, registry],
-#         inputs: [labs/helpers/images.py, labs/helpers/layers.py, labs/helpers/pulls.py,
-#                  grader/criteria/image_layers.py, cluster], gives: []}
+#         inputs: [labs/helpers/image, grader/world/images.py, cluster], gives: []}
 # ---
 
 # %% [markdown] tags=["why"]
@@ -31,9 +30,11 @@ from pathlib import Path
 
 import httpx
 
-from labs.helpers import bento, images, layers, measure, pulls
+from labs.helpers.bento import bentos
+from labs.helpers.image import images, layers, pulls
+from labs.helpers.lesson import timing
 
-clock = measure.Clock()
+clock = timing.Clock()
 # !$LAB_KIT/lab cluster up 2>&1 | grep -v kind:
 
 # %% [markdown] tags=["explain"]
@@ -181,7 +182,7 @@ print(f"{count:>12,} bytes to send, for one comment")
 # the bench sets `TMPDIR`.
 
 # %% tags=["do"]
-token = bento.made_up_token()
+token = bentos.made_up_token()
 bench = images.Bench(store="store")
 netrc = bench.folder.with_name("netrc")
 netrc.write_text(f"machine index.example login build password {token}\n")
@@ -263,8 +264,8 @@ for way, lines in ways.items():
 # comparison at the end. Most of the time goes into packing layers.
 
 # %% tags=["do"]
-print(measure.told(lambda: images.docker("push", ours).splitlines()[-1]))
-print(measure.told(lambda: images.docker("push", plain).splitlines()[-1]))
+print(timing.told(lambda: images.docker("push", ours).splitlines()[-1]))
+print(timing.told(lambda: images.docker("push", plain).splitlines()[-1]))
 
 # %% [markdown] tags=["predict"]
 # In the registry the tag `bento-v1` names your image today. Lab 05 gives the cluster a name to pull. If it is the tag,
@@ -296,7 +297,7 @@ name = next(d for d in digest if d.startswith(f"{images.REPOSITORY}@"))
 # end
 Path("deploy").mkdir(exist_ok=True)
 Path("deploy/release.json").write_text(
-    json.dumps({"image": name, "bento": bento.latest().name}, indent=1)
+    json.dumps({"image": name, "bento": bentos.latest().name}, indent=1)
 )
 print(Path("deploy/release.json").read_text())
 

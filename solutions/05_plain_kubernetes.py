@@ -3,8 +3,7 @@
 #   jupytext: {custom_cell_magics: work}
 #   kernelspec: {name: python3, display_name: Python 3 (ipykernel), language: python}
 #   lab: {id: "05", minutes: 45, grades: [sc5], needs: [docker], live: [cluster],
-#         inputs: [labs/helpers/kube.py, labs/helpers/client.py, labs/helpers/inside.py, labs/helpers/way.py,
-#                 labs/helpers/trial.py, labs/helpers/gpus.py, labs/helpers/yatai.py, cluster, manifests], gives: []}
+#         inputs: [labs/helpers/kube, cluster, manifests], gives: []}
 # ---
 
 # %% [markdown] tags=["why"]
@@ -32,12 +31,14 @@ import time
 import httpx
 
 from cluster.forward import forward
-from labs.helpers import bento, client, gpus, inside, kube, measure, trial, way, yatai
+from labs.helpers.bento import bentos
+from labs.helpers.kube import devices, edits, objects, path, pods, visitors, yatai
+from labs.helpers.lesson import timing
 
-clock = measure.Clock()
+clock = timing.Clock()
 # !$LAB_KIT/lab cluster up 2>&1 | grep -v kind:
-print(*kube.lay_out(), "in deploy/; namespace", kube.NAMESPACE)
-print(kube.begin_anew())
+print(*objects.lay_out(), "in deploy/; namespace", objects.NAMESPACE)
+print(objects.begin_anew())
 
 # %% [markdown] tags=["why"]
 # ## 1 · Let in (10 minutes)
@@ -47,7 +48,7 @@ print(kube.begin_anew())
 # image by its digest.
 
 # %% tags=["do"]
-kube.kustomize()
+objects.kustomize()
 # !sed -n '/^spec/,$p' deploy/deployment.yaml
 # !grep enforce: deploy/namespace.yaml
 
@@ -71,8 +72,8 @@ kube.kustomize()
 # %% tags=["do"]
 # !kubectl apply -k deploy 2>&1 | cut -c 1-150
 time.sleep(3)
-print(len(kube.pods()), "pods.")
-print(kube.warnings("ReplicaSet", most=1))
+print(len(objects.pods()), "pods.")
+print(objects.warnings("ReplicaSet", most=1))
 
 # %% [markdown] tags=["explain"]
 # "created", says `apply`, and no pod is there. A Deployment makes a ReplicaSet, and that one asks for pods and is
@@ -133,8 +134,8 @@ print(kube.warnings("ReplicaSet", most=1))
 # NetworkPolicy lets in.
 
 # %% tags=["do"]
-client.start()
-# !kubectl -n {kube.NAMESPACE} get pod client -o wide | cut -c 1-90
+visitors.start()
+# !kubectl -n {objects.NAMESPACE} get pod client -o wide | cut -c 1-90
 
 # %% [markdown] tags=["predict"]
 # Now your patch goes in, and pods will start. There is no probe yet. `rollout status` will say when it is done, and
@@ -154,10 +155,10 @@ client.start()
 # end
 
 # %% tags=["do"]
-kube.kustomize("security.yaml")
-with client.asking(pause=0.3, good=10) as blind:
-    kube.kubectl("apply", "-k", "deploy")
-    print(kube.wait_for())
+objects.kustomize("security.yaml")
+with visitors.asking(pause=0.3, good=10) as blind:
+    objects.kubectl("apply", "-k", "deploy")
+    print(objects.wait_for())
 print(blind.told())
 
 # %% [markdown] tags=["explain"]
@@ -168,8 +169,8 @@ print(blind.told())
 # signal, as a debugger sends it) and see which of the two notices.
 
 # %% tags=["do"]
-one = kube.pods()[0]["metadata"]["name"]
-print(inside.freeze(one))
+one = objects.pods()[0]["metadata"]["name"]
+print(pods.freeze(one))
 
 # %% [markdown] tags=["explain"]
 # `/readyz` asks the runners, too. It gives them one second, and then says no: this pod should get nobody. `/livez` says
@@ -214,8 +215,8 @@ print(inside.freeze(one))
 # How much does a pod need? Too little memory kills it; too much, and it fits on fewer nodes. Ask one that runs.
 
 # %% tags=["see"]
-one = kube.pods()[0]["metadata"]["name"]
-print(*inside.processes(one), sep="\n")
+one = objects.pods()[0]["metadata"]["name"]
+print(*pods.processes(one), sep="\n")
 
 # %% [markdown] tags=["explain"]
 # Most of it is the embedder's, and there are as many API servers as the node has cores: each has a copy of the code.
@@ -286,17 +287,18 @@ print(*inside.processes(one), sep="\n")
 # somebody asking all the time. This one takes longer: each new pod has to be ready before an old one may go.
 
 # %% tags=["do"]
-before = inside.configured(one)
-kube.kustomize("security.yaml", "probes.yaml", "resources.yaml", "configuration.yaml")
-with client.asking(pause=0.3, after=2) as watched:
-    kube.kubectl("apply", "-k", "deploy")
-    print(kube.wait_for())
+before = pods.configured(one)
+patches = ("security.yaml", "probes.yaml", "resources.yaml", "configuration.yaml")
+objects.kustomize(*patches)
+with visitors.asking(pause=0.3, after=2) as watched:
+    objects.kubectl("apply", "-k", "deploy")
+    print(objects.wait_for())
 
 # %% tags=["see"]
-client.draw({"no probes": blind, "your probes": watched})
+visitors.draw({"no probes": blind, "your probes": watched})
 
 # %% tags=["see"]
-kube.draw_starts()
+objects.draw_starts()
 
 # %% [markdown] tags=["explain"]
 # The same image, the same models; the difference is three questions that the kubelet asks, and an order: a new pod
@@ -325,7 +327,7 @@ kube.draw_starts()
 
 # %% tags=["do"]
 texts = {"texts": ["I was charged twice", "Where is my parcel?"]}
-with forward(kube.NAMES, kube.NAMESPACE, "service/demo-text-intelligence", 80) as local:
+with forward(objects.NAMES, objects.NAMESPACE, "service/demo-text-intelligence", 80) as local:
     answer = httpx.post(f"{local.url}/classify", json=texts, timeout=20)
 print(answer.status_code, answer.json())
 print({k: v for k, v in answer.headers.items() if k.startswith("x-")})
@@ -335,7 +337,7 @@ print({k: v for k, v in answer.headers.items() if k.startswith("x-")})
 # Service is what the next cell follows, object by object.
 
 # %% tags=["see"]
-print(way.follow())
+print(path.follow())
 
 # %% [markdown] tags=["explain"]
 # The **Service** is an address that never changes and no process at all. Its **EndpointSlice** lists the pods that are
@@ -354,16 +356,16 @@ print(way.follow())
 # end
 
 # %% tags=["do"]
-counts = [inside.requests_by_pod()]
-with forward(kube.NAMES, kube.NAMESPACE, "service/demo-text-intelligence", 80) as local:
+counts = [pods.requests_by_pod()]
+with forward(objects.NAMES, objects.NAMESPACE, "service/demo-text-intelligence", 80) as local:
     for _ in range(40):
         httpx.post(f"{local.url}/classify", json=texts, timeout=20)
-counts.append(inside.requests_by_pod())
-with client.asking(pause=0.05, after=5) as within:
+counts.append(pods.requests_by_pod())
+with visitors.asking(pause=0.05, after=5) as within:
     pass
-counts.append(inside.requests_by_pod())
-print("through port-forward:", inside.difference(counts[0], counts[1]))
-print("through the Service: ", inside.difference(counts[1], counts[2]), within.told())
+counts.append(pods.requests_by_pod())
+print("through port-forward:", pods.difference(counts[0], counts[1]))
+print("through the Service: ", pods.difference(counts[1], counts[2]), within.told())
 
 # %% [markdown] tags=["explain"]
 # One pod had them all. So `port-forward` proves that *a* pod answers; it goes past the Service's sharing, past the
@@ -372,7 +374,7 @@ print("through the Service: ", inside.difference(counts[1], counts[2]), within.t
 # And one more trap. Somebody else holds the local port. Does `port-forward` refuse?
 
 # %% tags=["see"]
-print(way.taken_port())
+print(path.taken_port())
 
 # %% [markdown] tags=["explain"]
 # It starts all the same, on `[::1]` alone, and says so in a line that scrolls by; 127.0.0.1 answers with whoever holds
@@ -381,8 +383,8 @@ print(way.taken_port())
 # Who else may come in? Ask without the label.
 
 # %% tags=["do"]
-print("with the label:   ", client.knock(label=True))
-print("without the label:", client.knock(label=False))
+print("with the label:   ", visitors.knock(label=True))
+print("without the label:", visitors.knock(label=False))
 
 # %% [markdown] tags=["why"]
 # ## 4 · Which configuration, which model? (6 minutes)
@@ -392,8 +394,8 @@ print("without the label:", client.knock(label=False))
 # the file lay in the image and no variable named it.
 
 # %% tags=["see"]
-one = kube.pods()[0]["metadata"]["name"]
-print(f"before\n{before}\n\nnow\n{inside.configured(one)}")
+one = objects.pods()[0]["metadata"]["name"]
+print(f"before\n{before}\n\nnow\n{pods.configured(one)}")
 # !sha256sum deploy/bentoml_configuration.yml | cut -c 1-12
 
 # %% [markdown] tags=["explain"]
@@ -407,17 +409,17 @@ print(f"before\n{before}\n\nnow\n{inside.configured(one)}")
 # A Secret works in the same way: the manifest names it, the value is in the cluster. This one opens nothing.
 
 # %% tags=["do"]
-token = bento.made_up_token()
-kube.kubectl(
+token = bentos.made_up_token()
+objects.kubectl(
     "create",
     "secret",
     "generic",
     "demo-text-intelligence",
     f"--from-literal=HUB_TOKEN={token}",
 )
-told = kube.kubectl("describe", "secret", "demo-text-intelligence").splitlines()
+told = objects.kubectl("describe", "secret", "demo-text-intelligence").splitlines()
 print(told[-1], "| the value is shown:", token in "".join(told))
-kube.kubectl("delete", "secret", "demo-text-intelligence")
+objects.kubectl("delete", "secret", "demo-text-intelligence")
 
 # %% [markdown] tags=["explain"]
 # `optional: true` lets pods start without it. Whoever may read Secrets of the namespace can read it, base64 is no
@@ -431,7 +433,7 @@ kube.kubectl("delete", "secret", "demo-text-intelligence")
 
 # %% tags=["do"]
 change = ("scores.max(axis=1)", "scores.max(axis=1).astype(float).round(2)")
-print(measure.told(lambda: trial.try_edit("service/service.py", *change)))
+print(timing.told(lambda: edits.try_edit("service/service.py", *change)))
 
 # %% [markdown] tags=["explain"]
 # The score has two digits: it is your edit that answered. A dozen seconds, most of them for loading models, and no
@@ -460,8 +462,8 @@ print(measure.told(lambda: trial.try_edit("service/service.py", *change)))
 # end
 
 # %% tags=["do"]
-print(gpus.schedule("gpu"))
-print(gpus.schedule("gpu-dra"))
+print(devices.schedule("gpu"))
+print(devices.schedule("gpu-dra"))
 
 # %% [markdown] tags=["explain"]
 # A device is counted, and one pod has it whole. The overlays `gpu-mig` (a slice) and `gpu-timeslicing` (turns) differ

@@ -8,7 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from labs.helpers import images, measure, paint, pictures, pulls, stores
+from labs.helpers.charts import canvas, tickets
+from labs.helpers.image import images, pulls
+from labs.helpers.lesson import timing
+from labs.helpers.store import models
 
 # Four tickets on a circle: 1 and 2 lie 10 degrees apart, 3 lies 30 from 2, 4 lies alone.
 ANGLES = np.radians([0, 10, 40, 120])
@@ -17,17 +20,17 @@ LABELS = ["billing", "billing", "account", "shipping"]
 
 
 def test_nearest_is_never_oneself() -> None:
-    assert pictures.nearest(ROWS) == [1, 0, 1, 2]
+    assert tickets.nearest(ROWS) == [1, 0, 1, 2]
 
 
 def test_the_finding_names_the_closest_pair_and_the_strays() -> None:
-    said = pictures.alike_finding(LABELS, ROWS)
+    said = tickets.alike_finding(LABELS, ROWS)
     assert "The closest pair is 1 and 2, at 0.98. For 2 of 4 tickets" in said
     assert "3 (account) lies nearest to 2 (billing), 4 (shipping) lies nearest to 3 (account) (dashed)" in said
 
 
 def test_without_strays_no_dashed_frame_is_mentioned() -> None:
-    assert "dashed" not in pictures.alike_finding(["billing"] * 4, ROWS)
+    assert "dashed" not in tickets.alike_finding(["billing"] * 4, ROWS)
 
 
 SHARED = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6]])
@@ -35,18 +38,18 @@ DRIFTED = np.array([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.2, 0.3, 0.5]])
 
 
 def test_drift_counts_changed_labels_and_the_largest_loss() -> None:
-    said = pictures.drift_finding(SHARED, DRIFTED, "With an old copy")
+    said = tickets.drift_finding(SHARED, DRIFTED, "With an old copy")
     assert said.startswith("With an old copy: 1 of 3 tickets get another label, and the hardest hit label loses 0.30")
 
 
 def test_flips_show_the_text_and_both_scores() -> None:
-    said = pictures.flips(["a", "b", "c"], ["x", "y", "z"], SHARED, DRIFTED)
+    said = tickets.flips(["a", "b", "c"], ["x", "y", "z"], SHARED, DRIFTED)
     assert said == ["y 0.60 -> x 0.50\n    b"]
-    assert pictures.flips(["a"], ["x", "y", "z"], SHARED[:1], SHARED[:1]) == ["no label changed"]
+    assert tickets.flips(["a"], ["x", "y", "z"], SHARED[:1], SHARED[:1]) == ["no label changed"]
 
 
 def test_a_picture_has_its_finding_as_alternative_text_and_in_sight() -> None:
-    picture = pictures.draw_drift(SHARED, DRIFTED, 'With "old" <copy>')
+    picture = tickets.draw_drift(SHARED, DRIFTED, 'With "old" <copy>')
     html = picture._repr_html_()
     assert html.count("With &quot;old&quot; &lt;copy&gt;: 1 of 3") == 2
     assert 'alt="With' in html and "<figcaption" in html
@@ -54,8 +57,8 @@ def test_a_picture_has_its_finding_as_alternative_text_and_in_sight() -> None:
 
 
 def test_the_pictures_are_drawn() -> None:
-    for picture in (pictures.draw_alike(["a b c"] * 4, LABELS, ROWS), pictures.draw_drift(SHARED, DRIFTED, "Now")):
-        assert paint.png(picture.figure).startswith(b"\x89PNG")
+    for picture in (tickets.draw_alike(["a b c"] * 4, LABELS, ROWS), tickets.draw_drift(SHARED, DRIFTED, "Now")):
+        assert canvas.png(picture.figure).startswith(b"\x89PNG")
 
 
 @pytest.fixture
@@ -71,52 +74,52 @@ def store(tmp_path: Path) -> Path:
 
 
 def test_tree_shows_every_version_with_sizes(store: Path) -> None:
-    lines = [line.split() for line in stores.tree(store).splitlines()]
+    lines = [line.split() for line in models.tree(store).splitlines()]
     assert lines[:2] == [["models/"], ["demo/"]]
     assert ["saved_model.pkl", "10", "B"] in lines and ["saved_model.pkl", "5.0", "kB"] in lines
     assert lines.count(["v1/"]) == lines.count(["v2/"]) == 1
 
 
 def test_sizes_are_those_of_the_latest_versions(store: Path) -> None:
-    said = stores.draw_sizes(store).finding
+    said = models.draw_sizes(store).finding
     assert "demo / saved_model.pkl is 5.0 kB" in said and "1 of 3 files are pickles" in said
 
 
 @pytest.mark.parametrize(("count", "text"), [(16, "16 B"), (5_555, "5.6 kB"), (91_779_937, "91.8 MB")])
 def test_size(count: int, text: str) -> None:
-    assert stores.size(count) == text
+    assert models.size(count) == text
 
 
 def test_signatures_are_the_store_s_own_lines(store: Path) -> None:
     model = SimpleNamespace(tag="demo:v2", path_of=lambda name: store / "models" / "demo" / "v2" / name)
-    assert stores.signatures(model).splitlines() == ["demo:v2", "signatures:", "  encode:", "    batchable: true"]
+    assert models.signatures(model).splitlines() == ["demo:v2", "signatures:", "  encode:", "    batchable: true"]
 
 
 def test_side_by_side_marks_what_differs() -> None:
-    lines = stores.side_by_side("same\none", "same\ntwo\nthree", width=6).splitlines()
+    lines = models.side_by_side("same\none", "same\ntwo\nthree", width=6).splitlines()
     assert lines == ["same    same", "one   | two", "      | three"]
 
 
 def test_fastest_is_the_smallest_of_the_times() -> None:
     calls: list[int] = []
-    assert 0 <= measure.fastest(lambda: calls.append(1), times=3) < 1
+    assert 0 <= timing.fastest(lambda: calls.append(1), times=3) < 1
     assert len(calls) == 3
 
 
 def test_outcome_is_the_result_or_the_error_in_one_line() -> None:
-    assert measure.outcome(divmod, 7, 2) == "(3, 1)"
-    assert measure.outcome(divmod, 7, 0).startswith("ZeroDivisionError: ")
+    assert timing.outcome(divmod, 7, 2) == "(3, 1)"
+    assert timing.outcome(divmod, 7, 0).startswith("ZeroDivisionError: ")
 
 
 def test_the_clock_counts_only_the_time_in_cells() -> None:
-    clock = measure.Clock()
+    clock = timing.Clock()
     clock._start()
     clock._stop()
     assert 0 <= clock.seconds < 1
 
 
 def test_shorten_cuts_at_a_word() -> None:
-    assert paint.shorten("one two three", 10) == "one two …"
+    assert canvas.shorten("one two three", 10) == "one two …"
 
 
 BUILD_LOG = """#5 [base 2/3] RUN pip install uv
@@ -142,4 +145,4 @@ def test_a_log_of_a_build_ends_with_the_step_that_failed() -> None:
 def test_a_node_s_pull_is_drawn_beside_the_text_s() -> None:
     drawn = pulls.draw_pulls({"BentoML's": pulls.Pull(20, 700_000_000), "yours": pulls.Pull(10, 500_000_000)})
     assert drawn.finding.endswith("the text's, reckoned: 2,800 MB in 80 s")
-    assert paint.png(drawn.figure).startswith(b"\x89PNG")
+    assert canvas.png(drawn.figure).startswith(b"\x89PNG")

@@ -20,7 +20,7 @@ from grader.kit import Kit
 from grader.notebooks import make_notebook
 
 with mock.patch.dict(os.environ):  # the helper sets the notebook's environment when it is imported
-    from labs.helpers.kube import GIVEN
+    from labs.helpers.kube.objects import GIVEN
 PATCHES = ("security.yaml", "probes.yaml", "resources.yaml", "configuration.yaml")
 
 

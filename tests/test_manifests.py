@@ -30,7 +30,7 @@ from live_cluster import (
 )  # fmt: skip
 
 from cluster.names import IMAGE, NAMESPACE, TAG, Names
-from labs.helpers.yatai import CRD, closed
+from labs.helpers.kube.yatai import CRD, closed
 
 Manifest = dict[str, Any]
 MANIFESTS, SERVICE = ROOT / "manifests", ROOT / "service"

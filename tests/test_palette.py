@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from grader import report
 from grader.kit import Kit
 from grader.model import CheckResult, CriterionResult, Facts, Report, Verdict
-from labs.helpers import paint, route
+from labs.helpers.charts import canvas, route
 
 Colour = NDArray[np.float64]  # red, green, blue of linear light, 0 to 1
 
@@ -31,7 +31,7 @@ READABLE = 4.5  # WCAG AA for text of usual size
 VISIBLE = 3.0  # WCAG AA for what is not text
 APART = 20  # ten times what an eye sees side by side: marks in a figure lie far from each other
 TEMPLATE = (ROOT / "grader" / "report.html").read_text()
-FIGURES = {"blue": paint.BLUE, "orange": paint.ORANGE, "grey": paint.GREY}
+FIGURES = {"blue": canvas.BLUE, "orange": canvas.ORANGE, "grey": canvas.GREY}
 VERDICTS = dict(re.findall(r"\.lab \.v\.(\w+) \{ color: (#\w+) \}", TEMPLATE))
 
 VISION = {
@@ -82,8 +82,8 @@ def test_the_yardsticks() -> None:
 
 
 def test_figures_are_readable_on_white() -> None:
-    assert contrast(paint.BLUE) >= READABLE and contrast(paint.GREY) >= READABLE
-    assert contrast(paint.ORANGE) >= VISIBLE
+    assert contrast(canvas.BLUE) >= READABLE and contrast(canvas.GREY) >= READABLE
+    assert contrast(canvas.ORANGE) >= VISIBLE
 
 
 def test_orange_is_for_marks_and_never_for_text() -> None:

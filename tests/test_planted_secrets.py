@@ -24,7 +24,7 @@ from urllib.parse import quote
 import pytest
 from conftest import ROOT
 
-from grader.criteria.bento_secrets import SURPRISING, search, search_name, surprise
+from grader.world.secrets import SURPRISING, search, search_name, surprise
 
 WORDS = ["alpha", "cargo", "delta", "ferry", "garden", "harbour", "island", "jacket", "kettle", "lantern", "meadow"]
 KEYS = {

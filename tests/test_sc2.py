@@ -10,10 +10,10 @@ import httpx
 import pytest
 from conftest import ROOT
 
-from grader.criteria import serving
 from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.model import Evidence, Verdict
+from grader.world import servers
 
 KIT = Kit(ROOT)
 SC2 = KIT.criterion("sc2")
@@ -141,16 +141,16 @@ def test_messages_name_what_was_found() -> None:
 
 def test_roles_are_read_from_command_lines() -> None:
     runner = ["python", "-m", "bentoml_cli.worker.runner", "service:svc", "--runner-name", "embeddingrunner"]
-    assert serving.role_of(runner) == "embeddingrunner"
-    assert serving.role_of(["python", "-m", "bentoml_cli.worker.http_api_server", "service:svc"]) == "api"
-    assert serving.role_of(["python", "-m", "bentoml", "serve"]) == ""
+    assert servers.role_of(runner) == "embeddingrunner"
+    assert servers.role_of(["python", "-m", "bentoml_cli.worker.http_api_server", "service:svc"]) == "api"
+    assert servers.role_of(["python", "-m", "bentoml", "serve"]) == ""
 
 
 def test_a_service_that_does_not_start_is_a_fact(tmp_path: Any) -> None:
     (tmp_path / "store" / "models").mkdir(parents=True)
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "service.py").write_text("import nothing_that_exists\n")
-    with serving.served(tmp_path / "project", tmp_path / "store", limit=30) as server:
+    with servers.served(tmp_path / "project", tmp_path / "store", limit=30) as server:
         assert "exited with code" in server.problem
         assert "nothing_that_exists" in server.log(20)
         assert not server.alive() and server.metrics() == []

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-from grader.criteria import bento_files, bento_needs, sc3
+from grader.criteria import sc3
 from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.magic import Refused
 from grader.model import CheckResult, Evidence, Facts, Verdict
-from labs.helpers import bento, packages
+from grader.world import bentos as world_bentos
+from grader.world import packages as world_packages
+from labs.helpers.bento import bentos, packages
 
 SC3 = Kit().criterion("sc3")
 
@@ -113,7 +115,7 @@ def test_imports_are_followed_and_those_for_types_are_not(tmp_path: Path) -> Non
     write(tmp_path, spare="", typed="", late="import numpy\n")
     write(tmp_path, service="import deep\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import typed\n"
           "def f():\n    import late\n    return open('late.py')\n")  # fmt: skip
-    found = bento_needs.follow_imports(tmp_path, "service")
+    found = world_packages.follow_imports(tmp_path, "service")
     assert found.files == {"service.py", "late.py", "deep/__init__.py", "deep/er/__init__.py", "deep/side.py"}
     assert found.outside == {"yaml", "numpy"}
     assert found.named == {"late.py"}
@@ -121,13 +123,13 @@ def test_imports_are_followed_and_those_for_types_are_not(tmp_path: Path) -> Non
 
 def test_a_file_that_cannot_be_read_is_a_problem_and_no_exception(tmp_path: Path) -> None:
     write(tmp_path, service="import (\n")
-    assert "service.py cannot be read" in bento_needs.follow_imports(tmp_path, "service").problem
+    assert "service.py cannot be read" in world_packages.follow_imports(tmp_path, "service").problem
 
 
 def test_pins_are_exact_or_loose() -> None:
     lines = ["--extra-index-url https://x", "a==1.0 --hash=sha256:00", "B_c == 2.* ", "d>=1", "# e==1", "f==3  # why",
              "g==1 ; sys_platform == 'win32'", "h @ https://x/h.whl", "i==1 \\", "    --hash=sha256:00"]  # fmt: skip
-    pins = bento_needs.read_pins("\n".join(lines))
+    pins = world_packages.read_pins("\n".join(lines))
     assert pins.exact == {"a": "1.0", "f": "3", "i": "1"}
     assert pins.loose == ["B_c == 2.*", "d>=1"] or pins.loose == ["B_c == 2.*", "d>=1", "h @ https://x/h.whl"]
     assert pins.options == ["--extra-index-url https://x"]
@@ -139,13 +141,13 @@ def test_a_pickle_names_its_modules(tmp_path: Path) -> None:
     import numpy as np
 
     (tmp_path / "a.pkl").write_bytes(pickle.dumps([np.arange(3), Path("x")]))
-    assert bento_needs.pickled_modules(tmp_path / "a.pkl") == {"numpy"}
+    assert world_packages.pickled_modules(tmp_path / "a.pkl") == {"numpy"}
 
 
 def test_the_closure_leaves_cuda_out() -> None:
-    found = bento_needs.closure(["torch"])
+    found = world_packages.closure(["torch"])
     assert {"torch", "sympy", "mpmath"} <= found
-    assert not [p for p in found if bento_needs.CUDA.fullmatch(p)]
+    assert not [p for p in found if world_packages.CUDA.fullmatch(p)]
 
 
 @pytest.mark.parametrize(
@@ -158,14 +160,14 @@ def test_the_closure_leaves_cuda_out() -> None:
     ],
 )  # fmt: skip
 def test_what_a_stray_file_looks_like(name: str, kind: str) -> None:
-    assert bento_files.kind_of(name) == kind
+    assert world_bentos.kind_of(name) == kind
 
 
 def test_a_configuration_is_told_from_other_yaml(tmp_path: Path) -> None:
     (tmp_path / "a.yml").write_text("version: 1\nrunners: {timeout: 3}\n")
     (tmp_path / "b.yml").write_text("version: 1\nkeys: [1]\n")
-    assert bento_files.is_configuration(tmp_path / "a.yml")
-    assert not bento_files.is_configuration(tmp_path / "b.yml")
+    assert world_bentos.is_configuration(tmp_path / "a.yml")
+    assert not world_bentos.is_configuration(tmp_path / "b.yml")
 
 
 def test_two_bentos_are_compared_line_by_line(tmp_path: Path) -> None:
@@ -174,16 +176,16 @@ def test_two_bentos_are_compared_line_by_line(tmp_path: Path) -> None:
         (tmp_path / name / "same.txt").write_text("same")
         (tmp_path / name / "changed.txt").write_text(text)
     (tmp_path / "two" / "new.txt").write_text("new")
-    told = bento.compare(tmp_path / "one", tmp_path / "two")
+    told = bentos.compare(tmp_path / "one", tmp_path / "two")
     assert told.splitlines()[1:] == [
         "  changed changed.txt", "            - b", "            + c", "  added   new.txt", "  3 files compared",
     ]  # fmt: skip
 
 
 def test_pins_are_exact_closed_and_for_the_cpu() -> None:
-    pins = bento_needs.read_pins("\n".join(packages.pins(["torch", "scikit-learn"])))
+    pins = world_packages.read_pins("\n".join(packages.pins(["torch", "scikit-learn"])))
     assert not pins.loose and pins.exact["torch"].endswith("+cpu") and "scipy" in pins.exact
-    assert not bento_needs.closure(pins.exact) - set(pins.exact)
+    assert not world_packages.closure(pins.exact) - set(pins.exact)
 
 
 REFERENCE_ROOTS = [
@@ -198,7 +200,7 @@ REFERENCE_ROOTS = [
 def test_the_reference_bento_has_the_versions_of_the_lock_file(tmp_path: Path) -> None:
     made = tmp_path / "requirements.txt"
     packages.write_pins(str(made), REFERENCE_ROOTS)
-    remedy = f"labs.helpers.packages.write_pins('service/requirements.txt', {REFERENCE_ROOTS}) makes it anew"
+    remedy = f"labs.helpers.bento.packages.write_pins('service/requirements.txt', {REFERENCE_ROOTS}) makes it anew"
     assert (ROOT / "service/requirements.txt").read_text() == made.read_text(), remedy
 
 

@@ -15,11 +15,11 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from grader.kit import check, probe
 from grader.model import Facts, Finding
+from grader.world.kit_modules import kit_module
 
 EMBEDDER, CLASSIFIER = "demo_embedder", "demo_classifier"
 METHODS = {EMBEDDER: ("encode",), CLASSIFIER: ("predict", "predict_proba")}  # what the service of lab 02 calls
@@ -80,16 +80,6 @@ def attempt(act: Callable[[], Any]) -> tuple[Any, str]:
 
 def too_late(*_: object) -> None:
     raise TimeoutError(f"no answer within {PATIENCE:g} seconds")
-
-
-def kit_module(ws: Any, name: str) -> ModuleType:
-    """The kit's own copy: the learner may have changed the one in the workspace."""
-    path = ws.kit.root / "service" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"kit_{name}", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def list_models() -> Facts:

@@ -22,10 +22,11 @@ from typing import Any
 
 import httpx
 
-from grader.criteria.serving import PORT, Served, served
 from grader.kit import check, probe
 from grader.model import Facts, Finding
 from grader.processes import free_port, started, wait_until
+from grader.world.kit_modules import kit_module
+from grader.world.servers import PORT, Served, served
 
 SERVICE_NAME = "demo_text_intelligence"
 RUNNERS = ("embeddingrunner", "classifierrunner")
@@ -216,8 +217,6 @@ def labels_and_scores(classifier: Any, vectors: Any) -> list[Facts]:
 
 def fresh_texts(ws: Any, count: int) -> list[str]:
     """Tickets from the kit's templates, each with a word that nobody has written before."""
-    from grader.criteria.sc1 import kit_module
-
     known = [text for text, _ in kit_module(ws, "tickets").held_out(600)]
     words = ["".join(random.choices(string.ascii_lowercase, k=9)) for _ in range(count)]
     return [f"{text} {word}" for text, word in zip(random.sample(known, count), words, strict=True)]

@@ -14,10 +14,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from grader.criteria import bento_files, bento_needs, bento_secrets
 from grader.kit import check, probe
 from grader.model import Facts, Finding
 from grader.processes import run
+from grader.world import bentos, packages, secrets
 
 NAME, MODULE, ROUTE = "demo_text_intelligence", "service", "/classify"
 RUNNERS = ["classifierrunner", "embeddingrunner"]
@@ -32,21 +32,21 @@ def bento(ws: Any) -> Facts:
     folder = latest(ws.store)
     if folder is None:
         return {"store": str(ws.store), "tag": "", "others": others(ws.store)}
-    about = bento_files.read_yaml(folder / "bento.yaml")
-    files, needs = bento_files.audit(folder, ws.service)
+    about = bentos.read_yaml(folder / "bento.yaml")
+    files, needs = bentos.audit(folder, ws.service)
     src = {f.path.removeprefix("src/") for f in files if f.path.startswith("src/")}
     return {
         "tag": f"{NAME}:{folder.name}",
         "service": str(about.get("service")),
         "runners": sorted(r["name"] for r in about.get("runners") or []),
-        "files": bento_files.as_facts(files),
+        "files": bentos.as_facts(files),
         "bytes": sum(f.size for f in files),
-        "stale": bento_files.differences(folder, ws.service),
+        "stale": bentos.differences(folder, ws.service),
         "absent": sorted(needs.files - src),
         "imports_problem": needs.problem,
         "models": {m["tag"].split(":")[0]: stored(ws.store, m["tag"]) for m in about.get("models") or []},
         "docker": about.get("docker") or {},
-        **packages(folder, needs, about, ws.store),
+        **pinned(folder, needs, about, ws.store),
         **secrets_in(folder, files, ws),
     }
 
@@ -65,34 +65,34 @@ def others(store: Path) -> list[str]:
 def stored(store: Path, tag: str) -> Facts:
     """A model that the Bento names, as the store has it: whether it is there, and what it was made with."""
     folder = store / "models" / tag.replace(":", "/")
-    context = bento_files.read_yaml(folder / "model.yaml").get("context") or {}
+    context = bentos.read_yaml(folder / "model.yaml").get("context") or {}
     return {"tag": tag, "there": bool(context), "python": str(context.get("python_version", ""))}
 
 
-def packages(folder: Path, needs: bento_needs.Imports, about: Facts, store: Path) -> Facts:
+def pinned(folder: Path, needs: packages.Imports, about: Facts, store: Path) -> Facts:
     """What the image would install, and what serving needs: the service's imports and the pickles'."""
     python = folder / "env" / "python"
     locked = python / "requirements.lock.txt"
     source = locked if locked.is_file() else python / "requirements.txt"
-    pins = bento_needs.read_pins(source.read_text() if source.is_file() else "")
+    pins = packages.read_pins(source.read_text() if source.is_file() else "")
     modules = set(needs.outside)
     for model in about.get("models") or []:
         for pickle in sorted((store / "models" / model["tag"].replace(":", "/")).glob("*.pkl")):
-            modules |= bento_needs.pickled_modules(pickle)
-    needed = bento_needs.packages_of(modules)
+            modules |= packages.pickled_modules(pickle)
+    needed = packages.packages_of(modules)
     roots = sorted({*needed.values(), *pins.exact})
     return {
         "requirements": source.name,
         "exact": pins.exact,
         "loose": pins.loose,
         "needed": needed,
-        "unlisted": sorted(bento_needs.closure(roots) - set(pins.exact) - {named(line) for line in pins.loose}),
+        "unlisted": sorted(packages.closure(roots) - set(pins.exact) - {named(line) for line in pins.loose}),
         "here": {p: version_here(p) for p in sorted(set(needed.values()))},
     }
 
 
 def named(line: str) -> str:
-    return bento_needs.canonical(line.split("[")[0].split("=")[0].split(">")[0].split("<")[0].split("~")[0].strip())
+    return packages.canonical(line.split("[")[0].split("=")[0].split(">")[0].split("<")[0].split("~")[0].strip())
 
 
 def version_here(package: str) -> str:
@@ -105,16 +105,16 @@ def version_here(package: str) -> str:
         return ""
 
 
-def secrets_in(folder: Path, files: list[bento_files.File], ws: Any) -> Facts:
+def secrets_in(folder: Path, files: list[bentos.File], ws: Any) -> Facts:
     """Sightings in names, in what the build settings became, and in all other files; none with the secret itself."""
     known = known_values(ws.service)
     told: dict[str, list[str]] = {"secret_names": [], "secret_settings": [], "secret_contents": []}
     for file in files:
-        told["secret_names"] += [str(s) for s in bento_secrets.search_name(file.path, known)]
+        told["secret_names"] += [str(s) for s in secrets.search_name(file.path, known)]
         path = folder / file.path
         if path.is_file() and not file.link and not as_given(path, ws):
             where = "secret_settings" if file.path.startswith(SETTINGS) else "secret_contents"
-            told[where] += [str(s) for s in bento_secrets.search(file.path, path.read_bytes(), known)]
+            told[where] += [str(s) for s in secrets.search(file.path, path.read_bytes(), known)]
     return told | {"links": [f"{f.path} -> {f.link}" for f in files if f.link]}
 
 
@@ -138,7 +138,7 @@ def serves(ws: Any) -> Facts:
     folder = latest(ws.store)
     if folder is None:
         return {"problem": "there is no Bento", "loads": {}, "answer": None, "named": {}}
-    models = bento_files.read_yaml(folder / "bento.yaml").get("models") or []
+    models = bentos.read_yaml(folder / "bento.yaml").get("models") or []
     named_tags = {m["tag"].split(":")[0]: m["tag"] for m in models}
     with tempfile.TemporaryDirectory(prefix="bento-") as temporary:
         home, out = Path(temporary) / "home", Path(temporary) / "facts.json"
@@ -146,7 +146,7 @@ def serves(ws: Any) -> Facts:
         environ = {k: v for k, v in os.environ.items() if k != "BENTOML_CONFIG"}
         # One thread: with two, a second job on the same cores makes every encode 20 times slower.
         environ |= {"BENTOML_HOME": str(home), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "grader.criteria.bento_try", f"{NAME}:{folder.name}", str(out)]
+        command = [sys.executable, "-m", "grader.world.bento_try", f"{NAME}:{folder.name}", str(out)]
         done = run(command, 100, cwd=home / "empty", env=environ)
         ended = "it did not answer within 100 s" if done.code is None else f"exit code {done.code}: {done.tail(2)}"
         lost: Facts = {"problem": ended, "loads": {}, "answer": None}
@@ -196,7 +196,7 @@ def looks_lean(seen: Facts) -> Finding:
 
 @check(bento, after=looks_lean)
 def of_this_service(seen: Facts) -> Finding:
-    found = {"module": bento_files.entry_module(seen["service"]), "runners": seen["runners"]}
+    found = {"module": bentos.entry_module(seen["service"]), "runners": seen["runners"]}
     wanted = {"module": MODULE, "runners": RUNNERS}
     if found["module"] != MODULE:
         message = f"{seen['tag']} was built from {seen['service']}; the service of lab 02 is service:svc"
@@ -292,7 +292,7 @@ def nothing_unlisted(seen: Facts) -> Finding:
 @check(bento, after=every_package_pinned)
 def torch_for_cpu(seen: Facts) -> Finding:
     torch = seen["exact"].get("torch", "")
-    cuda = sorted(p for p in seen["exact"] if bento_needs.CUDA.fullmatch(p))
+    cuda = sorted(p for p in seen["exact"] if packages.CUDA.fullmatch(p))
     if cuda:
         message = f"{seen['requirements']} has {len(cuda)} packages of CUDA ({few(cuda, 2)}), gigabytes for a CPU"
         return Finding(False, f"{message}.", cuda, [])

@@ -17,20 +17,15 @@ from typing import Any
 import httpx
 
 from cluster.names import TAG, read_names, state
-from grader.criteria import bento_files, bento_secrets, containers, image_layers
 from grader.errors import LabError
 from grader.kit import check, probe
 from grader.model import Facts, Finding
 from grader.processes import run
+from grader.world import bentos, containers, images, secrets
+from grader.world.releases import NAME, TEXTS, newest, released
 
-NAME = "demo_text_intelligence"
 BUDGET = 800_000_000  # bytes to pull: ours has 560 MB, the default one 670; a CUDA build of torch takes thousands
 EDIT = 5_000_000  # bytes that travel after an edit of a source; ours has 30 kB
-TEXTS = {
-    "You charged my card two times this month": "billing",
-    "My parcel has not arrived yet": "shipping",
-    "I forgot my password and cannot log in": "account",
-}
 
 
 @probe(limit=240)
@@ -41,31 +36,14 @@ def image(ws: Any) -> Facts:
     facts: Facts = {"repository": repository, "tag": TAG, "bento": newest(ws.store), **released(ws.root)}
     short = repository.split("/", 1)[1]
     try:
-        facts["tags"] = image_layers.read_tags(names.address, short)
-        found = image_layers.read_image(names.address, short, TAG, state() / "layers")
-    except image_layers.NoImage as absent:
+        facts["tags"] = images.read_tags(names.address, short)
+        found = images.read_image(names.address, short, TAG, state() / "layers")
+    except images.NoImage as absent:
         return facts | {"problem": str(absent), "tags": facts.get("tags", [])}
     return facts | {"problem": "", **describe(found), **compare(found, ws.store, facts["bento"])}
 
 
-def newest(store: Path) -> str:
-    """The version of the newest Bento of our name; "" where there is none."""
-    pointer = store / "bentos" / NAME / "latest"
-    return pointer.read_text().strip() if pointer.is_file() else ""
-
-
-def released(root: Path) -> Facts:
-    """What deploy/release.json says: the name that the cluster will pull."""
-    try:
-        found = json.loads((root / "deploy" / "release.json").read_text())
-        return {"release": str(found["image"]), "release_problem": ""}
-    except FileNotFoundError:
-        return {"release": "", "release_problem": "there is no deploy/release.json"}
-    except (ValueError, KeyError, TypeError) as wrong:
-        return {"release": "", "release_problem": f"deploy/release.json: {type(wrong).__name__}: {wrong}"}
-
-
-def describe(found: image_layers.Image) -> Facts:
+def describe(found: images.Image) -> Facts:
     """What the image is made of, and what it gives away."""
     groups: dict[str, int] = {}
     for layer in found.layers:
@@ -83,9 +61,7 @@ def describe(found: image_layers.Image) -> Facts:
         "entrypoint": found.config.get("Entrypoint"),
         "source_layer": max((layer.packed for layer in found.layers if layer.groups.get("sources")), default=0),
         "secret_layers": [f"layer {i}: {s}" for i, layer in enumerate(found.layers) for s in layer.secrets][:5],
-        "secret_settings": [str(s) for s in bento_secrets.search("the settings and the history", without_bases(told))][
-            :5
-        ],
+        "secret_settings": [str(s) for s in secrets.search("the settings and the history", without_bases(told))][:5],
     }
 
 
@@ -95,14 +71,14 @@ def without_bases(told: str) -> bytes:
     return re.sub(known, "", told).encode()
 
 
-def compare(found: image_layers.Image, store: Path, bento: str) -> Facts:
+def compare(found: images.Image, store: Path, bento: str) -> Facts:
     """What in the image differs from the newest Bento and its models; a later layer's file hides an earlier one's."""
     inside: dict[str, str] = {}
     for layer in found.layers:
-        gone = tuple(g.removeprefix(image_layers.BENTO) for g in layer.gone if g.startswith(image_layers.BENTO))
+        gone = tuple(g.removeprefix(images.BENTO) for g in layer.gone if g.startswith(images.BENTO))
         inside = {k: v for k, v in inside.items() if not (gone and k.startswith(gone))} | layer.bento
     folder = store / "bentos" / NAME / bento
-    about = bento_files.read_yaml(folder / "bento.yaml") if bento else {}
+    about = bentos.read_yaml(folder / "bento.yaml") if bento else {}
     wanted = {
         f"src/{p.relative_to(folder / 'src').as_posix()}": p for p in sorted((folder / "src").rglob("*")) if p.is_file()
     }
@@ -129,8 +105,8 @@ def runs(ws: Any) -> Facts:
     repository = names.repository(ws.name)
     try:
         with httpx.Client(base_url=f"http://{names.address}/v2/{repository.split('/', 1)[1]}/") as client:
-            _, digest = image_layers.read_manifest(client, TAG)
-    except image_layers.NoImage as absent:
+            _, digest = images.read_manifest(client, TAG)
+    except images.NoImage as absent:
         return {"problem": str(absent), "log": "", "image": ""}
     name = f"{repository}@{digest}"
     pulled = run(["docker", "pull", "--quiet", name], 180)

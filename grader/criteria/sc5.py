@@ -21,12 +21,12 @@ import httpx
 from cluster.engine import environ
 from cluster.forward import forward
 from cluster.names import IMAGE, read_names
-from grader.criteria import bento_secrets
-from grader.criteria.sc4 import TEXTS, newest, released
 from grader.errors import LabError
 from grader.kit import check, probe
 from grader.model import Facts, Finding
 from grader.processes import Completed, run
+from grader.world.releases import TEXTS, newest, released
+from grader.world.secrets import search
 
 PORT = "LAB_FORWARD_PORT"  # names the local port, for whoever has to know it beforehand (a mutant that holds it)
 PATIENCE = 20.0
@@ -428,7 +428,7 @@ def no_token(seen: Facts) -> Finding:
 def no_secret_in_manifests(seen: Facts) -> Finding:
     told = json.dumps(seen["deployment"]["template"]["spec"]["containers"], indent=0).encode()
     told = re.sub(rb"sha256:[0-9a-f]{64}", b"", told)
-    found = [str(s) for s in bento_secrets.search("the Deployment", told)]
+    found = [str(s) for s in search("the Deployment", told)]
     return Finding(
         not found,
         "no secret's value stands in the Deployment",

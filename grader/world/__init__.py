@@ -1,1 +1,4 @@
-"""What looks at the world, for criteria's probes and labs alike: one noun a module. The engine imports none of it."""
+"""What looks at the world, for probes and labs alike: servers, Bentos, packages, secrets, containers, images.
+
+One noun a module. Knows nothing of criteria, checks or verdicts, and nothing of notebooks or pictures.
+"""

@@ -12,10 +12,10 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from grader.criteria.bento_files import File, audit
-from grader.criteria.bento_secrets import search, search_name
-from labs.helpers.paint import BLUE, GREY, ORANGE, Picture, canvas
-from labs.helpers.stores import size
+from grader.world.bentos import File, audit
+from grader.world.secrets import search, search_name
+from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas
+from labs.helpers.store.models import size
 
 NAME = "demo_text_intelligence"
 
@@ -162,7 +162,3 @@ def build(options: Iterable[str] = ()) -> int:
     """`bentoml build` in a clean copy of service/; its exit code."""
     command = [sys.executable, "-W", "ignore", "-m", "bentoml", "build", "-o", "tag", *options]
     return subprocess.run(command, cwd=clean_copy()).returncode
-
-
-if __name__ == "__main__":
-    sys.exit(build(sys.argv[1:]))

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 
 from cluster.names import IMAGE
-from labs.helpers.images import NAMES, docker
-from labs.helpers.paint import BLUE, GREY, Picture, canvas
+from labs.helpers.charts.canvas import BLUE, GREY, Picture, canvas
+from labs.helpers.image.images import NAMES, docker
 
 
 @dataclass(frozen=True)

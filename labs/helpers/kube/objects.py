@@ -13,7 +13,7 @@ from typing import Any
 
 from cluster.names import IMAGE, KIT, kubeconfig, read_names
 from cluster.tools import path_with_tools
-from labs.helpers.paint import BLUE, GREY, ORANGE, Picture, canvas
+from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas
 
 NAMES = read_names()
 NAMESPACE = NAMES.namespace(os.environ.get("LAB_WORKSPACE", ""))

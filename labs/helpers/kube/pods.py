@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labs.helpers.kube import kubectl, pods
+from labs.helpers.kube.objects import kubectl, pods
 
 
 def run_in(pod: str, code: str) -> str:

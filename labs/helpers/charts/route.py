@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from labs.helpers.paint import BLUE, GREY, ORANGE, Picture, canvas
+from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

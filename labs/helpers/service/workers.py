@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import psutil
 
-from grader.criteria.serving import Served, role_of
 from grader.processes import carriers
-from labs.helpers.paint import BLUE, GREY, Picture, canvas
+from grader.world.servers import Served, role_of
+from labs.helpers.charts.canvas import BLUE, GREY, Picture, canvas
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import httpx
 
 from cluster.forward import forward
 from cluster.names import IMAGE
-from labs.helpers.inside import processes
-from labs.helpers.kube import NAMES, NAMESPACE, pods, read
+from labs.helpers.kube.objects import NAMES, NAMESPACE, pods, read
+from labs.helpers.kube.pods import processes
 
 
 def follow() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from labs.helpers.paint import BLUE, GREY, ORANGE, Picture, canvas, shorten
+from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

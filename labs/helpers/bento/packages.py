@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grader.criteria.bento_needs import CUDA, closure, follow_imports, packages_of, pickled_modules, read_pins
 from grader.kit import Kit
 from grader.magic import Refused
-from labs.helpers.paint import BLUE, GREY, ORANGE, Picture, canvas
+from grader.world.packages import CUDA, closure, follow_imports, packages_of, pickled_modules, read_pins
+from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas
 
 SECONDS = 20  # that the index may take: behind a wall no answer ever comes
 

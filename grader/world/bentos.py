@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from grader.criteria.bento_needs import Imports, follow_imports
 from grader.model import Facts
+from grader.world.packages import Imports, follow_imports
 
 # What `bentoml build` of 1.4.39 writes itself, with what each is for; a star stands for any name.
 GENERATED = {

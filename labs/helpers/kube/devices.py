@@ -10,7 +10,7 @@ from typing import Any
 
 from cluster.devices import fake_devices
 from cluster.names import KIT
-from labs.helpers.kube import NAMES, NAMESPACE, kubectl, released
+from labs.helpers.kube.objects import NAMES, NAMESPACE, kubectl, released
 
 # Under the kit's own folder, since kustomize takes a base only by a path, and no further away than that.
 KUSTOMIZATION = """apiVersion: kustomize.config.k8s.io/v1beta1

@@ -1,4 +1,4 @@
-"""Loads a Bento and asks it, in a process that has the Bento alone: `python -m grader.criteria.bento_try TAG OUT`."""
+"""Loads a Bento and asks it, in a process that has the Bento alone: `python -m grader.world.bento_try TAG OUT`."""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cluster.names import TAG, read_names, state
-from grader.criteria import containers
-from grader.criteria.image_layers import Image, read_image
-from labs.helpers.bento import NAME, clean_copy
-from labs.helpers.paint import shorten
+from grader.world import containers
+from grader.world.images import Image, read_image
+from labs.helpers.bento.bentos import NAME, clean_copy
+from labs.helpers.charts.canvas import shorten
 
 NAMES = read_names()
 WORKSPACE = os.environ.get("LAB_WORKSPACE", "")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from labs.helpers.paint import BLUE, GREY, ORANGE, Picture, canvas
+from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
-from labs.helpers.paint import BLUE, GREY, ORANGE, Picture, canvas
+from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas
 
 Runs = dict[int, list[float]]  # texts in a call -> milliseconds of each call
 

@@ -6,10 +6,10 @@ import json
 import re
 from dataclasses import dataclass
 
-from grader.criteria.image_layers import Image, tidy
-from labs.helpers.images import docker
-from labs.helpers.paint import BLUE, GREY, ORANGE, Picture, canvas, shorten
-from labs.helpers.stores import size
+from grader.world.images import Image, tidy
+from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas, shorten
+from labs.helpers.image.images import docker
+from labs.helpers.store.models import size
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from typing import Any
 import httpx
 import psutil
 
-from grader.criteria.serving import Served, served
 from grader.processes import carriers
 from grader.progress import Progress
+from grader.world.servers import Served, served
 
 _running: dict[str, contextlib.ExitStack] = {}
 

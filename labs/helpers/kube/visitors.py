@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 
 from cluster.names import IMAGE
-from labs.helpers.inside import run_in
-from labs.helpers.kube import NAMESPACE, kubectl, released
-from labs.helpers.paint import BLUE, GREY, ORANGE, Picture, canvas
+from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas
+from labs.helpers.kube.objects import NAMESPACE, kubectl, released
+from labs.helpers.kube.pods import run_in
 
 CLIENT = """apiVersion: v1
 kind: Pod

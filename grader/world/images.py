@@ -21,8 +21,8 @@ from typing import IO, Any
 
 import httpx
 
-from grader.criteria import bento_secrets
 from grader.workspace import read_json, write_atomic
+from grader.world import secrets
 
 BENTO = "home/bentoml/bento/"  # BENTO_PATH of every image that BentoML makes
 PACKAGES = re.compile(r"^(?:.*/)?(?:site|dist)-packages/([^/]+)")
@@ -182,7 +182,7 @@ def look_into(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, laye
     ours = path.startswith(BENTO)
     name = PurePosixPath(path).name
     searched = not (member.size == 0 or SYSTEM.search(path) or PACKAGES.match(path) or name == CACHE_TAG)
-    if ANYWHERE.fullmatch(name) or (searched and bento_secrets.search_name(path)):
+    if ANYWHERE.fullmatch(name) or (searched and secrets.search_name(path)):
         layer.secrets.append(f"{path}: a file of this name keeps secrets")
     if not ours and not (searched and member.size <= SMALL):
         return
@@ -191,7 +191,7 @@ def look_into(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, laye
     if ours:
         layer.bento[path.removeprefix(BENTO)] = hashlib.sha256(data).hexdigest()
     if searched and member.size <= SMALL:
-        layer.secrets += [str(s) for s in bento_secrets.search(path, data)]
+        layer.secrets += [str(s) for s in secrets.search(path, data)]
 
 
 def group_of(path: str) -> str:
@@ -212,4 +212,4 @@ def tidy(command: str) -> str:
     return " ".join(text.removesuffix("# buildkit").split())[:160]
 
 
-SOURCE = hashlib.sha256(b"".join(Path(f).read_bytes() for f in (__file__, bento_secrets.__file__))).hexdigest()[:12]
+SOURCE = hashlib.sha256(b"".join(Path(f).read_bytes() for f in (__file__, secrets.__file__))).hexdigest()[:12]

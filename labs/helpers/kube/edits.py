@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from labs.helpers.client import CLIENT
-from labs.helpers.inside import run_in
-from labs.helpers.kube import kubectl, released
-from labs.helpers.servers import replaced
+from labs.helpers.kube.objects import kubectl, released
+from labs.helpers.kube.pods import run_in
+from labs.helpers.kube.visitors import CLIENT
+from labs.helpers.service.servers import replaced
 
 TRIAL = """
     - name: server

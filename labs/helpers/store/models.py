@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labs.helpers.paint import BLUE, GREY, Picture, canvas
+from labs.helpers.charts.canvas import BLUE, GREY, Picture, canvas
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The service on the cluster: its objects, pods, visitors, devices, and a request's way there."""

@@ -1,0 +1,1 @@
+"""What lies in a model store. Knows nothing of servers or Bentos."""

@@ -1,0 +1,60 @@
+"""The borders of the house, as a test on imports: who may know of whom (docs/principles.md)."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SUBJECTS = ("bentoml", "docker", "kubernetes", "sklearn", "torch", "sentence_transformers", "locust")
+# who -> the beginnings of the names that it must not import
+BORDERS = {
+    "grader/*.py": (*SUBJECTS, "grader.criteria", "grader.world", "cluster", "labs", "service"),
+    "grader/criteria/*.py": ("grader.criteria.", "labs", "service"),
+    "grader/world/**/*.py": ("grader.criteria", "grader.judge", "grader.mutants", "labs", "service"),
+    "cluster/*.py": ("bentoml", "grader.criteria", "grader.world", "labs", "service"),
+    "labs/helpers/**/*.py": ("grader.criteria", "grader.judge", "grader.mutants", "service"),
+    "labs/helpers/charts/*.py": (*SUBJECTS, "grader", "cluster"),
+}
+ALLOWED = {("labs/helpers/lesson/practice.py", "grader.judge")}  # lab 00 shows the judge itself
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that the file imports, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def crossings(border: str) -> list[str]:
+    found = []
+    for path in sorted(ROOT.glob(border)):
+        here = path.relative_to(ROOT).as_posix()
+        for name in imports(path):
+            wrong = any(name == w.rstrip(".") or name.startswith(f"{w.rstrip('.')}.") for w in BORDERS[border])
+            if wrong and not any(here == who and name.startswith(what) for who, what in ALLOWED):
+                found.append(f"{here} imports {name}")
+    return found
+
+
+@pytest.mark.parametrize("border", BORDERS)
+def test_nobody_imports_across_a_border(border: str) -> None:
+    assert sorted(ROOT.glob(border)), f"nothing lies at {border}"
+    assert crossings(border) == []
+
+
+def test_each_package_opens_with_what_it_holds() -> None:
+    for path in [
+        *ROOT.glob("grader/**/__init__.py"),
+        *ROOT.glob("labs/helpers/**/__init__.py"),
+        ROOT / "cluster/__init__.py",
+    ]:
+        assert (ast.get_docstring(ast.parse(path.read_text())) or "").strip(), f"{path.relative_to(ROOT)} says nothing"
+
+
+def test_criteria_holds_criteria_alone() -> None:
+    names = [p.name for p in (ROOT / "grader" / "criteria").iterdir() if p.name not in ("__init__.py", "__pycache__")]
+    assert [n for n in names if not n.startswith("sc")] == []
