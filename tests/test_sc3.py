@@ -13,7 +13,7 @@ from conftest import ROOT
 from grader.criteria import sc3
 from grader.judge import judge_criterion
 from grader.kit import Kit
-from grader.magic import Refused
+from grader.errors import Refused
 from grader.model import CheckResult, Evidence, Facts, Verdict
 from grader.world import bentos as world_bentos
 from grader.world import packages as world_packages

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from grader import guide, magic
-from grader.errors import LabError, WrongCall
+from grader.errors import LabError, Refused, WrongCall
 from grader.kit import Kit
 from grader.notebooks import build, make_notebook, solve, unsolve
 from grader.workspace import Workspace, at, locked, write_atomic
@@ -83,7 +83,7 @@ def test_work_writes_once_and_again_but_not_over_other_changes(
     magic.work("service/a.py", "x = 2\n")
     path = ws.root / "service" / "a.py"
     path.write_text("x = 'edited in the editor'\n")
-    with pytest.raises(magic.Refused, match="was changed outside this cell"):
+    with pytest.raises(Refused, match="was changed outside this cell"):
         magic.work("service/a.py", "x = 3\n")
     assert "-x = 'edited in the editor'" in capsys.readouterr().out
     assert path.read_text() == "x = 'edited in the editor'\n"
@@ -93,10 +93,10 @@ def test_work_writes_once_and_again_but_not_over_other_changes(
 
 
 def test_work_refuses_in_words_an_unfinished_stub_and_a_place_outside(ws: Workspace) -> None:
-    with pytest.raises(magic.Refused, match=r"line 3 of this cell still has a TODO: the number"):
+    with pytest.raises(Refused, match=r"line 3 of this cell still has a TODO: the number"):
         magic.work("service/a.py", "x = 1\n# TODO the number\nn = ...\n")
     for name in ("../outside.py", "/etc/x", ""):
-        with pytest.raises(magic.Refused, match="inside"):
+        with pytest.raises(Refused, match="inside"):
             magic.work(name, "x")
     assert not (ws.root / "service" / "a.py").exists()
 

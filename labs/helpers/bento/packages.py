@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from grader.errors import Refused
 from grader.kit import Kit
-from grader.magic import Refused
 from grader.world.packages import CUDA, closure, follow_imports, packages_of, pickled_modules, read_pins
 from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas
 
