@@ -52,7 +52,7 @@ class Workspace:
         return {
             **usual,
             **filled,
-            "PATH": search_path(Path(sys.executable).parent, self.kit.state / "bin"),
+            "PATH": put_first(usual["PATH"], Path(sys.executable).parent, self.kit.state / "bin"),
             "LAB_KIT": str(self.kit.root),
             "LAB_WORK": str(self.root),
             "LAB_WORKSPACE": self.name,
@@ -122,10 +122,10 @@ class Workspace:
         return kept
 
 
-def search_path(*first: Path) -> str:
-    """PATH with these folders in front, each once."""
-    ours = [str(folder) for folder in first]
-    return os.pathsep.join([*ours, *(f for f in child_environ()["PATH"].split(os.pathsep) if f not in ours)])
+def put_first(path: str, *folders: Path) -> str:
+    """That PATH with these folders in front, each once."""
+    ours = [str(folder) for folder in folders]
+    return os.pathsep.join([*ours, *(f for f in path.split(os.pathsep) if f not in ours)])
 
 
 def learner_workspace(kit: Kit, make: bool = False) -> Workspace:

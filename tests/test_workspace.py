@@ -92,13 +92,10 @@ def test_work_writes_once_and_again_but_not_over_other_changes(
     assert [p.read_text() for p in ws.root.glob("backups/a.py.*")] == ["x = 'edited in the editor'\n"]
 
 
-def test_work_refuses_in_words_an_unfinished_stub_and_a_place_outside(ws: Workspace) -> None:
-    with pytest.raises(Refused, match=r"line 3 of this cell still has a TODO: the number"):
-        magic.work("service/a.py", "x = 1\n# TODO the number\nn = ...\n")
+def test_work_refuses_in_words_a_place_outside(ws: Workspace) -> None:
     for name in ("../outside.py", "/etc/x", ""):
         with pytest.raises(Refused, match="inside"):
             magic.work(name, "x")
-    assert not (ws.root / "service" / "a.py").exists()
 
 
 def test_a_verdict_is_shown_once_as_a_card_or_in_words(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
