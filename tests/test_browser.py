@@ -106,7 +106,7 @@ def test_save_two_models(page: Page, address: str, work: Path, shots: Path) -> N
     failed = book.expect_output(first_grade, "✘ fail")
     expect(failed).to_contain_text("signatures-batchable")
     expect(failed.locator(".jp-OutputArea-output")).to_have_count(1)  # the card alone, not the same in words beside it
-    book.expect_output(script, "service/save_models.py is not written yet")
+    book.expect_output(script, "This cell is not done yet")
     screenshot(page, shots, "grade-fail.png", at=book.cell(first_grade))
     assert "signatures-batchable, hint 1 of 3" in lab_says(work, "hint")
     assert "signatures-batchable, hint 2 of 3" in lab_says(work, "hint")

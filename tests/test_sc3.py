@@ -11,9 +11,9 @@ import pytest
 from conftest import ROOT
 
 from grader.criteria import sc3
+from grader.errors import Refused
 from grader.judge import judge_criterion
 from grader.kit import Kit
-from grader.errors import Refused
 from grader.model import CheckResult, Evidence, Facts, Verdict
 from grader.world import bentos as world_bentos
 from grader.world import packages as world_packages

@@ -192,9 +192,9 @@ def test_elsewhere_it_refuses_in_two_sentences(ws: Workspace, tmp_path: Path, mo
 
 
 def test_it_refuses_what_was_imported_too_early(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sqlite3", sys)
+    monkeypatch.setitem(sys.modules, "antigravity", sys)
     monkeypatch.setenv("TOY_HOME", "/somewhere/else")
-    with pytest.raises(Refused, match="sqlite3 was imported before"):
+    with pytest.raises(Refused, match="antigravity was imported before"):
         kernel.enter()
     assert os.environ["TOY_HOME"] == "/somewhere/else"
 
