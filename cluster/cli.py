@@ -1,4 +1,4 @@
-"""`./lab cluster up | down | status`: the kind cluster and the image registry of the labs."""
+"""`./lab cluster up | down | status | tools | pull`: the kind cluster and the image registry of the labs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from contextlib import contextmanager
 
 import click
 
+from cluster import material
 from cluster import up as parts
 from cluster.names import Names, kubeconfig, read_names, state
+from cluster.tools import find
 from grader.errors import LabError
 from grader.workspace import locked
 
@@ -51,6 +53,23 @@ def status() -> None:
     good, lines = parts.status(read_names())
     print("\n".join(lines))
     sys.exit(0 if good else 1)
+
+
+@cluster.command()
+@click.argument("names", nargs=-1, type=click.Choice(material.PROGRAMS))
+def tools(names: tuple[str, ...]) -> None:
+    """Fetch NAMES (kind, kubectl, prometheus, promtool; all without any) into .lab/bin, where the PATH has none that
+    will do. Needs neither Docker nor root."""
+    for name in names or material.PROGRAMS:
+        print(f"{name}: {find(name, say=say)}")
+
+
+@cluster.command()
+def pull() -> None:
+    """Fetch what the labs need, before a class: programs, manifests, images. Exit code 1 if something is missing."""
+    missing = material.pull(say)
+    print("\n".join(missing) or "all of it is here")
+    sys.exit(1 if missing else 0)
 
 
 @contextmanager

@@ -132,10 +132,6 @@ def engine_trouble(said: str) -> str:
     return said or "docker says nothing about its daemon"
 
 
-def prometheus() -> Finding:
-    return version("prometheus", (2, 40), (99, 0), "--version")
-
-
 def version(tool: str, oldest: tuple[int, int], newest: tuple[int, int], *words: str) -> Finding:
     """Whether the tool (a name on the PATH, or a path) answers with a version from `oldest` to `newest`."""
     name = Path(tool).name
@@ -170,7 +166,7 @@ def ask(*command: str) -> Finding:
             return False, f"{name} did not answer within {LIMIT:g} s"
 
 
-ALL = (python, architecture, memory, disk, port, proxy, docker, prometheus)
+ALL = (python, architecture, memory, disk, port, proxy, docker)
 QUESTIONS: dict[str, Callable[..., Finding]] = {q.__name__: q for q in ALL}
 
 

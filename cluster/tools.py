@@ -1,4 +1,4 @@
-"""kind and kubectl: from the PATH if they will do, else from the kit's own folder .lab/bin, else fetched into it.
+"""kind, kubectl, prometheus and promtool: from the PATH if they will do, else from .lab/bin, else fetched into it.
 
 `python -m cluster.tools kind` says in one sentence whether one is there, and fetches nothing. tools.toml has versions
 and hashes; LAB_TOOLS_URL names a mirror (its https address stands for scheme and host of the upstream one).
@@ -11,15 +11,17 @@ import platform
 import shlex
 import shutil
 import sys
+import tempfile
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from cluster.fetch import NotFetched, fetch, is_safe, shown
 from cluster.machine import version
 from cluster.names import state
+from cluster.unpack import NotUnpacked, can_unpack_debian, unpack_debian, unpack_tar
 from grader.errors import LabError, UnknownName, WrongCall
 from grader.workspace import locked
 
@@ -39,6 +41,9 @@ class Tool:
     page: str
     url: str
     sha256: dict[str, str]
+    debian: str = ""  # the Debian package that holds it
+    holds: list[str] = field(default_factory=list)  # what the upstream archive and the package have in them
+    comes_with: str = ""  # another entry, from which all but the name is taken
 
     def check(self, place: Path) -> tuple[bool, str]:
         (a, b), (c, d) = self.oldest, self.newest
@@ -52,7 +57,8 @@ def read_tool(name: str) -> Tool:
     entries = tomllib.loads(TOOLS.read_text())
     if name not in entries:
         raise UnknownName("tool", name, sorted(entries))
-    return Tool(name, **entries[name])
+    entry = entries[name]
+    return Tool(name, **{**entries.get(entry.get("comes_with", ""), {}), **entry})
 
 
 def folder() -> Path:
@@ -87,13 +93,18 @@ def find(name: str, install: bool = True, say: Callable[[str], None] = say_on_st
     if place:
         return place
     if not install:
-        raise LabError(f"{said}.", f"`./lab cluster up` fetches it, or install it yourself: {read_tool(name).page}")
+        raise LabError(f"{said}.", f"`./lab cluster tools` fetches it, or install it yourself: {read_tool(name).page}")
     with locked(state() / "tools.lock", "the folder of the kit's tools", say):
         place, said = look(name)  # whoever held the lock may have fetched it
         return place or _install(read_tool(name), said, say)
 
 
 def _install(tool: Tool, said: str, say: Callable[[str], None]) -> Path:
+    if tool.debian and can_unpack_debian():
+        try:
+            return _unpack_package(tool, said, say)
+        except NotUnpacked as wrong:  # no network to Debian, say: the upstream archive is another way
+            say(wrong.problem)
     system, arch = platform.system().lower(), ARCHITECTURES.get(platform.machine().lower(), platform.machine())
     target, sha256 = folder() / tool.name, tool.sha256.get(f"{system}-{arch}")
     wanted = f"{tool.name} {tool.oldest[0]}.{tool.oldest[1]} or newer"
@@ -107,13 +118,32 @@ def _install(tool: Tool, said: str, say: Callable[[str], None]) -> Path:
     url = _mirrored(official)
     say(f"{said}: fetching {tool.name} {tool.version} from {shown(url)}")
     try:
-        fetch(url, sha256, target, 0o755)
-    except NotFetched as wrong:
+        if tool.holds:
+            _fetch_archive(tool, url, sha256)
+        else:
+            fetch(url, sha256, target, 0o755)
+    except (NotFetched, NotUnpacked) as wrong:
         raise LabError(f"{said}, and {wrong.problem}.", _by_hand(tool, official, sha256, target)) from wrong
     good, said = tool.check(target)
     if not good:  # a folder from which nothing may be run, say
         raise LabError(f"{target} is the right file, but: {said}.", f"Install {wanted} on the PATH: {tool.page}")
     return target
+
+
+def _unpack_package(tool: Tool, said: str, say: Callable[[str], None]) -> Path:
+    say(f"{said}: unpacking Debian's package {tool.debian} into {folder()}")
+    unpack_debian(tool.debian, tool.holds, folder())
+    good, found = tool.check(folder() / tool.name)
+    if not good:
+        raise NotUnpacked(f"Debian's package {tool.debian}", found)
+    return folder() / tool.name
+
+
+def _fetch_archive(tool: Tool, url: str, sha256: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="fetch-") as place:
+        archive = Path(place) / url.rpartition("/")[2]
+        fetch(url, sha256, archive)
+        unpack_tar(archive, tool.holds, folder())
 
 
 def _mirrored(url: str) -> str:
@@ -128,6 +158,8 @@ def _mirrored(url: str) -> str:
 
 def _by_hand(tool: Tool, url: str, sha256: str, target: Path) -> str:
     name, here = url.rpartition("/")[2], shlex.quote(str(target))
+    if name.endswith(".tar.gz"):  # the program is a file in it
+        name = f"{name.removesuffix('.tar.gz')}/{target.name}"
     return (
         f"Nothing was kept. Name a mirror (LAB_TOOLS_URL=https://MIRROR), or fetch {url} on another machine,\n"
         f"  see that its sha256 is {sha256}, and put it in place:\n"
@@ -136,6 +168,6 @@ def _by_hand(tool: Tool, url: str, sha256: str, target: Path) -> str:
 
 
 if __name__ == "__main__":
-    found, sentence = look(sys.argv[1])
-    print(sentence)
-    sys.exit(0 if found else 1)
+    looked = [look(name) for name in sys.argv[1:]]
+    print("; ".join(sentence for _, sentence in looked))
+    sys.exit(0 if all(found for found, _ in looked) else 1)

@@ -234,7 +234,7 @@ def mutants(criteria: tuple[str, ...], live: bool, record: bool, part: str) -> N
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def cluster(words: tuple[str, ...]) -> None:
-    """Make, describe or remove the kind cluster and its registry: ./lab cluster up | status | down"""
+    """Make, describe or remove the kind cluster and its registry: ./lab cluster up | status | down | tools | pull"""
     os.execv(sys.executable, [sys.executable, "-P", "-m", "cluster.cli", *words])
 
 
