@@ -147,8 +147,9 @@ workers.draw_processes(server)
 # %% [markdown] tags=["explain"]
 # The `api` process runs your function and holds no model. Each runner opened its model from the store, once, and
 # answers the API process through a Unix socket, not a port. So the two can be given different machines and numbers of
-# workers later, and a crash in one is not a crash in the other. What a runner reads from that socket it unpickles, so
-# a runner's door must never be open to anyone but the API process.
+# workers later. It does not mean that one survives the other: in a pod, a runner that dies takes the server with it
+# (docs/faults.md has the measurement). A runner unpickles what it reads from its socket, so nobody but the API process
+# may reach that socket.
 #
 # *A place to stop: your service.py is kept. To go on later, run the cells above again.*
 
@@ -202,21 +203,20 @@ traces.draw_waterfall(ways[2])
 # end
 
 # %% tags=["see"]
+from grader.answers import measured
+
 inside = servers.spike(server, two["texts"], callers=16)
 print("16 callers, each asks again as soon as it has an answer.")
-print("Inside, on average over two seconds:")
+print("Where their requests are, on average over two seconds:")
 for who, requests in inside.items():
     print(f"  {who:<18}{requests:5.1f} requests  {'#' * round(2 * requests)}")
-runners = inside.get("embeddingrunner", 0) + inside.get("classifierrunner", 0)
-print(f"in the API server and in neither runner: {inside['API server'] - runners:.1f},")
-print("on their way, or waiting for a free connection")
+measured("P1", dict(zip(inside, "abc", strict=True))[max(inside, key=inside.get)])
 
 # %% [markdown] tags=["explain"]
-# The longest bar is where the sixteen wait: is it the part that you would have scaled, and would you have seen it in
-# the numbers that you named? The gauges are BentoML's own, from `/metrics`. There is none for a queue's length, so it
-# is read off: a request that is inside a runner is computed or waits there, and one that is in the API server alone is
-# on its way, or waits for one of the 16 connections that an API process opens to a runner. A second API process would
-# bring more work to the place where the work already waits.
+# The gauges are BentoML's own, from `/metrics`. Read as they come they mislead: every request is inside the API server,
+# also while a runner computes it, so that gauge is always the largest. The bars are made disjoint: what is in a runner
+# is taken off the API server's count. There is no gauge for a queue's length. A request in a runner is computed or
+# waits there; one in the API server alone is on its way, or waits for one of the 16 connections that it opens.
 
 # %% [markdown] tags=["why"]
 # ## 3 · Why batching helps (6 minutes)
@@ -269,9 +269,8 @@ among = time_call([*short[:7], long])
 batches.draw_long(alone=time_call(short), among=among, long=time_call([long]))
 
 # %% [markdown] tags=["explain"]
-# The seven computed nothing more and waited all the same. This is why `limits.py` bounds the length of a text, and why
-# a service whose texts differ much in length sorts them before it makes batches. It is also why "batch size" on
-# a dashboard says little by itself.
+# Padding is computed like text: the seven short ones were made as long as the long one. So `limits.py` bounds the
+# length of a text, and a service whose texts differ much in length sorts them before it makes batches.
 #
 # *A place to stop. Parts 4 to 6 need the server of part 1 again.*
 
@@ -279,7 +278,8 @@ batches.draw_long(alone=time_call(short), among=among, long=time_call([long]))
 # ## 4 · The module's own form (7 minutes)
 #
 # The module hands all texts of a request to a runner in one call, and uses the runners that the store makes. That is
-# shorter than yours. Here it is, changed only where BentoML 1.4 would not start it.
+# shorter than yours. Here is that part of it. Its own handler also checks that `texts` is a list, answers an empty list
+# and rounds; what is left out here changes no status of the next cells.
 
 # %% tags=["do"]
 # %%work tryout/module_form.py

@@ -29,6 +29,8 @@
 # %load_ext grader.magic
 from pathlib import Path
 
+import yaml
+
 from labs.helpers.bento import bentos, packages
 from labs.helpers.lesson import timing
 
@@ -318,8 +320,8 @@ for file in bentos.where(desk.bento, token):
     print(f"{file:<24}{line.strip().replace(token, token[:7] + '...')}")
 
 # %% [markdown] tags=["explain"]
-# Two values in a build file, and they stand in each of these files: in the Bento, in whatever is pushed, and as `ENV`
-# in every container that runs. Deleting the line later takes it out of none of them; the token has to be changed.
+# Two values in a build file, and they are in each of these files: in the Bento, in whatever is pushed, and in the
+# Dockerfile. Deleting the line later takes it out of none of them: revoke the token.
 
 # %% [markdown] tags=["why"]
 # One more thing lands in the image by name: `setup_script`, a script that runs once while the image is made, after the
@@ -451,8 +453,9 @@ for what, version in {"asks for latest": plain, "yours": desk.bento.name}.items(
 # named models, so there the two cannot differ: what you tried on the laptop and what the pod serves can.
 
 # %% [markdown] tags=["why"]
-# Last, the file that nothing imports. `bentoml_configuration.yml` says how long a request may wait for its batch. It
-# lies in the Bento. Does it hold? The same Bento, twice, and what its first runner believes.
+# Last, the file that nothing imports. `bentoml_configuration.yml` says how many requests a batch may have, and when a
+# waiting request is given up with a 503 (`max_latency_ms`; it is no time to wait for others). The file is in the Bento.
+# Is it applied? The same Bento, twice, and what its first runner has.
 
 # %% tags=["see"]
 ask = "import bentoml, sys; svc = bentoml.load(sys.argv[1])\n"
@@ -463,8 +466,10 @@ words = ("python", "-c", ask, f"{bentos.NAME}:{desk.bento.name}")
 print("as it is:                ", desk.run(*words, folder=desk.store))
 named = desk.run(*words, folder=desk.store, BENTOML_CONFIG=str(inside))
 print("BENTOML_CONFIG names it: ", named)
-said = [line.strip() for line in inside.read_text().splitlines() if "max_" in line]
-print("in the file:             ", *said[1:3])
+said = yaml.safe_load(inside.read_text())["runners"]["embeddingrunner"]["batching"]
+print(
+    "the file says:           ", {k: v for k, v in said.items() if k.startswith("max_")}
+)
 
 # %% [markdown] tags=["explain"]
 # A configuration in the Bento is a file that lies there. Nobody reads it until the environment of the process names it

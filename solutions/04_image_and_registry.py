@@ -69,9 +69,9 @@ layers.draw_steps(plain, "What does each step of the default Dockerfile add?")
 
 # %% [markdown] tags=["explain"]
 # A bar is a layer: the files that one step of the Dockerfile added or changed. The packages are the largest, and the
-# CPU build of torch is most of them. (With the CUDA build it would be several GB: part 3 of lab 03 had the sizes. That
-# is where the 2.8 GB come from that the text quotes.) Then comes the system, and a compiler, `build-essential`, which
-# nothing in this Bento needs. The last of the large ones is called `COPY . ./`.
+# CPU build of torch is most of them. (With the CUDA build it would be several GB: part 3 of lab 03 had the sizes.)
+# Then comes the system, and a compiler, `build-essential`, which nothing in this Bento needs. The last of the large
+# ones is called `COPY . ./`.
 
 # %% [markdown] tags=["why"]
 # ## 2 · What an edit costs (6 minutes)
@@ -213,16 +213,16 @@ layers.draw_edit(
 )
 
 # %% [markdown] tags=["explain"]
-# The same edit, a thousand times fewer bytes. That is worth more than the smaller image: the packages travel once, an
-# edit many times a day.
+# The same edit, and the line under the picture has the two costs. That is worth more than the smaller image: the
+# packages travel once, an edit many times a day.
 #
 # *A place to stop: the images stay with Docker.*
 
 # %% [markdown] tags=["why"]
 # ## 4 · A password that was there and is not (5 minutes)
 #
-# Your build had a login. The step that installs saw one line of it (`wc -l` said so in the log), and the file was
-# mounted for that step alone. Three other ways are common. Make them, with a base image and one line each.
+# Your build had a login, mounted for the step that installs and for that step alone. Three other ways are
+# common. Make them, with a base image and one line each.
 
 # %% [markdown] tags=["predict"]
 # A build argument that a step uses; a file that is copied in and deleted by the next step; a secret mount. From which
@@ -342,8 +342,9 @@ pulls.draw_pulls(first)
 
 # %% [markdown] tags=["explain"]
 # That is the time that a new pod waits on a node without the image, just when you add pods because people are waiting.
-# The registry is on the same machine here; over a network the bytes count for more. The hatched bar is the 2.8 GB of
-# the text, at the rate of the slower one: nobody pulled that.
+# The registry is on the same machine here; over a network the bytes count for more. The hatched bar is the size of an
+# image of which the course module tells, with a 2.8 GB sample of data left in it, at the rate of the slower one: nobody
+# pulled that here.
 
 # %% tags=["check"]
 # %grade sc4

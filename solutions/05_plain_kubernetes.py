@@ -79,8 +79,8 @@ print(objects.warnings("ReplicaSet", most=1))
 # "created", says `apply`, and no pod is there. A Deployment makes a ReplicaSet, and that one asks for pods and is
 # refused; the reason stands in *its* events. The message lists what is missing, word for word.
 #
-# Why be so strict? A runner server runs whatever a pickle tells it to (lab 01, and section 7 of the facts). Whoever
-# gets into the container should find no root, no capability and no way to become anybody else.
+# Why be so strict? A runner runs whatever a pickle tells it to (lab 01). Code that gets into the container should find
+# no root, no capability and no way to become another user.
 
 # %% tags=["do"] language="work" magic_args="deploy/security.yaml"
 # apiVersion: apps/v1
@@ -202,7 +202,7 @@ print(pods.freeze(one))
 #             periodSeconds: 5
 #             timeoutSeconds: 5
 #             failureThreshold: 3
-#           livenessProbe: # not /readyz: a runner's trouble is not the server's
+#           livenessProbe: # not /readyz: a busy runner needs no new start
 #             httpGet: {path: /livez, port: http}
 #             periodSeconds: 10
 #             timeoutSeconds: 5
@@ -327,7 +327,9 @@ objects.draw_starts()
 
 # %% tags=["do"]
 texts = {"texts": ["I was charged twice", "Where is my parcel?"]}
-with forward(objects.NAMES, objects.NAMESPACE, "service/demo-text-intelligence", 80) as local:
+with forward(
+    objects.NAMES, objects.NAMESPACE, "service/demo-text-intelligence", 80
+) as local:
     answer = httpx.post(f"{local.url}/classify", json=texts, timeout=20)
 print(answer.status_code, answer.json())
 print({k: v for k, v in answer.headers.items() if k.startswith("x-")})
@@ -357,7 +359,9 @@ print(path.follow())
 
 # %% tags=["do"]
 counts = [pods.requests_by_pod()]
-with forward(objects.NAMES, objects.NAMESPACE, "service/demo-text-intelligence", 80) as local:
+with forward(
+    objects.NAMES, objects.NAMESPACE, "service/demo-text-intelligence", 80
+) as local:
     for _ in range(40):
         httpx.post(f"{local.url}/classify", json=texts, timeout=20)
 counts.append(pods.requests_by_pod())

@@ -144,5 +144,5 @@ def test_a_log_of_a_build_ends_with_the_step_that_failed() -> None:
 
 def test_a_node_s_pull_is_drawn_beside_the_text_s() -> None:
     drawn = pulls.draw_pulls({"BentoML's": pulls.Pull(20, 700_000_000), "yours": pulls.Pull(10, 500_000_000)})
-    assert drawn.finding.endswith("the text's, reckoned: 2,800 MB in 80 s")
+    assert drawn.finding.endswith("2.8 GB, reckoned: 2,800 MB in 80 s")
     assert canvas.png(drawn.figure).startswith(b"\x89PNG")

@@ -40,7 +40,7 @@ def crictl(node: str, *words: str) -> str:
 def draw_pulls(pulls: dict[str, Pull], text: float = 2.8e9) -> Picture:
     """One bar an image, and one for an image of `text` bytes, reckoned at the rate of the slowest pull."""
     rate = min(p.bytes / p.seconds for p in pulls.values())
-    rows = {**pulls, "the text's, reckoned": Pull(text / rate, int(text))}
+    rows = {**pulls, "2.8 GB, reckoned": Pull(text / rate, int(text))}
     figure, axes = canvas("How long does a node's first pull take?", 9, 1.2 + 0.5 * len(rows))
     for i, (name, pull) in enumerate(rows.items()):
         done = name in pulls

@@ -24,6 +24,7 @@ from grader.processes import carriers
 from grader.progress import Progress
 from grader.world.servers import Served, served
 
+RUNNERS = ("embeddingrunner", "classifierrunner")
 _running: dict[str, contextlib.ExitStack] = {}
 
 
@@ -76,9 +77,8 @@ atexit.register(stop)
 def batching(max_batch_size: int, **more: Any) -> dict[str, Any]:
     """A configuration in which both runners batch up to that many items, and nothing is shed for being slow."""
     settings = {"enabled": True, "max_batch_size": max_batch_size, "max_latency_ms": 60_000}
-    names = ("embeddingrunner", "classifierrunner")
     # one worker a runner; BentoML's own choice for some models is one a core
-    runners = {name: {"batching": settings, "resources": {"cpu": 1}} for name in names}
+    runners = {name: {"batching": settings, "resources": {"cpu": 1}} for name in RUNNERS}
     return {"version": 1, "runners": runners, **more}
 
 
@@ -94,7 +94,8 @@ def tell(act: Callable[[], httpx.Response]) -> str:
 
 
 def spike(server: Served, texts: list[str], callers: int, seconds: float = 2.0) -> dict[str, float]:
-    """How many requests are inside the API server and inside each runner, on average, while callers keep asking."""
+    """How many requests are in each part, on average, while callers keep asking. The parts are disjoint: a request
+    that is in a runner is inside the API server as well, and counts for the runner alone."""
     import threading
 
     end = time.monotonic() + seconds
@@ -113,7 +114,9 @@ def spike(server: Served, texts: list[str], callers: int, seconds: float = 2.0) 
         seen.append(in_progress(server))
     for thread in threads:
         thread.join()
-    return {who: sum(s.get(who, 0) for s in seen) / len(seen) for who in sorted({w for s in seen for w in s})}
+    mean = {who: sum(s.get(who, 0) for s in seen) / len(seen) for who in ("API server", *RUNNERS)}
+    runners = {name: mean[name] for name in RUNNERS}
+    return {"API server alone": mean["API server"] - sum(runners.values()), **runners}
 
 
 def in_progress(server: Served) -> dict[str, float]:
