@@ -5,7 +5,6 @@
 LAB_KIT names another kit's root (the tests' toykit).
 """
 
-import hashlib
 import os
 import re
 import sys
@@ -37,13 +36,6 @@ def check(probe: Probe, after: Check | list[Check] | None = None) -> Callable[[C
 
 def _dashed(function: Callable[..., Any]) -> str:
     return function.__name__.replace("_", "-")
-
-
-def source_hash(probe: Probe) -> str:
-    """Identifies a probe's module as it was written: a recording made by another text of it is stale."""
-    text = Path(probe.look.__code__.co_filename).read_text()
-    # Checks may change freely; everything above the first check is the probes and what they call.
-    return hashlib.sha256(re.split(r"^@check\(", text, maxsplit=1, flags=re.M)[0].encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -122,6 +114,17 @@ class Kit:
     def mutants(self, short: str) -> list[Facts]:
         path = self.criteria_dir / f"{short}.mutants.toml"
         return list(_read_toml(path).get("mutant", [])) if path.is_file() else []
+
+    def control(self, short: str) -> Facts:
+        """The live state around a submission that is unchanged: `control = "fixture"` in sc1.mutants.toml."""
+        path = self.criteria_dir / f"{short}.mutants.toml"
+        name = _read_toml(path).get("control") if path.is_file() else None
+        return {"around": name} if name else {}
+
+    def right(self, short: str) -> list[Facts]:
+        """Submissions unlike ours that are right, too: [[right]] of sc1.right.toml, in the form of mutants."""
+        path = self.criteria_dir / f"{short}.right.toml"
+        return list(_read_toml(path).get("right", [])) if path.is_file() else []
 
     def labs(self) -> list[Lab]:
         """Every solutions/NN_name.py, in order."""

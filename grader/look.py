@@ -8,7 +8,7 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from grader.kit import Kit, source_hash
+from grader.kit import Kit
 from grader.model import Criterion, Evidence, Probe
 from grader.processes import run
 from grader.workspace import Workspace, write_atomic
@@ -27,7 +27,7 @@ def look(ws: Workspace, criterion: Criterion, probe: Probe) -> Evidence:
     elif not told:
         told["problem"] = f"ended without evidence (exit code {done.code}): {done.tail(4) or 'it printed nothing'}"
     facts = {} if told.get("problem") else told["facts"]
-    return Evidence(probe.name, facts, at, round(done.seconds, 2), told.get("problem", ""), source_hash(probe))
+    return Evidence(probe.name, facts, at, round(done.seconds, 2), told.get("problem", ""))
 
 
 def main(short: str, probe_name: str, work: str, name: str, out: str) -> None:

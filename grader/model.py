@@ -46,7 +46,6 @@ class Evidence:
     at: str = ""  # ISO 8601, UTC
     seconds: float = 0.0
     problem: str = ""
-    source: str = ""  # hash of the probe's source; a recording with another one is stale
 
 
 @dataclass(frozen=True)

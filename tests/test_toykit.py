@@ -17,10 +17,12 @@ from xml.etree import ElementTree
 import psutil
 import pytest
 
-from grader.kit import Kit, source_hash
+from grader.kit import Kit
 from grader.model import Report, Verdict
-from grader.mutants import MutantResult, try_mutant, try_mutants
+from grader.mutants import MutantResult, to_lines, try_mutant, try_mutants
 from grader.processes import wait_until
+from grader.recordings import tie
+from grader.turns import STRIDE, rotate, within
 from grader.walk import checkpoint, make_key, start_at, walk
 from grader.workspace import Workspace
 
@@ -104,22 +106,51 @@ def try_harmless_mutant(kit: Kit) -> list[MutantResult]:
     return try_mutants(kit, ["t1"], lambda _: None)
 
 
-def test_a_part_looks_at_every_third_and_judges_what_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four mutants, the last one recorded: of part 2/3 are the second (live) and, from its record, the fourth."""
+def test_a_run_with_little_time_looks_at_what_it_can_and_names_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     kit = Kit(Path(__file__).parent / "toykit")
     row = {"from": "01", "fails": "word-is-short"}
     listed = [{"id": name, **row} for name in "abc"] + [{"id": "d", **row, "recorded": True}]
     monkeypatch.setattr(kit, "mutants", lambda _: listed)
+    monkeypatch.setattr(kit, "right", lambda _: [{"id": "r", "from": "01"}])
     looked: list[tuple[str, bool]] = []
 
     def note(_: Kit, c: Any, mutant: Any, live: bool, record: bool) -> MutantResult:
         looked.append((mutant["id"], live))
-        return MutantResult(c.short, mutant["id"], mutant["fails"], Verdict.PASS, "", 0)
+        return MutantResult(c.short, mutant["id"], mutant.get("fails", ""), Verdict.PASS, "", 0)
 
     monkeypatch.setattr("grader.mutants.try_mutant", note)
-    results = try_mutants(kit, ["t1"], lambda _: None, live=True, part="2/3")
-    assert looked == [("b", True), ("d", False)]
-    assert [r.id for r in results if r.verdict is Verdict.NOT_RUN] == ["a", "c"]
+    results = try_mutants(kit, ["t1"], lambda _: None, live=True, minutes=1)
+    assert looked[0] == ("control", True) and sorted(looked[1:]) == [(name, True) for name in "abcdr"]
+    assert [r.id for r in results if r.verdict is Verdict.NOT_RUN] == []
+    looked.clear()
+    results = try_mutants(kit, ["t1"], lambda _: None, minutes=1e-9)
+    assert looked == []
+    assert sorted(r.id for r in results if r.verdict is Verdict.NOT_RUN) == ["a", "b", "c", "d", "r"]
+    assert [r.id for r in results if r.stale] == ["d"]
+    assert "0 of 1 mutants caught by their own check; not run this time: 4" not in to_lines(results)
+    assert to_lines(results)[-1] == "evidence that is stale and was not looked at again: 1 t1 d"
+
+
+def test_mutants_do_not_count_where_the_control_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    kit = Kit(Path(__file__).parent / "toykit")
+    monkeypatch.setattr("grader.mutants.check_control", lambda *_: "the cluster is down")
+    results = try_mutants(kit, ["t1"], lambda _: None, minutes=1)
+    assert {r.verdict for r in results if r.id != "none"} == {Verdict.ERROR}
+    assert all("the cluster is down" in r.message for r in results if r.id != "none")
+
+
+def test_time_goes_first_to_what_changed_then_to_the_others() -> None:
+    now = [0.0]
+    given = []
+    for item in within(100, list("ab"), list("vwxyz"), lambda: now[0]):
+        given.append(item)
+        now[0] += 30
+    assert given == ["a", "b", "v"], "b begins at 30 s, before half of the time; after v a fourth would not end in time"
+
+
+def test_every_try_has_its_turn_within_days() -> None:
+    seen = {item for day in range(12) for item in rotate(list(range(40)), day)[:STRIDE]}
+    assert seen == set(range(40))
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +223,7 @@ def test_a_mutant_is_caught_by_its_check_alone(jobs: dict[str, Future[Any]], mut
         ({"remove": ["service/absent.txt"]}, "error", "is stale"),
         ({"run": ["false"]}, "error", "ended with 1"),
         ({"from": "09"}, "error", "no checkpoint"),
-        ({"recorded": True}, "error", "No evidence is recorded"),
+        ({"recorded": True}, "not_run", "No evidence is recorded"),
     ],
 )
 def test_a_mutant_that_cannot_be_used_is_an_error(
@@ -209,15 +240,19 @@ def test_a_mutant_with_live_state_is_recorded_judged_again_and_goes_stale(walked
     code = kit.criteria_dir / "t1.py"
     code.write_text(code.read_text().replace("\n\n@check(number)", FIXTURE + "\n\n@check(number)", 1))
     mutant = {"id": "live", "from": "01", "fails": "word-is-short", "around": "long_word", "recorded": True}
+    mutant["says"] = "verbosity"
     assert try_mutant(kit, kit.criterion("t1"), mutant, live=True, record=True).verdict.value == "pass"
     again = try_mutant(kit, kit.criterion("t1"), mutant, live=False, record=False)
     assert again.verdict.value == "pass" and again.seconds < 1
-    before = source_hash(kit.criterion("t1").probes[0])
+    before = tie(kit, kit.criterion("t1"), mutant)
     code.write_text(code.read_text().replace("under five letters", "few letters"))
-    assert source_hash(kit.criterion("t1").probes[0]) == before, "a check may change: old evidence is judged again"
-    code.write_text(code.read_text().replace("word.txt", "words.txt"))
+    assert tie(kit, kit.criterion("t1"), mutant) == before, "a check may change: old evidence is judged again"
+    assert tie(kit, kit.criterion("t1"), {**mutant, "add": []}) != before, "the mutant's own text"
+    code.write_text(code.read_text().replace('"verbosity"', '"verbosities"'))
+    assert tie(kit, kit.criterion("t1"), mutant) != before, "its fixture"
+    code.write_text(code.read_text().replace('"verbosities"', '"verbosity"').replace("word.txt", "words.txt"))
     stale = try_mutant(kit, kit.criterion("t1"), mutant, live=False, record=False)
-    assert stale.verdict.value == "error" and "is stale" in stale.message
+    assert stale.verdict.value == "not_run" and stale.stale and "stale" in stale.message
 
 
 def test_an_uncaught_mutant_and_a_check_without_one_are_failures(jobs: dict[str, Future[Any]]) -> None:
