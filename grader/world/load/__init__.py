@@ -56,7 +56,7 @@ bench/table.csv: one row a setting, in order of its name; a value is the median 
     goodput, goodput_min, goodput_max          # answers with 200, a second
     p50_ms, p95_ms, p99_ms                     # of the 200s, from the scheduled time
     share_503, share_504, share_other          # of all ends, 0 to 1
-    mean_ms, in_flight, little                 # mean wait of all ends; mean of the gauge; in_flight / (rate x wait) - 1
+    mean_ms, in_flight, little                 # mean wait of all ends; mean of the gauge; how far from rate x wait
     mean_batch, sender_cpu, warmup_s, noise    # requests a batch; cores; seconds left out; spread
     verdict, why                               # "ok", or "refused" and the first reason
     cpus, memory_gib, cpu, bentoml, machine    # where it was measured; `machine` tells two machines apart

@@ -1,0 +1,94 @@
+"""./lab bench: measures batching settings in your workspace. Long work says what it does, run by run."""
+
+from __future__ import annotations
+
+import sys
+from importlib import resources
+from pathlib import Path
+
+import click
+
+from grader.errors import LabError
+from grader.kit import Kit
+from grader.model import Facts
+from grader.workspace import Workspace, at, learner_workspace
+from grader.world.load import experiment
+
+EXAMPLES = """Examples:
+
+\b
+  ./lab bench                 the full grid: 13 settings, three times each; about 25 minutes; into bench-grid/
+  ./lab bench quick           batching off and three settings; about 4 minutes; into bench/
+  ./lab bench capacity        the highest rate at which 95% of the answers come within 500 ms
+
+\b
+Interrupted? The same command goes on where it stopped.
+"""
+
+
+def workspace(folder: str) -> Workspace:
+    return at(Kit(), Path(folder)) if folder else learner_workspace(Kit())
+
+
+@click.group(invoke_without_command=True, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--work", metavar="DIR", default="", help="the workspace (default: work/ or LAB_WORK)")
+@click.pass_context
+def main(context: click.Context, work: str) -> None:
+    """Measure batching settings under one load, and write a table that is computed from what was seen."""
+    context.obj = workspace(work)
+    if context.invoked_subcommand is None:
+        measure(context.obj, "grid", "bench-grid")
+
+
+@main.command()
+@click.pass_obj
+def quick(ws: Workspace) -> None:
+    """Batching off and three settings."""
+    measure(ws, "quick", "bench")
+
+
+@main.command()
+@click.option("--goal", default=500.0, help="milliseconds within which 95% of the answers come")
+@click.option("--size", default=32, help="max_batch_size of both runners")
+@click.pass_obj
+def capacity(ws: Workspace, goal: float, size: int) -> None:
+    """The highest rate of random arrivals that holds the goal, with less than 0.1% errors."""
+    from grader.world.load.capacity import find_in
+
+    found = find_in(ws.service, ws.store, size, goal, print)
+    print(found.told())
+
+
+def measure(ws: Workspace, name: str, into: str) -> None:
+    """Puts the kit's experiment file there unless there is one, and measures what it asks for."""
+    bench = ws.root / into
+    bench.mkdir(exist_ok=True)
+    file = bench / "experiment.toml"
+    if not file.exists():
+        file.write_text((resources.files("grader.world.load") / f"{name}.toml").read_text())
+    show(experiment.run(file, bench))
+    print(f"{bench / 'table.csv'}")
+
+
+def show(rows: list[Facts]) -> None:
+    """The table's columns that one looks at first."""
+    columns = ("setting", "goodput", "p50_ms", "p95_ms", "share_503", "mean_batch", "verdict", "why")
+    for row in [dict(zip(columns, columns, strict=True)), *rows]:
+        print("  ".join(f"{'-' if row[c] is None else row[c]!s:>10}" for c in columns))
+
+
+def run_command() -> None:
+    try:
+        main(standalone_mode=False)
+    except LabError as problem:
+        print(f"lab: {problem}", file=sys.stderr)
+        sys.exit(problem.exit_code)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as wrong:
+        wrong.show()
+        sys.exit(64)
+
+
+if __name__ == "__main__":
+    run_command()

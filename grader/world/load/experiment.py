@@ -1,0 +1,165 @@
+"""Measures every setting of an experiment file, in an order that no drift favours, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import shutil
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from grader.errors import LabError
+from grader.model import Facts
+from grader.world.load import machine, runs, table
+from grader.world.load.measure import measure
+from grader.world.load.servers import Measured, serving
+from grader.world.load.settings import Setting
+
+Say = Callable[[str], None]
+KEYS = {"repeats", "seed", "base", "servers", "load", "setting"}
+
+
+class BadExperiment(LabError):
+    """The experiment file asks for something that cannot be measured: `path` is the file."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}", "The format is described at the top of grader/world/load/__init__.py.")
+        self.path = path
+
+
+@dataclass(frozen=True)
+class Experiment:
+    settings: tuple[Setting, ...]
+    load: Facts  # {"users": 80, "seconds": 15} or {"rate": 120, "seconds": 15}
+    repeats: int
+    seed: int
+    base: Facts  # the configuration that a setting changes
+    service: Path
+    store: Path
+    kept: bool  # one server a setting, for all its repeats
+
+    def plan(self) -> list[tuple[int, Setting]]:
+        """(repeat, setting), round by round; each round has an order of its own, which the seed decides."""
+        chance = random.Random(self.seed)
+        rounds = [(number, chance.sample(self.settings, len(self.settings))) for number in range(1, self.repeats + 1)]
+        return [(number, setting) for number, order in rounds for setting in order]
+
+
+def read(path: Path) -> Experiment:
+    """Reads and checks an experiment file; what it names lies in the workspace, the folder above bench/."""
+    try:
+        asked = tomllib.loads(path.read_text())
+        if unknown := set(asked) - KEYS:
+            raise ValueError(f"nothing is called {', '.join(sorted(unknown))} here; known: {', '.join(sorted(KEYS))}")
+        settings = tuple(Setting(**one) for one in asked["setting"])
+        load = {"seconds": 15, **asked["load"]}
+        if not (set(load) in ({"users", "seconds"}, {"rate", "seconds"}) and load["seconds"] >= 5):
+            raise ValueError("[load] has `users` or `rate`, and `seconds`, at least 5")
+        if len({s.name for s in settings}) < len(settings):
+            raise ValueError("two settings have one name")
+        work = path.absolute().parent.parent
+        base = yaml.safe_load((work / asked.get("base", "service/bentoml_configuration.yml")).read_text())
+    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as wrong:
+        raise BadExperiment(
+            path, f"{type(wrong).__name__}: {wrong}" if isinstance(wrong, KeyError) else str(wrong)
+        ) from wrong
+    kept = asked.get("servers", "kept") == "kept"
+    return Experiment(
+        settings,
+        load,
+        int(asked.get("repeats", 3)),
+        int(asked.get("seed", 1)),
+        base,
+        work / "service",
+        work / "store",
+        kept,
+    )
+
+
+def run(file: Path, bench: Path, say: Say = print) -> list[Facts]:
+    """Measures what is not measured yet, makes bench/table.csv, and returns its rows. What the machine spoilt is put
+    away into bench/refused/ and measured once more."""
+    experiment = read(file)
+    with Servers(experiment) as servers:
+        for again in (False, True):
+            todo = [(n, s) for n, s in experiment.plan() if wanted(experiment, bench, n, s)]
+            for done, (repeat, setting) in enumerate(todo, 1):
+                began, folder = time.monotonic(), folder_of(bench, setting, repeat)
+                order = experiment.plan().index((repeat, setting)) + 1000 * again
+                found = measure(servers.get(setting), experiment.load, repeat, order, folder)
+                say(told(found, done, len(todo), time.monotonic() - began))
+            if again or not (put_away := refuse(experiment, bench)):
+                break
+            say(f"measured once more, since the machine was busy or unsteady: {', '.join(put_away)}")
+    return table.write(bench)
+
+
+def told(found: runs.Run, done: int, count: int, seconds: float) -> str:
+    seen = found.summary
+    ends = f"{seen.goodput:.0f} answers a second, p95 {seen.p95_ms:.0f} ms, {seen.share_503:.0%} refused"
+    problem = next((f": {p.text}" for p in found.problems()), "")
+    return f"{done} of {count}: {found.name}: {ends} ({seconds:.0f} s){problem}"
+
+
+def folder_of(bench: Path, setting: Setting, repeat: int) -> Path:
+    return bench / "runs" / f"{setting.name}-{repeat}"
+
+
+def wanted(experiment: Experiment, bench: Path, repeat: int, setting: Setting) -> bool:
+    """Whether that run is still to be made: it is missing, half made, of another experiment, or of another machine."""
+    try:
+        facts = json.loads((folder_of(bench, setting, repeat) / "run.json").read_text())
+        return bool(
+            facts["setting"] != setting.facts()
+            or facts["load"] != experiment.load
+            or facts["machine"] != machine.facts()
+        )
+    except (OSError, ValueError, KeyError):
+        return True
+
+
+def refuse(experiment: Experiment, bench: Path) -> list[str]:
+    """Puts away the runs of each setting whose row is refused for the machine's sake; returns their names."""
+    all_runs, names = runs.read_all(bench), []
+    good = table.goodputs(all_runs)
+    for setting in experiment.settings:
+        group = [run for run in all_runs if run.setting.name == setting.name]
+        shared = [p for p in table.group_problems(group, good) if p.kind == "machine"]
+        for run in group:
+            if shared or any(p.kind == "machine" for p in run.problems()):
+                names.append(run.name)
+                kept = bench / "refused" / run.name
+                shutil.rmtree(kept, ignore_errors=True)
+                kept.parent.mkdir(exist_ok=True)
+                run.folder.replace(kept)
+    return names
+
+
+class Servers:
+    """The servers of an experiment: one a setting for all its repeats, or one a run."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment, self.running = experiment, dict[str, Measured]()
+        self.stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Servers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+    def get(self, setting: Setting) -> Measured:
+        wanted = self.experiment
+        if not wanted.kept:
+            self.stack.close()
+            self.running.clear()
+        if setting.name not in self.running:
+            server = serving(setting, wanted.base, wanted.service, wanted.store)
+            self.running[setting.name] = self.stack.enter_context(server)
+        return self.running[setting.name]

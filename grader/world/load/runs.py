@@ -1,0 +1,202 @@
+"""One run: a folder with all that was seen, and what its figures are worth.
+
+Everything here is computed from the folder's files, by whoever reads it: the learner's table and the grader alike.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from grader.model import Facts
+from grader.world.load import metrics, warmup
+from grader.world.load.log import Log, Numbers, read_requests
+from grader.world.load.metrics import RUNNERS
+from grader.world.load.settings import Setting
+from grader.world.load.summary import Summary, summarise
+
+LARGEST = 8 << 20  # bytes of any file but the requests'
+LITTLE = 0.05  # by how much the two sides of Little's law may differ
+RISE = 0.10  # by how much concurrency may rise or fall
+CACHED = 0.90  # the same texts again take at least this share of the time
+OTHERS = 0.25  # of the machine that other programs may use; a cluster that idles takes a tenth of two cores
+GOAL_MS = 500.0  # the latency goal that a sender's lateness is compared with
+
+
+class Problem(NamedTuple):
+    """Why a run's figures may not be used. `kind`: "machine" (measure again), "setting" (never applied), "figures"."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Run:
+    folder: Path
+    facts: Facts  # run.json
+    log: Log
+    inside: dict[str, Numbers]  # inflight.csv, by column
+    before: str
+    after: str
+    configuration: str
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def setting(self) -> Setting:
+        return Setting(**self.facts["setting"])
+
+    @property
+    def load(self) -> Facts:
+        return dict(self.facts["load"])
+
+    @cached_property
+    def begin(self) -> float | None:
+        """Seconds that are left out as warm-up; None when the load never was steady."""
+        return warmup.end(self.log, float(self.facts["trained"] or 0.0))
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Of the steady part; of the last 40% when there was none."""
+        stop = float(self.log.sender["seconds"])
+        return summarise(self.log, warmup.LATEST * stop if self.begin is None else self.begin)
+
+    @cached_property
+    def steady_inside(self) -> tuple[Numbers, Numbers]:
+        """(seconds, requests inside the API server) of the steady part."""
+        at = self.inside["at"]
+        part = (at >= (self.begin or 0.0)) & (at < float(self.log.sender["seconds"]))
+        return at[part], self.inside["api"][part]
+
+    @property
+    def in_flight(self) -> float:
+        """By the server's own count."""
+        values = self.steady_inside[1]
+        return float(values.mean()) if len(values) else math.nan
+
+    @property
+    def little(self) -> float:
+        """How far the server's count of requests inside is from what the client's times say."""
+        return self.in_flight / self.summary.in_flight - 1 if self.summary.in_flight else math.nan
+
+    @property
+    def mean_batch(self) -> float | None:
+        return metrics.mean_batch(self.before, self.after)
+
+    def problems(self) -> list[Problem]:
+        return [*setting_problems(self), *figure_problems(self), *machine_problems(self)]
+
+
+def read(folder: Path) -> Run:
+    """The run in that folder. Raises ValueError or OSError for one that is incomplete or damaged."""
+    facts = json.loads(text(folder / "run.json"))
+    log = Log(read_requests(folder / "requests.csv"), facts["sender"])
+    before, after = text(folder / "before.prom"), text(folder / "after.prom")
+    run = Run(folder, facts, log, read_inside(folder), before, after, text(folder / "configuration.yml"))
+    if not (run.setting.name and run.load and log.requests):
+        raise ValueError(f"{folder.name} is empty")
+    return run
+
+
+def read_all(bench: Path) -> list[Run]:
+    """Every complete run of bench/runs, in the order in which they were made."""
+    folders = sorted(p.parent for p in (bench / "runs").glob("*/run.json"))
+    return sorted((read(folder) for folder in folders), key=lambda run: int(run.facts["order"]))
+
+
+def text(path: Path) -> str:
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"{path.name} has more than {LARGEST >> 20} MiB")
+    return path.read_text()
+
+
+def read_inside(folder: Path) -> dict[str, Numbers]:
+    rows = list(csv.DictReader(text(folder / "inflight.csv").splitlines()))
+    return {name: np.array([float(row[name]) for row in rows]) for name in ("at", "api", *RUNNERS)}
+
+
+def setting_problems(run: Run) -> Iterator[Problem]:
+    """Three witnesses: the file, the process, and how the server behaved."""
+    for found in (file_problem(run), process_problem(run), behaviour_problem(run)):
+        if found:
+            yield Problem("setting", found)
+
+
+def file_problem(run: Run) -> str:
+    """The file that each runner's process was given is the one that lies in the folder."""
+    wanted = hashlib.sha256(run.configuration.encode()).hexdigest()
+    given = {w["role"]: w["sha256"] for w in run.facts["witnesses"]}
+    missing = [name for name in RUNNERS if given.get(name) != wanted]
+    return f"the process of {missing[0]} did not get this configuration.yml" if missing else ""
+
+
+def process_problem(run: Run) -> str:
+    """BentoML's effective configuration in each runner's process, and its dispatchers, are as the setting says."""
+    wanted = run.setting.block()
+    for witness in run.facts["witnesses"]:
+        if witness["role"] not in RUNNERS:
+            continue
+        block = witness["batching"].get(witness["role"], {})
+        found = {key: block.get(key) for key in wanted}
+        if found != wanted:
+            return f"in the process of {witness['role']} batching is {found}, not {wanted}"
+        limits = [(d["max_batch_size"], d["max_latency_ms"]) for d in witness["dispatchers"].values()]
+        if limits != ([(run.setting.max_batch_size, run.setting.max_latency_ms)] if run.setting.batching else []):
+            return f"in the process of {witness['role']} the dispatchers' limits are {limits}"
+    return ""
+
+
+def behaviour_problem(run: Run) -> str:
+    """Batch sizes for the size, 503s for the budget, and no batch at all where batching is off."""
+    edges, setting, seen = metrics.largest_edges(run.after), run.setting, run.summary
+    if not setting.batching:
+        return f"batching should be off, and /metrics has batches: {edges}" if metrics.batches(run.after) else ""
+    if wrong := [name for name in RUNNERS if edges.get(name) != setting.max_batch_size]:
+        return f"/metrics shows batches of up to {edges.get(wrong[0], 0):g} in {wrong[0]}, not {setting.max_batch_size}"
+    if seen.p50_ms > setting.max_latency_ms and seen.share_503 < 0.01:
+        return (
+            f"half of the answers took over {seen.p50_ms:.0f} ms, and a budget of {setting.max_latency_ms} refused none"
+        )
+    if seen.share_503 > 0.01 and seen.p99_ms < setting.max_latency_ms / 2:
+        return f"503s, although 99% took under {seen.p99_ms:.0f} ms of the {setting.max_latency_ms} allowed"
+    return ""
+
+
+def figure_problems(run: Run) -> Iterator[Problem]:
+    """What makes a run's figures untrue whoever measured them."""
+    if run.begin is None:
+        yield Problem("figures", "the waits never became steady: load it for longer")
+    if not abs(run.little) <= LITTLE:  # not-a-number too
+        law = f"{run.in_flight:.1f} requests inside, {run.summary.in_flight:.1f} by their rate and waits"
+        yield Problem("figures", f"Little's law does not hold: {law}")
+    at, inside = run.steady_inside
+    if len(at) and abs(moved := warmup.rise(at, inside)) > RISE:
+        yield Problem("figures", f"concurrency still moved at the end, by {moved:+.0%}")
+    cache = run.facts["cache"]
+    if cache and cache["again_ms"] < CACHED * cache["fresh_ms"]:
+        times = f"{cache['fresh_ms']:.0f} ms for new texts, {cache['again_ms']:.0f} ms for the same again"
+        yield Problem("figures", f"a cache answers: {times}")
+
+
+def machine_problems(run: Run) -> Iterator[Problem]:
+    """What says that this machine could not measure it now."""
+    cpu, seen = run.facts["cpu"], run.summary
+    if cpu["others"] > OTHERS * run.facts["machine"]["cpus"]:
+        yield Problem("machine", f"other programs used {cpu['others']:.1f} of {run.facts['machine']['cpus']} cores")
+    late = seen.late_p50_ms > GOAL_MS / 100 or seen.late_p99_ms > GOAL_MS / 10
+    # On a machine that the server has filled, lateness is the service's doing, and the waits contain it.
+    if late and run.log.sender["idle"] > 0.1:
+        yield Problem("machine", f"the sender was late: by {seen.late_p50_ms:.1f} ms, p99 {seen.late_p99_ms:.0f} ms")
+    if run.log.sender["cpu"] > 0.9:
+        yield Problem("machine", "the sender filled its core, so it was measured, not the service")

@@ -1,0 +1,48 @@
+"""A batching setting, and the BentoML configuration that applies it to both runners."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import asdict, dataclass
+
+from grader.model import Facts
+from grader.world.load.metrics import RUNNERS
+
+
+@dataclass(frozen=True)
+class Setting:
+    """`max_latency_ms` is no waiting time: what would be answered later than that is refused with 503."""
+
+    name: str
+    batching: bool = True
+    max_batch_size: int = 32  # requests
+    max_latency_ms: int = 10_000
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,40}", self.name):
+            raise ValueError(f"name = {self.name!r}: use small letters, digits, dots and dashes")
+        if self.batching and self.max_batch_size < 2:
+            raise ValueError(f"{self.name}: max_batch_size is {self.max_batch_size}; a batch holds at least 2 requests")
+        if self.batching and self.max_latency_ms < 1:
+            raise ValueError(f"{self.name}: max_latency_ms is {self.max_latency_ms}")
+
+    def key(self) -> tuple[bool, int, int]:
+        """What is set, whatever it is called: two settings with one key are one setting."""
+        return (True, self.max_batch_size, self.max_latency_ms) if self.batching else (False, 0, 0)
+
+    def block(self) -> Facts:
+        """The `batching:` block of a runner."""
+        if not self.batching:
+            return {"enabled": False}
+        return {"enabled": True, "max_batch_size": self.max_batch_size, "max_latency_ms": self.max_latency_ms}
+
+    def configuration(self, base: Facts) -> Facts:
+        """The whole configuration: `base`, with the batching of both runners replaced."""
+        made = copy.deepcopy(base) or {"version": 1}
+        for name in RUNNERS:
+            made.setdefault("runners", {}).setdefault(name, {})["batching"] = self.block()
+        return made
+
+    def facts(self) -> Facts:
+        return asdict(self)
