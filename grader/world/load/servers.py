@@ -11,12 +11,12 @@ from pathlib import Path
 
 import psutil
 
-from grader.criteria.serving import Served, served
 from grader.errors import LabError
 from grader.model import Facts
 from grader.processes import carriers
 from grader.workspace import copy_tree
 from grader.world.load.settings import Setting
+from grader.world.servers import Served, served
 
 WITNESS = "labwitness"
 LARGEST = 16 << 20
