@@ -32,10 +32,11 @@ def cluster() -> None:
 
 
 @cluster.command()
-def up() -> None:
+@click.option("--anew", is_flag=True, help="remove a cluster that cannot be mended, with all that runs in it")
+def up(anew: bool) -> None:
     """Make the cluster and its registry, or mend them. May be run at any time."""
     with held() as names:
-        parts.up(names, say)
+        parts.up(names, say, lambda why: anew or (sys.stdin.isatty() and click.confirm(f"{why}\nMake it anew?")))
     say(f"ready: KUBECONFIG=.lab/{kubeconfig().name} is the only kubeconfig that has been written")
 
 

@@ -7,6 +7,7 @@ Desktop or a remote engine has a machine of its own: what cannot be seen from he
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import shutil
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster import machine
-from cluster.container_network import certificates, proxy
+from cluster.container_network import certificates, proxy, read_client
 from cluster.tools import ARCHITECTURES
 
 ENGINE = (20, 10)  # kind starts its nodes with --cgroupns
@@ -80,6 +81,41 @@ def architecture(engine: Facts) -> Finding:
     return theirs == ours, f"containers are for {theirs}" + ("" if theirs == ours else f", and this machine is {ours}")
 
 
+def here(engine: Facts) -> Finding:
+    """Whether the engine sees this machine's files, and this machine its ports."""
+    place = os.environ.get("DOCKER_HOST", "")
+    client = Path(shutil.which("docker") or "docker")
+    if "snap" in client.parts or client.resolve().name == "snap":
+        return False, "Docker is a snap: it sees no hidden folders, and a /tmp of its own\n" + NO_SNAP
+    if re.match(r"(?:tcp|ssh)://(?!(?:[^@/]*@)?(?:127\.|localhost|\[::1\]))", place):
+        return False, "DOCKER_HOST names another machine, whose ports are not on this one\nunset DOCKER_HOST"
+    return True, "Docker sees this machine's files"
+
+
+def login(_: Facts) -> Finding:
+    """Whether the login helpers that the client's settings name are there; without one each pull and push fails."""
+    settings = read_client()
+    helpers = [settings.get("credsStore"), *dict(settings.get("credHelpers") or {}).values()]
+    gone = [f"docker-credential-{h}" for h in helpers if h and not shutil.which(f"docker-credential-{h}")]
+    if gone:
+        return False, f"Docker's settings name the login helper {gone[0]}, which is not there"
+    return True, "Docker needs no login helper, or has it"
+
+
+def buildx(_: Facts) -> Finding:
+    """Whether `docker build` has BuildKit, for which Dockerfiles with mounts ask: a plug-in, built in before 23."""
+    if machine.ask("docker", "buildx", "version")[0]:
+        return True, "Docker has buildx"
+    _, client = machine.ask("docker", "version", "--format", "client {{.Client.Version}}")
+    found = re.search(r"client (\d+)", client)
+    if found and int(found[1]) < 23:
+        return True, f"Docker {found[1]} has BuildKit built in"
+    return False, "Docker has no buildx, without which it builds none of the images here"
+
+
+NO_SNAP = "sudo snap remove docker, then Docker Engine from https://docs.docker.com/engine/install/"
+
+
 def _is_here(engine: Facts) -> bool:
     """Whether the engine shares this kernel: if not, it has another machine's disk and limits."""
     return bool(engine.get("KernelVersion") == platform.release())
@@ -99,7 +135,7 @@ def read_engine() -> tuple[Facts, str]:
     return facts, ""
 
 
-ALL = (memory, disk, images, cgroup, inotify, architecture, proxy, certificates)
+ALL = (memory, disk, images, cgroup, inotify, architecture, proxy, certificates, here, login, buildx)
 QUESTIONS: dict[str, Callable[[Facts], Finding]] = {q.__name__: q for q in ALL}
 
 

@@ -49,10 +49,18 @@ def _covers(spared: str, wanted: str) -> bool:
 
 
 def _client_proxy(environ: Mapping[str, str]) -> dict[str, str]:
-    path = Path(environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
     try:
-        return dict(json.loads(path.read_text())["proxies"]["default"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return dict(read_client(environ)["proxies"]["default"])
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
+def read_client(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The settings of Docker's client (config.json); {} where there are none, or none that can be read."""
+    try:
+        path = Path(environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
         return {}
 
 

@@ -71,7 +71,7 @@ def need_engine() -> None:
 
 
 def docker(*words: str, limit: float = 60, good: bool = True) -> str:
-    return call("docker", *words, limit=limit, good=good).output.strip()
+    return call("docker", *words, limit=limit, good=good).stdout.strip()
 
 
 def port_taken(output: str) -> str:
@@ -89,7 +89,7 @@ def inspect(kind: str, name: str) -> dict[str, Any] | None:
     done = call("docker", "inspect", f"--type={kind}", name, good=False)
     if not done.ok and "no such" not in done.output.lower():
         raise failed(("docker", "inspect", name), done, "Is the engine well? `docker info` says.")
-    return dict(json.loads(done.output)[0]) if done.ok else None
+    return dict(json.loads(done.stdout)[0]) if done.ok else None
 
 
 def kubectl(names: Names, *words: str, limit: float = 60, good: bool = True) -> Completed:
@@ -98,4 +98,4 @@ def kubectl(names: Names, *words: str, limit: float = 60, good: bool = True) -> 
 
 
 def kubectl_json(names: Names, *words: str) -> dict[str, Any]:
-    return dict(json.loads(kubectl(names, *words, "-o", "json").output))
+    return dict(json.loads(kubectl(names, *words, "-o", "json").stdout))

@@ -23,6 +23,7 @@ MEMORY = 4  # GiB; two copies of torch and the embedder while a service runs
 DISK = 6  # GiB; model stores, Bentos, an image of some GB, and the cluster's own images
 LIMIT = 6.0  # seconds for a tool's answer; less than doctor's own limit, so that the sentence is ours
 CGROUP = Path("/sys/fs/cgroup")
+NO_HELPER = "take credsStore and credHelpers out of ~/.docker/config.json, or install that helper"
 Finding = tuple[bool, str]
 
 
@@ -124,9 +125,11 @@ def docker() -> Finding:
 
 
 def engine_trouble(said: str) -> str:
-    """Why Docker's engine does not answer, from what the client said."""
+    """Why Docker's engine does not answer, from what the client said. A second line is a remedy of its own."""
     if "permission denied" in said.lower():
-        return "Docker runs, but you may not use it (`sudo usermod -aG docker $USER`, then log in again)"
+        return "Docker runs, but you may not use it\nsudo usermod -aG docker $USER, then log out and in again"
+    if found := re.search(r"docker-credential-[\w-]+", said):
+        return f"Docker's settings name the login helper {found[0]}, which is not there\n{NO_HELPER}"
     if "cannot connect" in said.lower() or "daemon" in said.lower():
         return "Docker is installed, but its daemon does not run"
     return said or "docker says nothing about its daemon"

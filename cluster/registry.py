@@ -102,8 +102,12 @@ def wait(names: Names, limit: float = 20) -> None:
     deadline = time.monotonic() + limit
     while not answers(names):
         if time.monotonic() > deadline:
-            log = docker("logs", "--tail", "4", names.registry, good=False)
-            raise LabError(f"The registry does not answer on {names.address}: {log}", "`./lab cluster up` tries again.")
+            log = call("docker", "logs", "--tail", "4", names.registry, good=False).tail(4)
+            raise LabError(
+                f"The registry's container runs, and nothing answers on {names.address}: {log}",
+                "Is the engine on another machine (DOCKER_HOST, a dev container)? Its ports have to be on this one. "
+                "Else `./lab cluster up` tries again.",
+            )
         time.sleep(0.1)
 
 

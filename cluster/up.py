@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -59,17 +60,25 @@ def owner_of(container: dict[str, Any]) -> str:
     return str(marks[0]).removesuffix("/.lab/cluster-mark") if marks else ""
 
 
-def up(names: Names, say: Say) -> None:
-    """Registry and cluster, made or mended; at the end all nodes are Ready and pull from the registry."""
+def up(names: Names, say: Say, anew: Callable[[str], bool] = lambda why: False) -> None:
+    """Registry and cluster, made or mended; at the end all nodes are Ready and pull from the registry.
+
+    What cannot be mended is removed only if `anew` agrees, which is told why, and what is lost. A cluster that was
+    never whole, or has lost its control plane, has nothing left to lose."""
     need_engine()
     find("kind", say=say)
     find("kubectl", say=say)
     refuse_foreign(names, nodes := look(names))
     say(f"registry {names.address}: {registry.start(names)}")
-    if nodes and mend(names, nodes, say):
-        finish(names)
-    else:
-        make(names, say)
+    if nodes:
+        trouble, lost = mend(names, nodes, say)
+        if not trouble:
+            return finish(names)
+        if lost and not anew(f"{trouble} {lost}"):
+            raise LabError(f"{trouble} {lost}", "`./lab cluster up --anew` removes it and makes another.")
+        say(f"{trouble} It is made anew")
+        remove_nodes(names)
+    make(names, say)
 
 
 def refuse_foreign(names: Names, nodes: list[Node]) -> None:
@@ -78,25 +87,36 @@ def refuse_foreign(names: Names, nodes: list[Node]) -> None:
             raise registry.foreign(names, f"cluster {names.cluster}", node.owner or "somebody who made it by hand")
 
 
-def mend(names: Names, nodes: list[Node], say: Say) -> bool:
-    """Brings back a cluster that is stopped, paused or rebooted. False: it was half made, and has been removed."""
-    whole = {n.name for n in nodes} == set(names.nodes)
+def mend(names: Names, nodes: list[Node], say: Say) -> tuple[str, str]:
+    """Brings back a cluster that is stopped, paused or rebooted. Returns what stands in the way, and what would be lost
+    with it, each "" if nothing."""
+    name, control = names.cluster, names.nodes[0]
+    lost = "With it goes all that runs in it: namespaces, Deployments, Secrets (the registry's images stay)."
+    there = {n.name for n in nodes}
+    if control not in there:
+        return f"The cluster {name} has lost its control plane.", ""
     asleep = [n for n in nodes if n.status != "running"]
-    whole = whole and all(wake(names, node) for node in asleep)
-    whole = whole and call("docker", "exec", names.nodes[0], "test", "-e", WHOLE, good=False).ok
-    if whole:
-        with new_kubeconfig() as path:
-            call("kind", "export", "kubeconfig", "--name", names.cluster, "--kubeconfig", str(path))
-        say(
-            f"cluster {names.cluster}: "
-            + (f"{len(asleep)} nodes were stopped, and run again" if asleep else "is there")
-        )
-        if wait_ready(names, READY_LIMIT):
-            return True
-    why = "its nodes do not become Ready" if whole else "it was left half made"
-    say(f"cluster {names.cluster}: {why}, so it is made anew (what ran in it has to be applied again)")
-    remove_nodes(names)
-    return False
+    if gone := [n.name for n in asleep if not wake(names, n)]:
+        return f"The cluster {name} cannot start {' and '.join(gone)}: the network that they were in is gone.", lost
+    words = call("docker", "exec", control, "sh", "-c", f"test -e {WHOLE} && echo whole || echo half", good=False)
+    if words.stdout.strip() == "half":
+        return f"The cluster {name} was left half made.", ""
+    if missing := set(names.nodes) - there:
+        return f"The cluster {name} has no {' and no '.join(sorted(missing))} any more.", lost
+    if words.stdout.strip() != "whole":
+        return f"The cluster {name} cannot be looked into: {words.tail(2) or 'docker exec says nothing'}.", lost
+    with new_kubeconfig() as path:
+        call("kind", "export", "kubeconfig", "--name", name, "--kubeconfig", str(path))
+    say(f"cluster {name}: " + (f"{len(asleep)} nodes were stopped, and run again" if asleep else "is there"))
+    if wait_ready(names, READY_LIMIT):
+        return "", ""
+    return f"The nodes of {name} were not Ready after {READY_LIMIT:g} s: {state_of(names)}.", lost
+
+
+def state_of(names: Names) -> str:
+    """What the API server says of the nodes, for whoever has to decide about them."""
+    done = kubectl(names, "get", "nodes", "--no-headers", "--request-timeout=5s", limit=10, good=False)
+    return "; ".join(" ".join(line.split()[:2]) for line in done.stdout.splitlines()) or done.tail(1) or "no word"
 
 
 def wake(names: Names, node: Node) -> bool:
@@ -131,7 +151,7 @@ def make(names: Names, say: Say) -> None:
     create(names, path, say)
     if not wait_ready(names, READY_LIMIT):
         raise LabError(
-            f"The nodes of {names.cluster} do not become Ready: {readiness(names, look(names))}",
+            f"The nodes of {names.cluster} do not become Ready: {state_of(names)}",
             "`./lab cluster up` tries again.",
         )
     finish(names)
@@ -239,20 +259,29 @@ def wait_ready(names: Names, limit: float) -> bool:
 
 def readiness(names: Names, nodes: list[Node]) -> dict[str, bool]:
     """Which nodes are Ready, as the API server says; empty when it does not answer. For up to a minute after a reboot
-    it says what it knew before, so a node counts only if it has reported since its container started."""
+    it says what it knew before, so a node counts only if it has reported since its container started; or, where the
+    clock was set back since, within the last minute."""
     words = ["get", "nodes,leases", "-n", "kube-node-lease", "-o", "json", "--request-timeout=5s"]
     done = kubectl(names, *words, limit=10, good=False)
     try:
-        items = json.loads(done.output)["items"] if done.ok else []
+        items = json.loads(done.stdout)["items"] if done.ok else []
     except ValueError:
         return {}
     seen = {i["metadata"]["name"]: i["spec"].get("renewTime", "") for i in items if i["kind"] == "Lease"}
-    started = {node.name: node.started for node in nodes}
+    started, now = {node.name: node.started for node in nodes}, datetime.now(UTC)
     return {
-        name: seen.get(name, "")[:19] >= started.get(name, "")[:19] and says_ready(item)  # to the second: 19 signs
+        name: is_fresh(seen.get(name, ""), started.get(name, ""), now) and says_ready(item)
         for item in items
         if item["kind"] == "Node" and (name := item["metadata"]["name"])
     }
+
+
+def is_fresh(renewed: str, started: str, now: datetime) -> bool:
+    """Times as RFC 3339 in UTC, compared to the second: 19 signs."""
+    this = now.isoformat()[:19]
+    if started[:19] <= this:
+        return renewed[:19] >= started[:19]
+    return (now - timedelta(minutes=1)).isoformat()[:19] <= renewed[:19] <= this  # started in the future, it seems
 
 
 def says_ready(node: dict[str, Any]) -> bool:

@@ -28,10 +28,11 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
 def child_environ(source: Mapping[str, str] | None = None, spared: tuple[str, ...] = ()) -> dict[str, str]:
-    """What a child of ours gets of `source` (ours, without one). kubectl reads no kuberc; a proxy, where one is set,
-    is never asked for this machine, nor for the hosts in `spared`."""
+    """What a child of ours gets of `source` (ours, without one). kubectl reads no kuberc; setproctitle, which BentoML's
+    parts use where it is installed, leaves our mark alone; a proxy, where one is set, is never asked for this machine,
+    nor for the hosts in `spared`."""
     kept = listed(os.environ if source is None else source)
-    return {**kept, "KUBERC": "off", **spare(kept, (*LOOPBACK, *spared))}
+    return {**kept, "KUBERC": "off", "SPT_NOENV": "1", **spare(kept, (*LOOPBACK, *spared))}
 
 
 def listed(source: Mapping[str, str]) -> dict[str, str]:

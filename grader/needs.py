@@ -39,7 +39,8 @@ def look_for(kit: Kit, name: str) -> Need:
     there, found = _look(entry)
     if name in os.environ.get("LAB_WITHOUT", "").split(","):
         there, found = False, f"no {entry['title']} (taken away by LAB_WITHOUT)"
-    return Need(name, there, found, entry["add"])
+    found, _, remedy = found.partition("\n")  # what our own commands say on a second line fits better than the usual
+    return Need(name, there, found, remedy or entry["add"])
 
 
 def _look(entry: dict[str, Any]) -> tuple[bool, str]:
@@ -56,11 +57,12 @@ def _look(entry: dict[str, Any]) -> tuple[bool, str]:
         return False, f"no {title} ({type(wrong).__name__} from {program})"
     if done.code is None:
         return False, f"no {title} ({Path(program).name} did not answer within {entry.get('limit', 10)} s)"
-    said = (done.output.strip() or "it said nothing").splitlines()[0][:160]
+    ours = program == sys.executable  # cluster/machine.py speaks in whole sentences
+    lines = ((done.stdout.strip() if ours else "") or done.output.strip() or "it said nothing").splitlines()
+    said = lines[0][:160]
     if done.ok and re.search(entry.get("expect", ""), done.output):
         return True, said
-    ours = program == sys.executable  # cluster/machine.py speaks in whole sentences
-    return False, said if ours else f"no {title} ({Path(program).name}: {said})"
+    return False, "\n".join([said, *lines[1:2]]) if ours else f"no {title} ({Path(program).name}: {said})"
 
 
 def missing(kit: Kit, needs: Sequence[Any]) -> Need | None:

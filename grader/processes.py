@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
@@ -31,11 +31,13 @@ _guard: subprocess.Popen[bytes] | None = None
 
 @dataclass(frozen=True)
 class Completed:
-    """`code` is None when the process ran past its limit and was ended."""
+    """`code` is None when the process ran past its limit and was ended. `output` is all that it said, for messages;
+    `stdout` is what a program reads: tools print their warnings to stderr."""
 
     code: int | None
     output: str
     seconds: float
+    stdout: str = ""
 
     @property
     def ok(self) -> bool:
@@ -98,18 +100,20 @@ def run(
 ) -> Completed:  # fmt: skip
     """Runs a command to its end; after `limit` seconds ends it and all that it started. No exit code raises."""
     began = time.monotonic()
-    lines: list[str] = []
+    lines: list[tuple[IO[str], str]] = []
 
-    def read(out: IO[str]) -> None:
-        for line in out:
-            lines.append(line)
+    def read(pipe: IO[str]) -> None:
+        for line in pipe:
+            lines.append((pipe, line))
             if on_line:
                 on_line(line.rstrip())
 
-    with started(command, cwd, env) as (process, mark):
-        assert process.stdout
-        reader = threading.Thread(target=read, args=[process.stdout])
-        reader.start()
+    with started(command, cwd, env, errors=subprocess.PIPE) as (process, mark):
+        assert process.stdout and process.stderr
+        out = process.stdout
+        readers = [threading.Thread(target=read, args=[pipe]) for pipe in (out, process.stderr)]
+        for reader in readers:
+            reader.start()
         code: int | None = None
         try:
             code = process.wait(limit)
@@ -117,14 +121,16 @@ def run(
             pass
         finally:
             reap(mark)  # an orphan that holds the pipe open would keep the reader waiting
-            reader.join()
-    return Completed(code, "".join(lines), time.monotonic() - began)
+            for reader in readers:
+                reader.join()
+    seconds, said = time.monotonic() - began, "".join(line for _, line in lines)
+    return Completed(code, said, seconds, "".join(line for pipe, line in lines if pipe is out))
 
 
 @contextlib.contextmanager
 def started(
     command: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None, log: Path | None = None,
-    apart: bool = False,
+    apart: bool = False, errors: int = subprocess.STDOUT,
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:  # fmt: skip
     """A running process and its own mark; ends it and all that it started when the block is left.
 
@@ -136,7 +142,7 @@ def started(
     full[MARK] += f":{mark}"
     with log.open("w") if log else contextlib.nullcontext(subprocess.PIPE) as out:
         process = subprocess.Popen(
-            list(command), cwd=cwd, env=full, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+            list(command), cwd=cwd, env=full, stdin=subprocess.DEVNULL, stdout=out, stderr=errors,
             text=True, errors="replace", start_new_session=apart,
         )  # fmt: skip
         try:
@@ -144,8 +150,8 @@ def started(
         finally:
             reap(mark)
             process.wait()
-            if process.stdout:
-                process.stdout.close()
+            for pipe in filter(None, (process.stdout, process.stderr)):
+                pipe.close()
 
 
 def free_port() -> int:
@@ -155,12 +161,23 @@ def free_port() -> int:
 
 
 def listener(port: int) -> psutil.Process | None:
-    """The process that listens on that TCP port, if we may see it."""
-    for connection in psutil.net_connections("tcp"):
-        here = connection.laddr and connection.laddr.port == port
-        if here and connection.status == psutil.CONN_LISTEN and connection.pid:
-            return psutil.Process(connection.pid)
+    """The process that listens on that TCP port, if we may see it. macOS lists everybody's sockets to root alone; there
+    our own children are asked, one by one."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if is_listening(connection, port) and connection.pid:
+                return psutil.Process(connection.pid)
+    except psutil.AccessDenied:
+        for process in carriers(own_mark()):
+            with contextlib.suppress(psutil.Error):
+                if any(is_listening(connection, port) for connection in process.net_connections("tcp")):
+                    return process
     return None
+
+
+def is_listening(connection: Any, port: int) -> bool:
+    """Whether that one of psutil's connections is an open door at this port."""
+    return bool(connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN)
 
 
 def is_ours(process: psutil.Process | None, mark: str) -> bool:

@@ -17,6 +17,7 @@ for rule in $(ls -r "%(folder)s/rules"); do
     pattern=$(cat "%(folder)s/rules/$rule/pattern")
     case "$said" in $pattern)
         cat "%(folder)s/rules/$rule/output"
+        cat "%(folder)s/rules/$rule/warning" >&2
         exit "$(cat "%(folder)s/rules/$rule/code")" ;;
     esac
 done
@@ -37,10 +38,10 @@ class FakeTools:
         self.answer("kind version*", "kind v0.33.0 go1.26")
         self.answer("kubectl version*", "Client Version: v1.35.8")
 
-    def answer(self, pattern: str, output: str = "", code: int = 0) -> None:
+    def answer(self, pattern: str, output: str = "", code: int = 0, warning: str = "") -> None:
         rule = self.folder / "rules" / f"{len(list((self.folder / 'rules').iterdir())):03}"
         rule.mkdir()
-        for name, text in (("pattern", pattern), ("output", output), ("code", str(code))):
+        for name, text in {"pattern": pattern, "output": output, "code": str(code), "warning": warning}.items():
             (rule / name).write_text(text)
 
     def said(self) -> list[str]:

@@ -1,0 +1,197 @@
+"""The machine's trouble is an error or not run, and never a fail; and what is understood wrongly is never removed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from fake_tools import FakeTools, tools
+
+from cluster import up
+from cluster.engine import inspect, kubectl_json
+from cluster.names import Names
+from grader import processes
+from grader.errors import LabError
+from grader.kit import Kit
+from grader.needs import look_for
+from grader.processes import listener, run, started
+
+SLOT = Names(9, 5091)
+KIT = Kit()
+__all__ = ["tools"]  # a fixture
+WARNING = "E0101 memcache.go:287] couldn't get resource list for metrics.k8s.io/v1beta1"
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def ready_nodes(renewed: str) -> str:
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    items: list[dict[str, Any]] = [{"kind": "Node", "metadata": {"name": n}, "status": ready} for n in SLOT.nodes]
+    items += [{"kind": "Lease", "metadata": {"name": n}, "spec": {"renewTime": renewed}} for n in SLOT.nodes]
+    return json.dumps({"items": items})
+
+
+# Tools that warn
+
+
+def test_what_a_tool_prints_for_programs_is_kept_apart_from_its_warnings() -> None:
+    done = run(["sh", "-c", "echo '{}'; echo careful >&2"], limit=10)
+    assert done.stdout == "{}\n" and "careful" in done.output and done.tail() == done.output.strip()
+
+
+def test_a_kubectl_and_a_docker_that_warn_are_read_all_the_same(tools: FakeTools) -> None:
+    tools.answer("kubectl*get nodes*", ready_nodes("2026-11-25T00:00:00Z"), warning=WARNING)
+    tools.answer("docker inspect --type=container x", '[{"Id": "1"}]', warning="WARNING: Error loading config file")
+    assert len(kubectl_json(SLOT, "get", "nodes")["items"]) == 6
+    assert inspect("container", "x") == {"Id": "1"}
+
+
+# `cluster up` removes nothing that it does not understand
+
+
+def cluster_of_three(tools: FakeTools, renewed: str = "2026-11-25T00:00:00Z", **answer: Any) -> None:
+    tools.nodes(*SLOT.nodes)
+    tools.registry(SLOT.registry, port=5091)
+    tools.answer(f"docker exec {SLOT.nodes[0]} sh -c test*", "whole")
+    tools.answer("kubectl*get nodes,leases*", ready_nodes(renewed), **answer)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".lab").mkdir()
+    monkeypatch.setattr(up, "READY_LIMIT", 1.0)
+    monkeypatch.setattr(up.registry, "answers", lambda names: True)
+
+
+def test_a_kubectl_that_warns_does_not_cost_the_cluster(tools: FakeTools) -> None:
+    cluster_of_three(tools, warning=WARNING)
+    up.up(SLOT, quiet)
+    assert not [call for call in tools.said() if "delete" in call or "create" in call]
+
+
+@pytest.mark.parametrize("trouble", ["unreadable", "silent", "unseen", "lost node", "network gone"])
+def test_what_cannot_be_mended_is_not_removed_without_a_word(tools: FakeTools, trouble: str) -> None:
+    cluster_of_three(tools)
+    match trouble:
+        case "unreadable":
+            tools.answer("kubectl*get nodes,leases*", "not JSON at all")
+        case "silent":
+            tools.answer("kubectl --context*", "", 1, warning="Unable to connect to the server: EOF")
+        case "unseen":
+            tools.answer(f"docker exec {SLOT.nodes[0]} sh -c test*", "", 126, warning="OCI runtime exec failed")
+        case "lost node":
+            tools.answer("docker ps --all --filter label=*", "\n".join(SLOT.nodes[:2]))
+        case "network gone":
+            tools.node(SLOT.nodes[1], "exited")
+            tools.answer("docker start*", "", 1, warning="Error response from daemon: network abc not found")
+    asked: list[str] = []
+    with pytest.raises(LabError) as wrong:
+        up.up(SLOT, quiet, lambda why: bool(asked.append(why)))
+    assert "goes all that runs in it" in asked[0] and "--anew" in wrong.value.remedy
+    assert not [call for call in tools.said() if "delete" in call]
+    up.up(SLOT, quiet, lambda why: True) if trouble == "lost node" else None
+    assert bool([call for call in tools.said() if "kind delete" in call]) == (trouble == "lost node")
+
+
+@pytest.mark.parametrize("trouble", ["half", "no control plane"])
+def test_what_never_was_whole_is_made_anew(tools: FakeTools, trouble: str) -> None:
+    cluster_of_three(tools)
+    if trouble == "half":
+        tools.answer(f"docker exec {SLOT.nodes[0]} sh -c test*", "half")
+    else:
+        tools.answer("docker ps --all --filter label=*", "\n".join(SLOT.nodes[1:]))
+    up.up(SLOT, quiet)
+    assert [call.split()[1] for call in tools.said() if call.startswith("kind")][-2:] == ["delete", "create"]
+
+
+def test_a_clock_that_was_set_back_does_not_make_a_node_unready() -> None:
+    now = up.datetime(2026, 11, 25, 12, 0, 0, tzinfo=up.UTC)
+    assert up.is_fresh("2026-11-25T11:59:55.123456Z", "2026-11-25T13:30:00.1Z", now)  # started in the future, it seems
+    assert not up.is_fresh("2026-11-25T13:40:00.000000Z", "2026-11-25T13:30:00.1Z", now)  # said before the clock moved
+    assert not up.is_fresh("2026-11-25T11:00:00.000000Z", "2026-11-25T11:30:00.1Z", now)  # before a reboot
+    assert not up.is_fresh("", "2026-11-25T11:30:00.1Z", now)
+
+
+# A system that shows other processes' sockets to root alone
+
+
+def test_a_listener_is_found_without_seeing_everybodys_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(*_: object) -> None:
+        raise psutil.AccessDenied(1)
+
+    script = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True)"
+    with started(["python3", "-c", f"{script}; time.sleep(60)"]) as (process, mark):
+        assert process.stdout
+        port = int(process.stdout.readline())
+        monkeypatch.setattr(psutil, "net_connections", deny)
+        found = listener(port)
+        assert found and found.pid == process.pid and processes.is_ours(found, mark)
+    assert listener(port) is None
+
+
+# What doctor says of a machine's Docker
+
+
+def put_client(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
+    (folder / "client").mkdir()
+    (folder / "client" / "config.json").write_text(json.dumps(settings))
+    monkeypatch.setenv("DOCKER_CONFIG", str(folder / "client"))
+
+
+def ask(name: str) -> str:
+    need = look_for(KIT, name)
+    return f"{'found' if need.there else 'missing'} {need}"
+
+
+def info(tools: FakeTools) -> None:
+    tools.answer("docker info*", json.dumps({"ServerVersion": "28.0.0", "KernelVersion": "elsewhere"}))
+
+
+def test_permission_denied_is_not_answered_with_starting_docker(tools: FakeTools) -> None:
+    tools.answer("docker info*", "server ", 1, warning="permission denied while trying to connect to the daemon socket")
+    said = "Docker runs, but you may not use it: sudo usermod -aG docker $USER, then log out and in again"
+    assert ask("docker") == f"missing {said}"
+
+
+def test_no_buildx(tools: FakeTools) -> None:
+    info(tools)
+    tools.answer("docker buildx*", "docker: 'buildx' is not a docker command.", 1)
+    tools.answer("docker version --format client*", "client 26.1.5+dfsg1")
+    assert ask("docker-buildx").startswith("missing Docker has no buildx") and "docker-buildx" in ask("docker-buildx")
+    tools.answer("docker version --format client*", "client 20.10.24+dfsg1")
+    assert ask("docker-buildx") == "found Docker 20 has BuildKit built in"
+
+
+PLACES = {"tcp://10.0.0.7:2375": "missing", "ssh://me@box": "missing", "": "found", "tcp://127.0.0.1:2375": "found",
+          "unix:///run/docker.sock": "found"}  # fmt: skip
+
+
+@pytest.mark.parametrize("place, verdict", PLACES.items())
+def test_an_engine_elsewhere(tools: FakeTools, monkeypatch: pytest.MonkeyPatch, place: str, verdict: str) -> None:
+    info(tools)
+    monkeypatch.setenv("DOCKER_HOST", place)
+    assert ask("docker-here").startswith(verdict)
+
+
+def test_a_snaps_docker(tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info(tools)
+    (tmp_path / "snap" / "bin").mkdir(parents=True)
+    (tools.bin / "docker").rename(tmp_path / "snap" / "bin" / "docker")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'snap' / 'bin'}:/usr/bin:/bin")
+    assert "sudo snap remove docker" in ask("docker-here")
+
+
+def test_a_login_helper_that_is_gone(tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info(tools)
+    put_client(tmp_path, monkeypatch, credsStore="desktop")
+    assert ask("docker-login").startswith("missing Docker's settings name the login helper docker-credential-desktop")
+
+
+def test_nothing_advises_to_remove_what_is_stopped() -> None:
+    assert not [name for name, need in KIT.needs.items() if re.search("(system|container|network) prune", str(need))]
