@@ -234,6 +234,13 @@ def cluster(words: tuple[str, ...]) -> None:
     os.execv(sys.executable, [sys.executable, "-P", "-m", "cluster.cli", *words])
 
 
+@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def bench(words: tuple[str, ...]) -> None:
+    """Measure settings of the service under load, the full grid or less: ./lab bench | bench quick | bench capacity"""
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "grader.world.load.cli", *words])
+
+
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("pytest_options", nargs=-1, type=click.UNPROCESSED)
 def test(pytest_options: tuple[str, ...]) -> None:

@@ -16,13 +16,15 @@ One noun a module, each short enough to read:
     summary    summarise(log) -> Summary; naive(log) and corrected(log): seconds waited from `sent`, from `scheduled`
     metrics    read(url) -> [(name, labels, value)]; InFlight(url): samples the gauges each 100 ms; mean_batch(...)
     settings   Setting(name, batching, max_batch_size, max_latency_ms); setting.configuration(base): BentoML's
-    servers    serving(setting, workspace): the server with that setting, its BENTOML_HOME its own, and its witnesses
+    servers    serving(setting, base, service, store): a server with that setting; .url, .served, .witnesses()
     warmup     end(log, trained) -> seconds until the load was steady (MSER), or None: it never was
+    measure    measure(server, load, repeat, order, folder) -> Run: makes one run folder
     experiment read(file) -> Experiment; run(file, bench, say=print) -> rows; goes on where it stopped
     runs       Run: one run folder; runs.read(folder), run.summary, run.problems() (why its numbers may not be used)
     table      rows(bench) -> one a setting; write(bench) makes table.csv of the run folders; nobody types it
     noise      of(runs): how far repeats of one and the same setting differ on this machine, this hour
-    capacity   find(url, goal_ms=500, errors=.001) -> the highest Poisson rate that holds p95 <= goal
+    sequential judge(...): ends a trial as soon as it is clear whether the goal holds
+    capacity   find(url, Goal(seconds=.5)) -> the highest Poisson rate that holds p95 <= goal
     cli        `./lab bench` | quick | capacity: python -m grader.world.load.cli
 
 ## Formats (seconds count from the start of the load; times of the day are ISO 8601, UTC)
@@ -47,7 +49,7 @@ bench/runs/NAME-REPEAT/             # complete when run.json is there: it is wri
     run.json                        # setting, load, repeat, order, began, machine, witnesses, sender, cache
     configuration.yml               # the file that BENTOML_CONFIG named
     requests.csv                    # user, scheduled, sent, ended, end: "200", another status, "timeout", ...
-    inflight.csv                    # at, api, embeddingrunner, classifierrunner: requests inside, from /metrics
+    inflight.csv                    # at, took, api, embeddingrunner, classifierrunner: requests inside, from /metrics
     dispatchers.csv                 # at, runner, method, trained, a, b, wait, queued: what each dispatcher learnt
     before.prom, after.prom         # /metrics
 

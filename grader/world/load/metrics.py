@@ -76,12 +76,13 @@ def in_progress(text: str) -> dict[str, float]:
 
 
 class InFlight:
-    """Reads the gauges every 100 ms in a thread, while the block runs: `seen` is [(time.monotonic(), {who: count})]."""
+    """Reads the gauges every 100 ms in a thread, while the block runs: `seen` is [(time.monotonic(), seconds it took,
+    {who: count})]. A look waits for the API server as every request does, before anybody counts it."""
 
     def __init__(self, url: str) -> None:
         place = urlsplit(url)
         self.connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=15)
-        self.seen: list[tuple[float, dict[str, float]]] = []
+        self.seen: list[tuple[float, float, dict[str, float]]] = []
         self.over = threading.Event()
         self.thread = threading.Thread(target=self.watch, daemon=True)
 
@@ -97,8 +98,10 @@ class InFlight:
     def watch(self) -> None:
         while not self.over.wait(EVERY):
             with contextlib.suppress(OSError, http.client.HTTPException):
+                began = time.monotonic()
                 text = get(self.connection)
-                self.seen.append((time.monotonic(), in_progress(text)))
+                ended = time.monotonic()
+                self.seen.append((ended, ended - began, in_progress(text)))
 
     def save(self, path: Path, began: float) -> None:
         """One line a look; times count from `began`."""

@@ -12,11 +12,13 @@ import random
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from grader.world.load.log import Log, Request
 from grader.world.load.sender import PATH, PATIENCE, Meter, send
+from grader.world.load.sequential import Goal, judge
 from grader.world.load.texts import pick
 
 
@@ -30,6 +32,13 @@ def run(
     return send("poisson", {**options, "connections": connections})
 
 
+def try_rate(url: str, rate: float, seconds: float, first: int, goal: Goal) -> Log:
+    """Sends at that rate until it is clear whether the goal holds, for at most `seconds`; the log's sender says `holds`
+    (or None when nothing could be judged), `late` and `errors`."""
+    options = {"url": url, "rate": rate, "seconds": seconds, "first": first, "repeat": 0, "seed": first}
+    return send("poisson", {**options, "connections": 0, "goal": asdict(goal)})
+
+
 def schedule(rate: float, seconds: float, seed: int) -> Iterator[float]:
     """The times of a Poisson process: the pauses between them are exponential."""
     chance, at = random.Random(seed), 0.0
@@ -40,7 +49,8 @@ def schedule(rate: float, seconds: float, seed: int) -> Iterator[float]:
 async def send_all(options: dict[str, Any]) -> Log:
     import aiohttp
 
-    requests: list[Request] = []
+    requests, dues, said = list[Request](), list[float](), 0.0
+    goal = Goal(**options["goal"]) if options.get("goal") else None
     gate = asyncio.Semaphore(options["connections"] or 1_000_000)
 
     async def ask(number: int, due: float) -> None:
@@ -56,7 +66,22 @@ async def send_all(options: dict[str, Any]) -> Log:
         for number, due in enumerate(schedule(options["rate"], options["seconds"], options["seed"])):
             await asyncio.sleep(max(0, due - (time.monotonic() - meter.began)))
             tasks.append(asyncio.create_task(ask(number, due)))
-        facts = {"loop": "open", "rate": options["rate"], "seconds": options["seconds"], **meter.read()}
+            dues.append(due)
+            if goal and due > said + 0.5:  # twice a second
+                said = due
+                if judge(goal, dues, requests, time.monotonic() - meter.began, last=False).holds is not None:
+                    break
+        sent = time.monotonic() - meter.began
+        facts = {
+            "loop": "open",
+            "rate": options["rate"],
+            "seconds": sent if goal else options["seconds"],
+            **meter.read(),
+        }
+        if goal:
+            await asyncio.sleep(goal.seconds)
+            verdict = judge(goal, dues, requests, sent + goal.seconds, last=True)
+            facts |= {"holds": verdict.holds, "late": verdict.late, "errors": verdict.errors}
         await asyncio.gather(*tasks)
     return Log(sorted(requests, key=lambda r: r.ended), facts)
 

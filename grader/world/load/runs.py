@@ -73,22 +73,29 @@ class Run:
         return summarise(self.log, warmup.LATEST * stop if self.begin is None else self.begin)
 
     @cached_property
-    def steady_inside(self) -> tuple[Numbers, Numbers]:
-        """(seconds, requests inside the API server) of the steady part."""
+    def steady_inside(self) -> dict[str, Numbers]:
+        """inflight.csv of the steady part."""
         at = self.inside["at"]
         part = (at >= (self.begin or 0.0)) & (at < float(self.log.sender["seconds"]))
-        return at[part], self.inside["api"][part]
+        return {name: values[part] for name, values in self.inside.items()}
 
     @property
     def in_flight(self) -> float:
-        """By the server's own count."""
-        values = self.steady_inside[1]
+        """Requests inside the API server, by its own count."""
+        values = self.steady_inside["api"]
         return float(values.mean()) if len(values) else math.nan
 
     @property
+    def in_front(self) -> float:
+        """Requests that have come, and that a busy API server has not begun to read: rate x the time that a look at
+        /metrics waits there itself."""
+        took = self.steady_inside["took"]
+        return self.summary.rate * float(took.mean() - took.min()) if len(took) else math.nan
+
+    @property
     def little(self) -> float:
-        """How far the server's count of requests inside is from what the client's times say."""
-        return self.in_flight / self.summary.in_flight - 1 if self.summary.in_flight else math.nan
+        """How far the server's count of requests is from what the client's times say."""
+        return (self.in_flight + self.in_front) / self.summary.in_flight - 1 if self.summary.in_flight else math.nan
 
     @property
     def mean_batch(self) -> float | None:
@@ -123,7 +130,7 @@ def text(path: Path) -> str:
 
 def read_inside(folder: Path) -> dict[str, Numbers]:
     rows = list(csv.DictReader(text(folder / "inflight.csv").splitlines()))
-    return {name: np.array([float(row[name]) for row in rows]) for name in ("at", "api", *RUNNERS)}
+    return {name: np.array([float(row[name]) for row in rows]) for name in ("at", "took", "api", *RUNNERS)}
 
 
 def setting_problems(run: Run) -> Iterator[Problem]:
@@ -178,10 +185,9 @@ def figure_problems(run: Run) -> Iterator[Problem]:
     if run.begin is None:
         yield Problem("figures", "the waits never became steady: load it for longer")
     if not abs(run.little) <= LITTLE:  # not-a-number too
-        law = f"{run.in_flight:.1f} requests inside, {run.summary.in_flight:.1f} by their rate and waits"
+        law = f"{run.in_flight + run.in_front:.1f} requests there, {run.summary.in_flight:.1f} by their rate and waits"
         yield Problem("figures", f"Little's law does not hold: {law}")
-    at, inside = run.steady_inside
-    if len(at) and abs(moved := warmup.rise(at, inside)) > RISE:
+    if abs(moved := warmup.rise(run.steady_inside["at"], run.steady_inside["api"])) > RISE:
         yield Problem("figures", f"concurrency still moved at the end, by {moved:+.0%}")
     cache = run.facts["cache"]
     if cache and cache["again_ms"] < CACHED * cache["fresh_ms"]:

@@ -1,0 +1,261 @@
+"""The figures of a load: what they mean, what refuses them, and that they are computed from what was seen."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import bench_runs
+import numpy as np
+import pytest
+
+from grader.errors import LabError
+from grader.world.load import closed, experiment, noise, poisson, runs, table, target, texts, warmup
+from grader.world.load.log import Log, Request
+from grader.world.load.sequential import Goal, judge
+from grader.world.load.settings import Setting
+from grader.world.load.summary import corrected, naive, percentiles, summarise
+
+
+@pytest.fixture(scope="module")
+def right(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("right") / "bench"
+    bench_runs.make_bench(folder)
+    return folder
+
+
+@pytest.fixture
+def bench(right: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(right, tmp_path / "bench"))
+
+
+class Slow(BaseHTTPRequestHandler):
+    """Answers in 20 ms, every tenth request with 503."""
+
+    protocol_version = "HTTP/1.1"
+    count = 0
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.seen.append(json.loads(body)["texts"][0])  # type: ignore[attr-defined]
+        time.sleep(0.02)
+        Slow.count += 1
+        self.send_response(503 if Slow.count % 10 == 0 else 200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadingHTTPServer]:
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    made.seen = []  # type: ignore[attr-defined]
+    made.daemon_threads = True
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    yield made
+    made.shutdown()
+
+
+def url_of(server: ThreadingHTTPServer) -> str:
+    return f"http://127.0.0.1:{server.server_address[1]}"
+
+
+def test_no_text_is_asked_twice_and_none_differs_by_digits_alone() -> None:
+    made = [texts.text(number) for number in [*range(20_000), *range(10_000_000, 10_020_000)]]
+    assert len(set(made)) == len(made)
+    assert not any(re.search(r"\d", text) for text in made)
+
+
+@pytest.mark.slow
+def test_a_closed_loop_asks_with_new_texts_and_keeps_refusals_apart(server: ThreadingHTTPServer) -> None:
+    log = closed.run(url_of(server), users=4, seconds=2)
+    seen = summarise(log)
+    assert log.ends().keys() == {"200", "503"}
+    assert 0.05 < seen.share_503 < 0.15
+    assert seen.goodput == pytest.approx(seen.rate * (1 - seen.share_503))
+    assert seen.in_flight == pytest.approx(4, rel=0.1)
+    assert len(set(server.seen)) == len(server.seen)  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_a_poisson_sender_asks_at_random_times_and_counts_from_them(server: ThreadingHTTPServer) -> None:
+    log = poisson.run(url_of(server), rate=60, seconds=3)
+    pauses = np.diff(sorted(log.column("scheduled")))
+    assert len(log) == pytest.approx(180, abs=45)
+    assert pauses.std() == pytest.approx(pauses.mean(), rel=0.35)  # exponential
+    assert percentiles(corrected(log) - naive(log), 50)[0] < 20
+
+
+@pytest.mark.slow
+def test_a_stall_hides_in_the_naive_p99_and_shows_in_the_corrected_one(server: ThreadingHTTPServer) -> None:
+    """A server that stands still for 1.4 s holds up eight requests of a sender with eight connections, and with them
+    everybody who should have been sent meanwhile."""
+
+    def stall() -> None:
+        time.sleep(3.0)
+        slow = Slow.do_POST
+        Slow.do_POST = lambda self: (time.sleep(1.4), slow(self))[1]  # type: ignore[assignment]
+        time.sleep(0.1)
+        Slow.do_POST = slow  # type: ignore[method-assign]
+
+    threading.Thread(target=stall, daemon=True).start()
+    log = poisson.run(url_of(server), rate=150, seconds=10, connections=8)
+    seen = summarise(log)
+    assert seen.p99_ms > 700
+    assert seen.naive_p99_ms < seen.p99_ms / 5
+
+
+@pytest.mark.parametrize(
+    "address", ["http://example.com:80", "http://127.0.0.1", "http://[::1]:3000", "http://localhost:1"]
+)
+def test_a_load_goes_nowhere_else(address: str) -> None:
+    with pytest.raises(target.RefusedTarget):
+        target.check(address)
+
+
+def test_a_port_forward_is_refused() -> None:
+    """Whatever listens and is called with `port-forward`, as kubectl is."""
+    code = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[2]))); print(flush=True); "
+    code += "time.sleep(60)"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with subprocess.Popen([sys.executable, "-c", code, "port-forward", str(port)], stdout=subprocess.PIPE) as forward:
+        try:
+            assert forward.stdout and forward.stdout.readline()
+            with pytest.raises(target.RefusedTarget, match="port-forward"):
+                target.check(f"http://127.0.0.1:{port}")
+        finally:
+            forward.kill()
+
+
+def test_little_s_law_holds_in_a_simulated_closed_loop(right: Path) -> None:
+    for run in runs.read_all(right):
+        assert abs(run.little) < 0.02
+        assert run.summary.rate * run.summary.mean_ms / 1000 == pytest.approx(run.summary.in_flight, rel=0.05)
+
+
+def test_right_runs_have_no_problem_and_make_the_table(right: Path) -> None:
+    rows = table.rows(right)
+    assert [row["setting"] for row in rows] == ["16-10s", "32-10s", "4-10s", "disabled"]
+    assert {row["verdict"] for row in rows} == {"ok"}, rows
+    written = list(csv.DictReader((right / "table.csv").read_text().splitlines()))
+    assert [float(row["goodput"]) for row in written] == [row["goodput"] for row in rows]
+    assert pytest.approx(rows[-1]["goodput"], rel=0.05) == 1 / (bench_runs.CALL + bench_runs.ITEM)
+
+
+def changed(bench: Path, name: str, **facts: object) -> runs.Run:
+    path = bench / "runs" / name / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
+    return runs.read(path.parent)
+
+
+def first_problem(run: runs.Run) -> str:
+    return next((p.text for p in run.problems()), "")
+
+
+def test_a_setting_has_three_witnesses(bench: Path) -> None:
+    other = Setting("32-10s", max_batch_size=16).facts()
+    assert "in the process of" in first_problem(changed(bench, "32-10s-1", setting=other))
+    off = Setting("4-10s", batching=False)
+    config = (bench / "runs/4-10s-1/configuration.yml").read_text()
+    seen = [bench_runs.witness(role, off, config) for role in ("embeddingrunner", "classifierrunner")]
+    assert "should be off" in first_problem(changed(bench, "4-10s-1", setting=off.facts(), witnesses=seen))
+    (bench / "runs" / "16-10s-1" / "configuration.yml").write_text("version: 1\n")
+    assert "did not get this configuration" in first_problem(runs.read(bench / "runs" / "16-10s-1"))
+    budget = Setting("32-10s", max_batch_size=32, max_latency_ms=20)
+    config = (bench / "runs/32-10s-2/configuration.yml").read_text()
+    seen = [bench_runs.witness(role, budget, config) for role in ("embeddingrunner", "classifierrunner")]
+    assert "refused none" in first_problem(changed(bench, "32-10s-2", setting=budget.facts(), witnesses=seen))
+
+
+def test_a_busy_machine_and_a_cache_are_named(bench: Path) -> None:
+    assert "other programs" in first_problem(changed(bench, "4-10s-1", cpu={"server": 1.0, "others": 1.0}))
+    assert "a cache" in first_problem(changed(bench, "4-10s-2", cache={"fresh_ms": 100.0, "again_ms": 12.0}))
+
+
+def test_concurrency_that_rises_is_found_by_its_slope() -> None:
+    at = np.arange(0, 12, 0.1)
+    chance = np.random.default_rng(1)
+    assert warmup.rise(at, 80 + chance.normal(0, 3, len(at))) == 0
+    assert warmup.rise(at, 20 + 3 * at + chance.normal(0, 3, len(at))) > 0.5
+
+
+def test_the_warm_up_is_found() -> None:
+    """Waits of 300 ms once 4 s are over, and longer ones before."""
+    chance = np.random.default_rng(2)
+    requests = []
+    for ended in np.arange(0.5, 15, 0.01):
+        wait = (0.3 if ended > 4 else 0.9 - 0.15 * ended) * chance.uniform(0.8, 1.2)
+        requests.append(Request(0, ended - wait, ended - wait, float(ended), "200"))
+    found = warmup.end(Log(requests, {"seconds": 15}))
+    assert found is not None and 3.0 <= found <= 5.0
+    late = warmup.end(Log(requests, {"seconds": 15}), trained=14.0)
+    assert late is None
+
+
+def test_repeats_that_differ_by_more_than_the_others_do_are_refused() -> None:
+    groups = {"a": [100.0, 101, 99], "b": [50.0, 50.4, 49.8], "c": [80.0, 60, 81]}
+    assert noise.disagree(groups, "c") and not noise.disagree(groups, "a")
+    assert 0.005 < noise.of(groups, without="c") < 0.02
+    assert not noise.disagree({"a": [10.0, 14], "b": [20.0, 21]}, "a", answers=12)  # so few differ by chance
+
+
+def test_an_experiment_file_is_checked_in_words(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    (work / "service").mkdir(parents=True)
+    (work / "service" / "bentoml_configuration.yml").write_text("version: 1\n")
+    (work / "bench").mkdir()
+    file = work / "bench" / "experiment.toml"
+    for text, words in {
+        "": "'setting'",
+        "[load]\nusers = 8\n[[setting]]\nname = 'A'": "small letters",
+        "[load]\nusers = 8\n[[setting]]\nname = 'a'\nmax_batch_size = 1": "at least 2",
+        "[load]\nusers = 8\nrate = 9\n[[setting]]\nname = 'a'": "`users` or `rate`",
+        "turns = 2\n[load]\nusers = 8\n[[setting]]\nname = 'a'": "nothing is called turns",
+    }.items():
+        file.write_text(text)
+        with pytest.raises(LabError, match=re.escape(words)):
+            experiment.read(file)
+    file.write_text("seed = 3\n[load]\nusers = 8\n[[setting]]\nname = 'a'\n[[setting]]\nname = 'b'\nbatching = false")
+    plan = experiment.read(file).plan()
+    assert len(plan) == 6 and {repeat for repeat, _ in plan[:2]} == {1}
+    assert plan == experiment.read(file).plan()
+
+
+def test_what_was_measured_is_not_measured_again(bench: Path) -> None:
+    chosen = bench_runs.SETTINGS[3]
+    asked = experiment.Experiment((chosen,), {"users": 80, "seconds": 15.0}, 3, 1, {}, bench, bench, True)
+    assert not experiment.wanted(asked, bench, 1, chosen)
+    (bench / "runs" / "32-10s-2" / "run.json").unlink()  # as a SIGKILL leaves it
+    assert experiment.wanted(asked, bench, 2, chosen)
+    changed(bench, "32-10s-3", load={"users": 40, "seconds": 15.0})
+    assert experiment.wanted(asked, bench, 3, chosen)
+
+
+def outcome(wait: float, until: float, rate: float = 50) -> tuple[list[float], list[Request]]:
+    dues = list(np.arange(0, until, 1 / rate))
+    return dues, [Request(0, due, due, due + wait, "200") for due in dues]
+
+
+def test_a_trial_ends_when_it_is_clear() -> None:
+    goal = Goal(0.5)
+    assert judge(goal, *outcome(0.1, 5), now=5, last=False).holds is None  # too early
+    assert judge(goal, *outcome(0.1, 15), now=15, last=False).holds is True
+    assert judge(goal, *outcome(0.9, 15), now=15, last=False).holds is False
+    dues, ended = outcome(0.1, 15)
+    failed = [r._replace(end="500") if i % 100 == 0 else r for i, r in enumerate(ended)]
+    assert judge(goal, dues, failed, now=15, last=False).holds is False
+    assert judge(goal, dues, ended[:300], now=15, last=False).holds is False  # what never came is late
