@@ -26,9 +26,10 @@ def end(log: Log, trained: float = 0.0) -> float | None:
 
 
 def cut(series: Numbers, last: int) -> int:
-    """MSER (White 1997): leave out as many as make the rest's standard error smallest, at most `last`."""
-    errors = [series[d:].var() / (len(series) - d) for d in range(last + 1)]
-    return int(np.argmin(errors))
+    """MSER (White 1997): leave out as many as make the rest's standard error smallest, at most `last`; not more for a
+    gain of a fifth, which chance gives."""
+    errors = np.array([series[d:].var() / (len(series) - d) for d in range(last + 1)])
+    return int(np.argmax(errors <= 1.2 * errors.min()))
 
 
 def mean_waits(log: Log, stop: float) -> Numbers:
