@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shutil
 import socket
@@ -14,14 +15,16 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import bench_runs
 import numpy as np
 import pytest
 
 from grader.errors import LabError
-from grader.world.load import closed, experiment, noise, poisson, runs, table, target, texts, warmup
+from grader.world.load import closed, experiment, measure, noise, poisson, runs, table, target, texts, warmup
 from grader.world.load.log import Log, Request
+from grader.world.load.metrics import RUNNERS
 from grader.world.load.sequential import Goal, judge
 from grader.world.load.settings import Setting
 from grader.world.load.summary import corrected, naive, percentiles, summarise
@@ -40,7 +43,7 @@ def bench(right: Path, tmp_path: Path) -> Path:
 
 
 class Slow(BaseHTTPRequestHandler):
-    """Answers in 20 ms, every tenth request with 503."""
+    """Answers in 20 ms, every tenth request with 503; /metrics as a server without batching."""
 
     protocol_version = "HTTP/1.1"
     count = 0
@@ -53,6 +56,13 @@ class Slow(BaseHTTPRequestHandler):
         self.send_response(503 if Slow.count % 10 == 0 else 200)
         self.send_header("content-length", "0")
         self.end_headers()
+
+    def do_GET(self) -> None:
+        body = b'bentoml_api_server_request_in_progress{endpoint="/classify",service_name="s"} 4.0\n'
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -87,6 +97,39 @@ def test_a_closed_loop_asks_with_new_texts_and_keeps_refusals_apart(server: Thre
     assert seen.goodput == pytest.approx(seen.rate * (1 - seen.share_503))
     assert seen.in_flight == pytest.approx(4, rel=0.1)
     assert len(set(server.seen)) == len(server.seen)  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_a_run_folder_holds_what_was_seen(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    setting = Setting("disabled", batching=False)
+    config = "version: 1\n"
+    witnesses = [{**bench_runs.witness(role, setting, config), "states": []} for role in RUNNERS]
+    fake = SimpleNamespace(
+        url=url_of(server),
+        setting=setting,
+        configuration=config,
+        cpu_seconds=time.process_time,
+        witnesses=lambda: witnesses,
+    )
+    made = measure.measure(fake, {"users": 4, "seconds": 5}, 1, 0, tmp_path / "disabled-1")  # type: ignore[arg-type]
+    assert made.in_flight == 4.0 and abs(made.little) < runs.LITTLE
+    assert len(made.inside["at"]) > 30  # every 100 ms
+    assert [p for p in made.problems() if p.kind != "machine"] == []
+    assert made.facts["cache"]["again_ms"] == pytest.approx(made.facts["cache"]["fresh_ms"], rel=0.5)
+
+
+@pytest.mark.slow
+def test_wrk_measures_the_same(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    if shutil.which("wrk") is None:
+        (pytest.fail if os.environ.get("LAB_STRICT") else pytest.skip)("not run: no wrk (apt-get install wrk)")
+    script = tmp_path / "post.lua"
+    script.write_text('wrk.method = "POST"; wrk.body = \'{"texts": ["a"]}\'')
+    command = ["wrk", "-t1", "-c4", "-d3s", "-s", str(script), f"{url_of(server)}/classify"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", told)[1])  # type: ignore[index]
+    seen = summarise(closed.run(url_of(server), users=4, seconds=3))
+    assert seen.rate == pytest.approx(rate, rel=0.1)  # wrk counts the 503s as well
+    assert seen.mean_ms == pytest.approx(4000 / rate, rel=0.1)
 
 
 @pytest.mark.slow

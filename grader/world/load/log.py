@@ -73,13 +73,12 @@ def read_requests(path: Path) -> list[Request]:
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path.name} has more than {LARGEST >> 20} MiB")
     with path.open(newline="") as file:
-        rows = csv.DictReader(file)
-        if tuple(rows.fieldnames or ()) != Request._fields:
-            raise ValueError(f"{path.name} begins with {rows.fieldnames}, not with {','.join(Request._fields)}")
+        rows = csv.reader(file)
+        if (head := tuple(next(rows, ()))) != Request._fields:
+            raise ValueError(f"{path.name} begins with {','.join(head)!r}, not with {','.join(Request._fields)!r}")
         try:
             return [
-                Request(int(r["user"]), float(r["scheduled"]), float(r["sent"]), float(r["ended"]), r["end"])
-                for r in rows
+                Request(int(user), float(due), float(sent), float(ended), end) for user, due, sent, ended, end in rows
             ]
-        except (TypeError, ValueError) as wrong:
+        except ValueError as wrong:
             raise ValueError(f"{path.name}, line {rows.line_num}: {wrong}") from wrong

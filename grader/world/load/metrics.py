@@ -107,7 +107,6 @@ class InFlight:
         """One line a look; times count from `began`."""
         with path.open("w", newline="") as file:
             rows = csv.writer(file)
-            rows.writerow(["at", "api", *RUNNERS])
-            rows.writerows(
-                [f"{at - began:.3f}", *(f"{seen[w]:g}" for w in ("api", *RUNNERS))] for at, seen in self.seen
-            )
+            rows.writerow(["at", "took", "api", *RUNNERS])
+            for at, took, inside in self.seen:
+                rows.writerow([f"{at - began:.3f}", f"{took:.4f}", *(f"{inside[w]:g}" for w in ("api", *RUNNERS))])
