@@ -224,8 +224,9 @@ def test_a_setting_has_three_witnesses(bench: Path) -> None:
     assert "refused none" in first_problem(changed(bench, "32-10s-2", setting=budget.facts(), witnesses=seen))
 
 
-def test_a_busy_machine_and_a_cache_are_named(bench: Path) -> None:
-    assert "other programs" in first_problem(changed(bench, "4-10s-1", cpu={"server": 1.0, "others": 1.0}))
+def test_a_late_sender_and_a_cache_are_named(bench: Path) -> None:
+    full = {"loop": "closed", "users": 80, "seconds": 15.0, "began": 0.0, "cpu": 0.97, "idle": 0.0}
+    assert "filled its core" in first_problem(changed(bench, "4-10s-1", sender=full))
     assert "a cache" in first_problem(changed(bench, "4-10s-2", cache={"fresh_ms": 100.0, "again_ms": 12.0}))
 
 

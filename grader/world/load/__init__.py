@@ -59,7 +59,8 @@ bench/table.csv: one row a setting, in order of its name; a value is the median 
     p50_ms, p95_ms, p99_ms                     # of the 200s, from the scheduled time
     share_503, share_504, share_other          # of all ends, 0 to 1
     mean_ms, in_flight, little                 # mean wait of all ends; mean of the gauge; how far from rate x wait
-    mean_batch, sender_cpu, warmup_s, noise    # requests a batch; cores; seconds left out; spread
+    mean_batch, sender_cpu, others_cpu         # requests a batch; cores that the sender used, and other programs
+    warmup_s, noise                            # seconds left out; largest of the repeats over the smallest, less 1
     verdict, why                               # "ok", or "refused" and the first reason
     cpus, memory_gib, cpu, bentoml, machine    # where it was measured; `machine` tells two machines apart
 

@@ -29,7 +29,8 @@ APART = 10_000_000  # texts of two loads are numbered so far apart that none is 
 def measure(server: Measured, load: Facts, repeat: int, order: int, folder: Path) -> runs.Run:
     """One run, from /metrics before it to the run folder. `order` numbers the runs of an experiment."""
     part = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(part, ignore_errors=True)
+    for left in folder.parent.glob(f".{folder.name}.*"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     part.mkdir(parents=True)
     began, first = datetime.now(UTC), (order + 1) * APART
     (part / "before.prom").write_text(metrics.read(server.url))

@@ -28,7 +28,6 @@ LARGEST = 8 << 20  # bytes of any file but the requests'
 LITTLE = 0.05  # by how much the two sides of Little's law may differ
 RISE = 0.10  # by how much concurrency may rise or fall
 CACHED = 0.90  # the same texts again take at least this share of the time
-OTHERS = 0.25  # of the machine that other programs may use; a cluster that idles takes a tenth of two cores
 GOAL_MS = 500.0  # the latency goal that a sender's lateness is compared with
 
 
@@ -117,8 +116,8 @@ def read(folder: Path) -> Run:
 
 
 def read_all(bench: Path) -> list[Run]:
-    """Every complete run of bench/runs, in the order in which they were made."""
-    folders = sorted(p.parent for p in (bench / "runs").glob("*/run.json"))
+    """Every complete run of bench/runs, in the order in which they were made; a name with a dot before it is not."""
+    folders = sorted(p.parent for p in (bench / "runs").glob("[!.]*/run.json"))
     return sorted((read(folder) for folder in folders), key=lambda run: int(run.facts["order"]))
 
 
@@ -197,9 +196,7 @@ def figure_problems(run: Run) -> Iterator[Problem]:
 
 def machine_problems(run: Run) -> Iterator[Problem]:
     """What says that this machine could not measure it now."""
-    cpu, seen = run.facts["cpu"], run.summary
-    if cpu["others"] > OTHERS * run.facts["machine"]["cpus"]:
-        yield Problem("machine", f"other programs used {cpu['others']:.1f} of {run.facts['machine']['cpus']} cores")
+    seen = run.summary
     late = seen.late_p50_ms > GOAL_MS / 100 or seen.late_p99_ms > GOAL_MS / 10
     # On a machine that the server has filled, lateness is the service's doing, and the waits contain it.
     if late and run.log.sender["idle"] > 0.1:

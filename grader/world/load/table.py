@@ -17,11 +17,10 @@ from grader.world.load.runs import Problem, Run
 COLUMNS = (
     "setting", "batching", "max_batch_size", "max_latency_ms", "users", "rate", "seconds", "repeats",
     "goodput", "goodput_min", "goodput_max", "p50_ms", "p95_ms", "p99_ms", "share_503", "share_504", "share_other",
-    "mean_ms", "in_flight", "little", "mean_batch", "sender_cpu", "warmup_s", "noise", "verdict", "why",
+    "mean_ms", "in_flight", "little", "mean_batch", "sender_cpu", "others_cpu", "warmup_s", "noise", "verdict", "why",
     "cpus", "memory_gib", "cpu", "bentoml", "machine",
 )  # fmt: skip
 REPEATS = 2  # fewer say nothing of noise
-TOO_NOISY = 0.15  # repeats that differ by so much tell no setting from another
 
 
 def rows(bench: Path) -> list[Facts]:
@@ -60,6 +59,7 @@ def row(group: Sequence[Run], good: Mapping[str, Sequence[float]]) -> Facts:
         "little": middle((run.little for run in group), 4),
         "mean_batch": round(median(batch), 2) if batch else None,
         "sender_cpu": middle((run.log.sender["cpu"] for run in group), 3),
+        "others_cpu": middle((run.facts["cpu"]["others"] for run in group), 2),
         "warmup_s": middle(run.begin or 0.0 for run in group),
         "noise": round(noise.spread(good[first.setting.name]), 4),
         "verdict": "refused" if problems else "ok",
@@ -81,7 +81,9 @@ def group_problems(group: Sequence[Run], good: Mapping[str, Sequence[float]]) ->
     answers = min(run.summary.goodput * run.summary.seconds for run in group)
     if noise.disagree(good, name, answers):
         others = noise.of(good, without=name)
-        text = f"its repeats differ by {noise.spread(good[name]):.0%}; others' deviate by {others:.1%}"
+        used = max(run.facts["cpu"]["others"] for run in group)
+        text = f"its repeats differ by {noise.spread(good[name]):.0%}, the other settings' by {others:.1%} on average; "
+        text += f"other programs used up to {used:.1f} of {group[0].facts['machine']['cpus']} cores"
         found.append(Problem("machine", text))
     return found
 
