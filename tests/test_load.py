@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from grader.errors import LabError
-from grader.world.load import closed, experiment, measure, noise, poisson, runs, table, target, texts, warmup
+from grader.world.load import capacity, closed, experiment, measure, noise, poisson, runs, table, target, texts, warmup
 from grader.world.load.log import Log, Request
 from grader.world.load.metrics import RUNNERS
 from grader.world.load.sequential import Goal, judge
@@ -303,3 +303,14 @@ def test_a_trial_ends_when_it_is_clear() -> None:
     failed = [r._replace(end="500") if i % 100 == 0 else r for i, r in enumerate(ended)]
     assert judge(goal, dues, failed, now=15, last=False).holds is False
     assert judge(goal, dues, ended[:300], now=15, last=False).holds is False  # what never came is late
+
+
+@pytest.mark.parametrize("true_capacity", [3.0, 55.0, 173.0, 900.0])
+def test_the_capacity_is_found_by_doubling_and_bisection(monkeypatch: pytest.MonkeyPatch, true_capacity: float) -> None:
+    def try_rate(url: str, rate: float, seconds: float, first: int, goal: Goal) -> Log:
+        return Log([], {"holds": rate <= true_capacity, "late": 0.0, "errors": 0.0})
+
+    monkeypatch.setattr(poisson, "try_rate", try_rate)
+    found = capacity.find("http://127.0.0.1:1", Goal())
+    assert found.rate == pytest.approx(true_capacity, rel=0.05)
+    assert len(found.trials) <= 13

@@ -16,6 +16,7 @@ import yaml
 
 from grader.errors import LabError
 from grader.model import Facts
+from grader.progress import Progress
 from grader.world.load import machine, runs, table
 from grader.world.load.measure import measure
 from grader.world.load.servers import Measured, serving
@@ -92,7 +93,8 @@ def run(file: Path, bench: Path, say: Say = print) -> list[Facts]:
             for done, (repeat, setting) in enumerate(todo, 1):
                 began, folder = time.monotonic(), folder_of(bench, setting, repeat)
                 order = experiment.plan().index((repeat, setting)) + 1000 * again
-                found = measure(servers.get(setting), experiment.load, repeat, order, folder)
+                with Progress(f"{done} of {len(todo)}: {folder.name}"):
+                    found = measure(servers.get(setting), experiment.load, repeat, order, folder)
                 say(told(found, done, len(todo), time.monotonic() - began))
             if again or not (put_away := refuse(experiment, bench)):
                 break
