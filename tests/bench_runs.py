@@ -73,7 +73,7 @@ def simulate(setting: Setting, users: int, seconds: float, seed: int) -> tuple[l
     requests, sizes, now = list[Request](), list[int](), 0.0
     while waiting:
         now = max(now, waiting[0][0])
-        batch = []
+        batch: list[tuple[float, int]] = []
         while waiting and waiting[0][0] <= now and len(batch) < limit:
             batch.append(heapq.heappop(waiting))
         now += (CALL + ITEM * len(batch)) * chance.uniform(0.9, 1.1)

@@ -22,7 +22,7 @@ def text(number: int) -> str:
 
 def word(number: int) -> str:
     """A made-up word of four syllables or more: another number, another word."""
-    syllables = []
+    syllables: list[str] = []
     while number or len(syllables) < 4:
         number, rest = divmod(number, len(CONSONANTS) * len(VOWELS))
         syllables.append(CONSONANTS[rest // len(VOWELS)] + VOWELS[rest % len(VOWELS)])
