@@ -86,10 +86,10 @@ class Run:
 
     @property
     def in_front(self) -> float:
-        """Requests that have come, and that a busy API server has not begun to read: rate x the time that a look at
-        /metrics waits there itself."""
+        """Requests that have come and that a busy API server has not begun to read: rate x the time that a look at
+        /metrics waits there itself, which is half of what it takes longer than the quickest look."""
         took = self.steady_inside["took"]
-        return self.summary.rate * float(took.mean() - took.min()) if len(took) else math.nan
+        return self.summary.rate * float(took.mean() - took.min()) / 2 if len(took) else math.nan
 
     @property
     def little(self) -> float:
