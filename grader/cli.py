@@ -1,11 +1,14 @@
 """The command line. Imports nothing heavy until a command needs it: `./lab --help` answers at once."""
 
+import contextlib
 import functools
 import json
 import os
 import signal
 import sys
+import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +23,7 @@ from grader.errors import LabError, WrongCall
 from grader.grade import grade_all, make_report
 from grader.kernel import prepare
 from grader.kit import Kit
-from grader.model import Report, Verdict
+from grader.model import Report, Verdict, clean
 from grader.mutants import to_lines, try_mutants
 from grader.notebooks import build as build_all
 from grader.processes import run
@@ -101,9 +104,11 @@ def check_paths(outputs: dict[str, Any]) -> None:
 
 def finish(ws: Workspace, made: Report, strict: bool, details: bool = False, **files: str) -> None:
     """Writes and shows the report; its exit code is ours."""
-    page = report.save(made, ws, files)
     report.to_terminal(made, ws.kit, details)
-    print(f"Report: {page}")
+    try:
+        print(f"Report: {report.save(made, ws, files)}")
+    except OSError as wrong:
+        raise LabError(f"The report cannot be written: {wrong}.", "Name a folder that can be: --out DIR.") from wrong
     sys.exit(made.exit_code(strict))
 
 
@@ -257,6 +262,16 @@ def show(lines: list[str]) -> None:
     print("\n".join(lines))
 
 
+def keep_traceback() -> Path:
+    """Of the exception that is being handled; in .lab/, or where temporary files go if that cannot be written."""
+    for folder in (Kit().state, Path(tempfile.gettempdir())):
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "traceback.txt").write_text(traceback.format_exc(), errors="replace")
+            return folder / "traceback.txt"
+    return Path(os.devnull)
+
+
 def run_command() -> None:
     """Every way out: an exit code, and for a mistake two sentences in the place of a traceback."""
     # so that a TERM, too, unwinds and ends what we started
@@ -272,6 +287,11 @@ def run_command() -> None:
     except click.ClickException as wrong:
         wrong.show()
         sys.exit(64)
+    except Exception as broken:
+        path = keep_traceback()
+        print(f"lab: {type(broken).__name__}: {clean(str(broken))}", file=sys.stderr)
+        print(f"  The kit did not expect this. What it was doing stands in {path}.", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("lab: interrupted; what was done is kept, and the next run goes on from there", file=sys.stderr)
         sys.exit(130)

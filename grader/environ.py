@@ -7,6 +7,7 @@ KIND_*, and whatever tokens a person's shell has.
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +23,10 @@ KEPT = re.compile(
     r"|OMP_\w+|CUDA_\w+|NVIDIA_\w+"
     r"|LAB_\w+|SERVING_LAB_\w+|BENTOML_PORT",
     re.I,
+)
+# Of those, what the code of a submission gets; a person's own paths, sockets and mirrors are none of its business.
+SUBJECTS = re.compile(
+    r"PATH|HOME|USER|SHELL|TZ|LANG|LANGUAGE|LC_\w+|TMPDIR|TMP|TEMP|LD_LIBRARY_PATH|OMP_\w+|CUDA_\w+", re.I
 )
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
@@ -39,6 +44,13 @@ def listed(source: Mapping[str, str]) -> dict[str, str]:
     """What is on the list, as it is: for doctor, who is to find what is wrong with it."""
     kept = {name: value for name, value in source.items() if KEPT.fullmatch(name)}
     return {**kept, "PATH": absolute_path(kept.get("PATH", os.defpath))}
+
+
+def subject_environ(source: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What the code of a submission gets, wherever it runs: our Python first, and little besides."""
+    kept = {name: value for name, value in child_environ(source).items() if SUBJECTS.fullmatch(name)}
+    ours = str(Path(sys.executable).parent)
+    return {**kept, "PATH": os.pathsep.join([ours, *(p for p in kept["PATH"].split(os.pathsep) if p != ours)])}
 
 
 def absolute_path(path: str) -> str:

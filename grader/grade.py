@@ -1,7 +1,8 @@
 """Grades criteria: papermill runs a generated notebook with one cell a probe and one a check.
 
 The record is a file of JSON lines, one a finished check; the executed notebook is its readable copy. A kernel that dies
-loses the check it was in and nothing else: the rest runs in a new one.
+loses the check it was in and nothing else: the rest runs in a new one. Neither papermill nor the kernel nor a probe
+runs code of the submission: they have a folder, a kernelspec and start-up files of their own.
 """
 
 import json
@@ -20,15 +21,15 @@ from typing import Any
 import psutil
 
 from grader.answers import listed
-from grader.errors import NotebookFailed
-from grader.judge import judge_check, not_run, summarise
+from grader.errors import LabError, NotebookFailed
+from grader.judge import broken_off, judge_check, not_run, summarise
 from grader.kit import Kit
-from grader.look import look
-from grader.model import CheckResult, Criterion, CriterionResult, Evidence, Facts, NotebookRun, Report, Verdict
+from grader.look import RECORD, look
+from grader.model import CheckResult, Criterion, CriterionResult, Evidence, Facts, NotebookRun, Report, Verdict, clean
 from grader.needs import missing
 from grader.notebooks import execute
 from grader.progress import Progress
-from grader.workspace import Workspace
+from grader.workspace import Workspace, write_atomic
 
 CHECK_LIMIT = 30  # seconds; a check is pure and takes milliseconds
 NOT_BUILT = "not built yet"
@@ -41,15 +42,25 @@ class Record:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        lines = read_lines(path)
         kinds = {kind: [value for k, value in lines if k == kind] for kind in ("begun", "evidence", "result")}
         self.begun = set(kinds["begun"])
+        self.problem = ""  # why a grading process ended before its time
         self.evidence = {e["probe"]: Evidence(**e) for e in kinds["evidence"]}
         self.results = {r["id"]: CheckResult(**{**r, "verdict": Verdict(r["verdict"])}) for r in kinds["result"]}
 
     def write(self, kind: str, value: Any) -> None:
         with self.path.open("a") as file:
             file.write(json.dumps([kind, value]) + "\n")
+
+
+def read_lines(path: Path) -> list[tuple[str, Any]]:
+    """Every whole line; a kernel that was killed while it wrote leaves half of one."""
+    found = []
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return [(kind, value) for kind, value in found]
 
 
 class Session:
@@ -59,7 +70,7 @@ class Session:
         kit = Kit()
         self.criterion = kit.criterion(short)
         self.ws = Workspace(kit, Path(os.environ["LAB_WORK"]), os.environ["LAB_WORKSPACE"])
-        self.record = Record(Path(os.environ["LAB_RECORD"]))
+        self.record = Record(Path(os.environ[RECORD]))
 
     def look(self, name: str) -> Facts:
         probe = next(p for p in self.criterion.probes if p.name == name)
@@ -86,29 +97,50 @@ def grade_all(ws: Workspace, criteria: Iterable[Criterion]) -> Report:
 
 def make_report(ws: Workspace, results: Iterable[CriterionResult], notebooks: Iterable[NotebookRun] = ()) -> Report:
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    return Report(made, describe_machine(ws.kit), tuple(listed(ws)), tuple(results), tuple(notebooks))
+    return Report(made, describe_machine(ws.kit), tuple(read_answers(ws)), tuple(results), tuple(notebooks))
+
+
+def read_answers(ws: Workspace) -> list[Facts]:
+    """What is well formed of them: a damaged file costs the answers, not the report."""
+    try:
+        answers = listed(ws)
+    except Exception as damaged:
+        print(f"lab: the report has no answers: {clean(str(damaged))}", file=sys.stderr)
+        return []
+    return [clean(a) for a in answers if all(isinstance(a.get(key), str) for key in ("id", "text"))]
 
 
 def grade_criterion(ws: Workspace, criterion: Criterion) -> CriterionResult:
+    """Whatever happens costs this criterion alone: an error, with its reason."""
+    try:
+        return grade_whole(ws, criterion)
+    except Exception as broken:
+        said = str(broken) if isinstance(broken, LabError) else f"{type(broken).__name__}: {broken}"
+        return broken_off(criterion, f"grading broke off: {said}")
+
+
+def grade_whole(ws: Workspace, criterion: Criterion) -> CriterionResult:
     if not criterion.checks:
         return not_run(criterion, NOT_BUILT)
     if lacking := missing(ws.kit, criterion.needs):
         return not_run(criterion, str(lacking), asdict(lacking))
     with Progress(f"grading {criterion.short}") as progress:
         record = gather(ws, criterion, progress.note)
-    return summarise(criterion, record.results, progress.seconds)
+    return summarise(criterion, record.results, progress.seconds, record.problem)
 
 
 def gather(ws: Workspace, criterion: Criterion, say: Say = lambda _: None) -> Record:
     """Runs all probes and checks, in as many kernels as it takes, and returns what they left."""
     ws.results.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "record.jsonl"
-        for _ in range(1 + len(criterion.probes) + len(criterion.checks)):
-            if not (cells := remaining_cells(criterion, Record(path))):
-                break
-            run_cells(ws, criterion, cells, path, say)
-        return Record(path)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        path, problem, begun = Path(folder) / "record.jsonl", "", -1
+        while cells := remaining_cells(criterion, record := Record(path)):
+            if len(record.begun) == begun:
+                break  # nothing was begun: another try would end like this one
+            begun = len(record.begun)
+            problem = run_cells(ws, criterion, cells, path, say) or problem
+        record.problem = problem
+        return record
 
 
 def remaining_cells(criterion: Criterion, record: Record) -> list[str]:
@@ -117,20 +149,25 @@ def remaining_cells(criterion: Criterion, record: Record) -> list[str]:
     return probes + [f's.check("{c.id}")' for c in criterion.checks if c.id not in record.begun]
 
 
-def run_cells(ws: Workspace, criterion: Criterion, cells: list[str], record: Path, say: Say) -> None:
+def run_cells(ws: Workspace, criterion: Criterion, cells: list[str], record: Path, say: Say) -> str:
+    """Returns why it ended before its time, or nothing. What has no line in the record becomes an error, by name."""
     import nbformat
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
     first = f'from grader.grade import Session\ns = Session("{criterion.short}")'
     sources = [new_markdown_cell(f"# {criterion.id}: {criterion.title}\n\n{criterion.outcome}", id="title")]
     sources += [new_code_cell(text, id=f"c-{i}") for i, text in enumerate([first, *cells])]
-    notebook = record.with_name("grader.ipynb")
+    notebook, out = record.with_name("grader.ipynb"), record.with_name("graded.ipynb")
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}
     notebook.write_text(nbformat.writes(new_notebook(cells=sources, metadata=metadata)))
-    out = ws.results / f"{criterion.short}.ipynb"
-    patience = CHECK_LIMIT + int(max(p.limit for p in criterion.probes))
-    with suppress(NotebookFailed):  # what has no line in the record becomes an error, by name
-        execute(notebook, out, ws, say, cell_limit=patience, extra={"LAB_RECORD": str(record)})
+    patience, problem = CHECK_LIMIT + int(max(p.limit for p in criterion.probes)), ""
+    try:
+        execute(notebook, out, ws, say, cell_limit=patience, apart=record.parent, extra={RECORD: str(record)})
+    except NotebookFailed as failed:
+        problem = failed.reason
+    if out.exists():
+        write_atomic(ws.results / f"{criterion.short}.ipynb", out.read_bytes())
+    return problem
 
 
 def describe_machine(kit: Kit) -> Facts:

@@ -1,8 +1,11 @@
 """Makes verdicts, and nothing else makes them. Pure: evidence in, results out, so it can be run on old evidence."""
 
+import json
 from collections.abc import Mapping
 
-from grader.model import Check, CheckResult, Criterion, CriterionResult, Evidence, Facts, Finding, Verdict, worst
+from grader.model import Check, CheckResult, Criterion, CriterionResult, Evidence, Facts, Finding, Verdict, clean, worst
+
+MOST = 8_000  # characters of a message, or of what was found: what a submission printed has no end of its own
 
 
 def judge_check(check: Check, evidence: Evidence | None, earlier: Mapping[str, CheckResult]) -> CheckResult:
@@ -14,15 +17,21 @@ def judge_check(check: Check, evidence: Evidence | None, earlier: Mapping[str, C
         return CheckResult(check.id, Verdict.ERROR, f"the probe {check.probe} left no evidence")
     seen = {"probe": evidence.probe, "at": evidence.at, "seconds": evidence.seconds}
     if evidence.problem:
-        return CheckResult(check.id, Verdict.ERROR, f"the probe {evidence.probe} {evidence.problem}", seen)
+        return CheckResult(
+            check.id, Verdict.ERROR, clean(f"the probe {evidence.probe} {evidence.problem}")[:MOST], seen
+        )
     try:
         finding = check.judge(evidence.facts)
         if not isinstance(finding, Finding):
             raise TypeError(f"returned {type(finding).__name__}, not a Finding")
     except Exception as broken:
-        return CheckResult(check.id, Verdict.ERROR, f"the check itself broke: {type(broken).__name__}: {broken}", seen)
-    verdict = Verdict.PASS if finding.ok is True else Verdict.FAIL
-    return CheckResult(check.id, verdict, finding.message, {**seen, "found": finding.found, "wanted": finding.wanted})
+        message = clean(f"the check itself broke: {type(broken).__name__}: {broken}")[:MOST]
+        return CheckResult(check.id, Verdict.ERROR, message, seen)
+    verdict, compared = Verdict.PASS if finding.ok is True else Verdict.FAIL, [finding.found, finding.wanted]
+    found, wanted = (
+        part if len(json.dumps(part)) < MOST else f"{json.dumps(part)[:MOST]}..." for part in clean(compared)
+    )
+    return CheckResult(check.id, verdict, clean(finding.message)[:MOST], {**seen, "found": found, "wanted": wanted})
 
 
 def judge_criterion(criterion: Criterion, evidence: Mapping[str, Evidence]) -> CriterionResult:
@@ -34,11 +43,20 @@ def judge_criterion(criterion: Criterion, evidence: Mapping[str, Evidence]) -> C
     return summarise(criterion, results, seconds)
 
 
-def summarise(criterion: Criterion, results: Mapping[str, CheckResult], seconds: float) -> CriterionResult:
-    """A check without a result was lost with its process: an error, by name."""
+def summarise(
+    criterion: Criterion, results: Mapping[str, CheckResult], seconds: float, problem: str = ""
+) -> CriterionResult:
+    """A check without a result was lost with its process, and `problem` says how that ended: an error, by name."""
     lost = "left no result: the grading process died or ran past its limit before this check ended"
+    lost += clean(f" ({problem})")[:MOST] if problem else ""
     checks = tuple(results.get(c.id) or CheckResult(c.id, Verdict.ERROR, lost) for c in criterion.checks)
     return CriterionResult(criterion.id, criterion.title, worst(c.verdict for c in checks), round(seconds, 1), checks)
+
+
+def broken_off(criterion: Criterion, why: str) -> CriterionResult:
+    """Each check with the one reason why there is no result."""
+    checks = tuple(CheckResult(c.id, Verdict.ERROR, clean(why)[:MOST]) for c in criterion.checks)
+    return CriterionResult(criterion.id, criterion.title, Verdict.ERROR, 0.0, checks)
 
 
 def not_run(criterion: Criterion, why: str, evidence: Facts | None = None) -> CriterionResult:

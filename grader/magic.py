@@ -2,7 +2,6 @@
 Load with `%load_ext grader.magic`, which also gives the kernel its workspace's environment."""
 
 import difflib
-import os
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from typing import Any
 from grader import kernel
 from grader import shell as commands
 from grader.answers import answer, ask_first, skip
+from grader.environ import child_environ
 from grader.errors import Refused
 from grader.kit import Kit
 from grader.stubs import refuse_undone
@@ -50,8 +50,8 @@ def grade(line: str) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         fragment = Path(folder) / "fragment.html"
-        command = [sys.executable, "-m", "grader.cli", "grade", *line.split(), "--fragment", str(fragment)]
-        plain = {**os.environ, "COLUMNS": "110", "FORCE_COLOR": ""}  # kernels ask for colours, as escape sequences
+        command = [sys.executable, "-P", "-m", "grader.cli", "grade", *line.split(), "--fragment", str(fragment)]
+        plain = {**child_environ(), "COLUMNS": "110", "FORCE_COLOR": ""}  # kernels ask for colours, as escape sequences
         done = subprocess.run(command, capture_output=True, text=True, env=plain)
         html = fragment.read_text() if fragment.exists() else ""
     if not html:

@@ -3,6 +3,8 @@
 Everything is a frozen dataclass that turns into plain JSON and back, so old evidence can be judged again.
 """
 
+import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -25,6 +27,24 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
     """The worst of them; NOT_RUN for none at all, since nothing was proved."""
     seen = set(verdicts)
     return next((v for v in Verdict if v in seen), Verdict.NOT_RUN)
+
+
+ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_].*?(?:\x07|\x1b\\)|.)?", re.S)
+UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def clean(value: Any) -> Any:
+    """Fit to be shown and to be written as JSON: no escape sequences, which a terminal would obey, no half characters,
+    no NaN. What a submission printed or answered stands in messages and in what was found."""
+    if isinstance(value, str):
+        return UNSEEN.sub("\ufffd", ESCAPES.sub("", value))
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(clean(str(k))): clean(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [clean(v) for v in value]
+    return value
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 In a code cell, the lines from `# TODO` to `# solution` are the learner's stub, those from there to `# end` are ours.
 """
 
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from grader.kit import Kit, Lab
 from grader.processes import run
 from grader.workspace import Workspace, write_atomic
 
+OWN_KERNEL = "serving-lab-grader"
 ROLES = ("why", "predict", "do", "see", "explain", "check")
 REGION = re.compile(
     r"^(?P<pad> *)# TODO (?P<what>.*)\n(?P<stub>(?:.*\n)*?) *# solution\n(?P<ours>(?:.*\n)*?) *# end$", re.M
@@ -65,22 +67,38 @@ def build(kit: Kit, write: bool) -> list[str]:
 
 def execute(
     notebook: Path, out: Path, ws: Workspace, note: Callable[[str], None] = lambda _: None,
-    limit: float = 3600, cell_limit: int = 600, extra: Mapping[str, str] | None = None,
+    limit: float = 3600, cell_limit: int = 600, apart: Path | None = None, extra: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
-    """Runs the notebook with papermill, in the workspace; the executed copy goes to `out`. Raises NotebookFailed."""
+    """Runs the notebook with papermill, in the workspace; the executed copy goes to `out`. Raises NotebookFailed.
+
+    `apart`: in that folder instead, by a kernel that nothing of the workspace, nor of a person's home, can change."""
     out.parent.mkdir(parents=True, exist_ok=True)
     out.unlink(missing_ok=True)  # an old copy must not pass for this run's
-    command = [sys.executable, "-m", "papermill", str(notebook), str(out), "--cwd", str(ws.root), "--kernel", "python3",
-               "--execution-timeout", str(cell_limit), "--progress-bar"]  # fmt: skip
+    kernel, environ = "python3", {**ws.environ(), **(extra or {})}
+    if apart:
+        kernel, environ = OWN_KERNEL, {**environ, **own_kernel(apart)}
+    where = apart or ws.root
+    command = [sys.executable, "-P", "-m", "papermill", str(notebook), str(out), "--cwd", str(where), "--kernel",
+               kernel, "--execution-timeout", str(cell_limit), "--progress-bar"]  # fmt: skip
 
     def on_line(line: str) -> None:
         if count := re.search(r"\| (\d+)/(\d+) \[", line):
             note(f"cell {count[1]} of {count[2]}")
 
-    done = run(command, limit, cwd=ws.root, env={**ws.environ(), **(extra or {})}, on_line=on_line)
+    done = run(command, limit, cwd=where, env=environ, on_line=on_line)
     if done.code is None:
         raise NotebookFailed(out, "", f"ran past its limit of {limit:g} s and was ended")
     check_executed(out, "" if done.ok else done.tail(3))
+
+
+def own_kernel(folder: Path) -> dict[str, str]:
+    """Writes a kernelspec of our own there, and returns what makes Jupyter and IPython look nowhere else."""
+    spec = folder / "jupyter" / "kernels" / OWN_KERNEL / "kernel.json"
+    argv = [sys.executable, "-P", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    write_atomic(spec, json.dumps({"argv": argv, "display_name": OWN_KERNEL, "language": "python"}).encode())
+    places = {"JUPYTER_PATH": "jupyter", "JUPYTER_DATA_DIR": "jupyter", "JUPYTER_RUNTIME_DIR": "runtime",
+              "JUPYTER_CONFIG_DIR": "config", "JUPYTER_CONFIG_PATH": "config", "IPYTHONDIR": "ipython"}  # fmt: skip
+    return {name: str(folder / place) for name, place in places.items()} | {"PYTHONSAFEPATH": "1"}
 
 
 def check_executed(path: Path, trouble: str = "") -> None:

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ import psutil
 
 from grader.environ import child_environ
 
+MOST_LINES, LONGEST_LINE = 20_000, 65_536  # kept of what a process prints: the last ones
 MARK = "SERVING_LAB_MARK"  # a path-like list: a child of a child carries every ancestor's mark
 _lock = threading.Lock()
 _mark: str | None = None
@@ -96,22 +98,22 @@ def reap(mark: str, patience: float = 5.0) -> int:
 
 def run(
     command: Sequence[str], limit: float, cwd: Path | None = None, env: Mapping[str, str] | None = None,
-    on_line: Callable[[str], None] | None = None,
+    on_line: Callable[[str], None] | None = None, pass_fds: Sequence[int] = (),
 ) -> Completed:  # fmt: skip
     """Runs a command to its end; after `limit` seconds ends it and all that it started. No exit code raises."""
     began = time.monotonic()
-    lines: list[tuple[IO[str], str]] = []
+    lines: deque[tuple[IO[str], str]] = deque(maxlen=MOST_LINES)
 
     def read(pipe: IO[str]) -> None:
-        for line in pipe:
+        for line in iter(lambda: pipe.readline(LONGEST_LINE), ""):
             lines.append((pipe, line))
             if on_line:
                 on_line(line.rstrip())
 
-    with started(command, cwd, env, errors=subprocess.PIPE) as (process, mark):
+    with started(command, cwd, env, errors=subprocess.PIPE, pass_fds=pass_fds) as (process, mark):
         assert process.stdout and process.stderr
         out = process.stdout
-        readers = [threading.Thread(target=read, args=[pipe]) for pipe in (out, process.stderr)]
+        readers = [threading.Thread(target=read, args=[pipe], daemon=True) for pipe in (out, process.stderr)]
         for reader in readers:
             reader.start()
         code: int | None = None
@@ -122,15 +124,17 @@ def run(
         finally:
             reap(mark)  # an orphan that holds the pipe open would keep the reader waiting
             for reader in readers:
-                reader.join()
-    seconds, said = time.monotonic() - began, "".join(line for _, line in lines)
-    return Completed(code, said, seconds, "".join(line for pipe, line in lines if pipe is out))
+                reader.join(2)
+            if any(reader.is_alive() for reader in readers):  # one without our mark holds a pipe: closing would wait
+                process.stdout = process.stderr = None
+    seconds, said = time.monotonic() - began, "".join(line for _, line in list(lines))
+    return Completed(code, said, seconds, "".join(line for pipe, line in list(lines) if pipe is out))
 
 
 @contextlib.contextmanager
 def started(
     command: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None, log: Path | None = None,
-    apart: bool = False, errors: int = subprocess.STDOUT,
+    apart: bool = False, errors: int = subprocess.STDOUT, pass_fds: Sequence[int] = (),
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:  # fmt: skip
     """A running process and its own mark; ends it and all that it started when the block is left.
 
@@ -143,7 +147,7 @@ def started(
     with log.open("w") if log else contextlib.nullcontext(subprocess.PIPE) as out:
         process = subprocess.Popen(
             list(command), cwd=cwd, env=full, stdin=subprocess.DEVNULL, stdout=out, stderr=errors,
-            text=True, errors="replace", start_new_session=apart,
+            text=True, errors="replace", start_new_session=apart, pass_fds=pass_fds,
         )  # fmt: skip
         try:
             yield process, mark

@@ -26,11 +26,13 @@ from grader.kit import Kit
 
 @dataclass(frozen=True)
 class Workspace:
-    """`name` is empty for the learner's; it keeps shared things (namespaces, ports) of two workspaces apart."""
+    """`name` is empty for the learner's; it keeps shared things (namespaces, ports) of two workspaces apart. `out` is
+    where reports go, if not into the workspace."""
 
     kit: Kit
     root: Path
     name: str = ""
+    out: Path | None = None
 
     @property
     def service(self) -> Path:
@@ -42,7 +44,7 @@ class Workspace:
 
     @property
     def results(self) -> Path:
-        return self.root / "results"
+        return self.out or self.root / "results"
 
     def environ(self) -> dict[str, str]:
         """What every process of this workspace gets: the kit's variables, our Python first, our kernels alone."""

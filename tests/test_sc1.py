@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from grader.criteria import sc1
 from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.model import CheckResult, Evidence, Facts, Verdict
+from grader.subject import attempt
 
 SC1 = Kit().criterion("sc1")
 CHAIN = [
@@ -239,10 +239,9 @@ def test_a_probe_that_broke_is_nobody_s_failure() -> None:
     ],
 )
 def test_what_the_learner_s_code_raises_is_a_fact(act: Callable[[], Any], value: Any, problem: str) -> None:
-    assert sc1.attempt(act) == (value, problem)
+    assert attempt(act) == (value, problem)
 
 
-def test_code_that_never_answers_is_a_fact_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sc1, "PATIENCE", 0.05)
-    assert sc1.attempt(lambda: time.sleep(20)) == (None, "TimeoutError: no answer within 0.05 seconds")
-    assert sc1.attempt(lambda: "quick") == ("quick", "")
+def test_code_that_never_answers_is_a_fact_too() -> None:
+    assert attempt(lambda: time.sleep(20), 0.05) == (None, "TimeoutError: no answer within 0.05 seconds")
+    assert attempt(lambda: "quick") == ("quick", "")

@@ -1,190 +1,173 @@
 """sc1: both models lie in the store, each under its name, and do what a server will ask of them.
 
-The probe loads the latest versions in a process that has seen neither the notebook nor the training, with only
-service/ to import from, as a server will. Whatever it meets there (no model, a pickle that cannot be read, an
-exception in `encode`) is a fact about the submission and lands in the facts, never in an exception.
+The probe asks a subject (grader/world/saved.py): a process that has seen neither the notebook nor the training, and
+loads the latest versions with only service/ to import from, as a server will. What is expected (MiniLM's embeddings, a
+twin of the classifier) is computed here, by the kit's own means. Whatever the subject meets (no model, a pickle that
+cannot be read, an exception in `encode`) is a fact about the submission and lands in the facts, never in an exception.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
-import signal
-import sys
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
+import random
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from grader.kit import check, probe
 from grader.model import Facts, Finding
+from grader.subject import Subject, attempt
 from grader.world.kit_modules import kit_module
+from grader.world.saved import CLASSIFIER, EMBEDDER, METHODS, saved_models
+from grader.world.twins import train
 
-EMBEDDER, CLASSIFIER = "demo_embedder", "demo_classifier"
-METHODS = {EMBEDDER: ("encode",), CLASSIFIER: ("predict", "predict_proba")}  # what the service of lab 02 calls
 SIZE = 384
 LABELS = ["account", "billing", "shipping"]
 SAME = 0.005  # two trainings on the same embeddings differ by less than 0.0001, on other texts by 0.05 and more
 # Alike but for what should not matter: letter case, spaces, the order's number and the amount.
 TWINS = ["Order #84213 was charged  $49.99 twice", "order #77001 was charged $12.50 twice"]
-PATIENCE = 15.0  # seconds for each thing asked of the learner's code; the slowest, loading, takes one
 UNSEEN = 12  # texts never trained on: beside the eight tickets, two classifiers are compared on these
+FRESH = (3, 40, 250, 2000)  # characters of texts that nobody has written before, for which embeddings are compared
+ALPHABETS = ("etaoin shrdlu cmfwyp", "äöüß éèç ñ", "пдк лию ж", "税関 荷物 返金", "📦🙂 ok?!")
 
 
 @probe(limit=120)
 def models(ws: Any) -> Facts:
-    """The latest version of each model, loaded and used; 5 to 8 s, nearly all of it importing torch."""
+    """The latest version of each model, loaded and used; 6 to 9 s, nearly all of it importing torch, twice at once."""
     # One thread: with two, a second job on the same two cores makes every encode 20 times slower.
     os.environ["OMP_NUM_THREADS"] = "1"
-    use_service(ws.service)
-    facts: Facts = {"store": str(ws.store), **list_models()}
-    facts["prepare"] = try_prepare()
-    if missing(facts):
-        return facts  # and torch need not be imported to say so
-    # Outside the learner's time: a cold disk takes half a minute over this import, and that is nobody's failure.
-    import sentence_transformers  # noqa: F401
-
-    loaded = {name: load(name, facts["models"][name]) for name in METHODS}
-    if all(loaded.values()):
-        tickets, weights = kit_module(ws, "tickets"), kit_module(ws, "weights")
-        texts, labels = (list(column) for column in zip(*tickets.TICKETS, strict=True))
-        facts["embedder"] = use_embedder(loaded[EMBEDDER], texts, weights.load_encoder)
-        unseen = [text for text, _ in tickets.held_out(UNSEEN)]
-        facts["classifier"] = use_classifier(loaded[CLASSIFIER], loaded[EMBEDDER], texts, labels, unseen)
+    with saved_models(ws) as subject, ThreadPoolExecutor(1) as pool:
+        # While the subject imports the same; but torch need not be imported to say that there is nothing.
+        there = all((ws.store / "models" / name).is_dir() for name in METHODS)
+        minilm = pool.submit(load_minilm, ws) if there else None
+        subject.get_ready(torch=there)
+        facts: Facts = {"store": str(ws.store), **list_models(subject)}
+        subject.ask("use_service", folder=str(ws.service))
+        facts["prepare"] = try_prepare(subject)
+        if minilm and not missing(facts) and load_both(subject, facts["models"]):
+            use_both(subject, facts, ws, minilm)
     return facts
 
 
-def use_service(folder: Path) -> None:
-    """Imports come from service/ alone: a server does not see what lies beside the notebooks."""
-    sys.path[:] = [str(folder), *(p for p in sys.path if p and Path(p).resolve() != folder.parent.resolve())]
-
-
-def one_line(broken: BaseException) -> str:
-    """An exception in one line."""
-    first = (str(broken).strip().splitlines() or [""])[0]
-    return f"{type(broken).__name__}: {first[:200].rstrip('.')}"
-
-
-def attempt(act: Callable[[], Any]) -> tuple[Any, str]:
-    """What the learner's code gives, or what it raises; to exit and never to answer are theirs too. Do not nest."""
-    signal.signal(signal.SIGALRM, too_late)
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
-    try:
-        return act(), ""
-    except (Exception, SystemExit) as broken:
-        return None, one_line(broken)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def too_late(*_: object) -> None:
-    raise TimeoutError(f"no answer within {PATIENCE:g} seconds")
-
-
-def list_models() -> Facts:
+def list_models(subject: Subject) -> Facts:
     """What `bentoml models list` shows, and of each of our names the latest version and the older ones."""
-    import bentoml
-
-    found, problem = attempt(bentoml.models.list)
+    found, problem = subject.ask("list_models")
     described: Facts = {}
     for name in METHODS:
-        model, trouble = attempt(partial(bentoml.models.get, name))
-        if model is not None:
-            older = [m for m in found or [] if m.tag.name == name and m.tag != model.tag]
-            described[name] = {**describe(model), "older": [describe(m) for m in older]}
+        told, trouble = subject.ask("describe_model", name=name)
+        if told is not None:
+            described[name] = told
         elif f"'{name}' exist" not in trouble:
             described[name] = {"tag": name, "signatures": {}, "older": [], "problem": trouble}
-    return {"listed": [str(m.tag) for m in found or []], "list_problem": problem, "models": described}
+    return {"listed": found or [], "list_problem": problem, "models": described}
 
 
-def describe(model: Any) -> Facts:
-    """Its tag and, for each method that a runner would have, what the store says about batching."""
-    told = model.info.signatures.items()
-    signatures = {name: {"batchable": s.batchable, "batch_dim": list(s.batch_dim)} for name, s in told}
-    return {"tag": str(model.tag), "signatures": signatures}
-
-
-def try_prepare() -> Facts:
+def try_prepare(subject: Subject) -> Facts:
     """What service/preprocess.py makes of two texts that should come out alike."""
-    module, problem = attempt(lambda: importlib.import_module("preprocess"))
-    if problem:
-        return {"problem": problem}
-    made, problem = attempt(lambda: module.prepare(TWINS))
+    made, problem = subject.ask("prepare", texts=TWINS)
     plain = isinstance(made, list) and all(isinstance(text, str) for text in made)
     return {"problem": problem, "prepared": made if plain else repr(made)[:200]}
 
 
-def load(name: str, facts: Facts) -> Any:
-    """The object in the store; when it cannot be loaded, None, and the reason in `facts`."""
-    import bentoml
-
-    model, problem = attempt(lambda: bentoml.models.get(name).load_model())
-    facts["problem"] = problem
-    facts["kind"] = type(model).__name__ if model is not None else ""
-    facts["methods"] = [m for methods in METHODS.values() for m in methods if callable(getattr(model, m, None))]
-    return model
+def load_both(subject: Subject, models: Facts) -> bool:
+    return sum(load(subject, name, models[name]) for name in METHODS) == len(METHODS)
 
 
-def use_embedder(embedder: Any, texts: list[str], load_encoder: Callable[[], Any]) -> Facts:
+def load(subject: Subject, name: str, facts: Facts) -> bool:
+    """Whether the object in the store can be loaded; if not, the reason lands in `facts`."""
+    told, facts["problem"] = subject.ask("load", tag=name)
+    facts |= told or {"kind": "", "methods": []}
+    return told is not None
+
+
+def use_both(subject: Subject, facts: Facts, ws: Any, minilm: Future[Any]) -> None:
+    tickets = kit_module(ws, "tickets")
+    texts, labels = (list(column) for column in zip(*tickets.TICKETS, strict=True))
+    facts["embedder"] = use_embedder(subject, texts, minilm.result())
+    unseen = [text for text, _ in tickets.held_out(UNSEEN)]
+    facts["classifier"] = use_classifier(subject, texts, labels, unseen)
+
+
+def load_minilm(ws: Any) -> Any:
+    """The kit's own encoder, from weights that were checked."""
+    return kit_module(ws, "weights").load_encoder()
+
+
+def fresh_texts() -> list[str]:
+    return ["".join(random.choices(letters, k=size)) for size in FRESH for letters in ALPHABETS]
+
+
+def use_embedder(subject: Subject, texts: list[str], minilm: Any) -> Facts:
     """Shape and length of its rows, whether a text's row depends on its neighbours, how far it is from MiniLM."""
     import numpy as np
 
-    rows, problem = attempt(lambda: np.asarray(embedder.encode(texts), dtype=float))
-    facts: Facts = {"texts": len(texts), "problem": problem, "shape": list(np.shape(rows)) if rows is not None else []}
-    if facts["shape"] != [len(texts), SIZE] or not np.isfinite(rows).all():
+    told, problem = subject.ask("encode", tag=EMBEDDER, texts=texts)
+    facts: Facts = {"texts": len(texts), "problem": problem, "shape": list(np.shape(told)) if told is not None else []}
+    if facts["shape"] != [len(texts), SIZE] or not np.isfinite(rows := np.asarray(told, dtype=float)).all():
         return facts
     lengths = np.linalg.norm(rows, axis=1)
     facts["lengths"] = [float(lengths.min()), float(lengths.max())]
-    alone, facts["problem"] = attempt(lambda: np.asarray(embedder.encode(texts[:1]), dtype=float))
+    alone, facts["problem"] = subject.ask("encode", tag=EMBEDDER, texts=texts[:1])
     facts["moved"] = largest_gap(alone, rows[:1])
-    facts["minilm"] = float((rows * load_encoder().encode(texts)).sum(axis=1).min())
+    fresh, facts["fresh_problem"] = subject.ask("encode", tag=EMBEDDER, texts=(asked := fresh_texts()))
+    if np.shape(fresh) == (len(asked), SIZE):
+        rows, texts = np.vstack([rows, fresh]), [*texts, *asked]
+    near = (rows * minilm.encode(texts)).sum(axis=1)
+    facts["minilm"], facts["farthest"] = float(near.min()), texts[int(near.argmin())][:60]
     return facts
 
 
-def use_classifier(classifier: Any, embedder: Any, texts: list[str], labels: list[str], unseen: list[str]) -> Facts:
+def use_classifier(subject: Subject, texts: list[str], labels: list[str], unseen: list[str]) -> Facts:
     """Its answers for the tickets, alone and together, and how far its scores are from a twin's, trained here on the
     same tickets as service/preprocess.py prepares them, and as they came."""
     import numpy as np
 
-    given = prepared(texts + unseen)  # not inside the next attempt: one timer cannot be set twice
-    rows, problem = attempt(lambda: np.asarray(embedder.encode(given)))
+    rows, problem = subject.ask("encode", tag=EMBEDDER, texts=prepared(subject, texts + unseen))
     if problem:
         return {"problem": f"there is no embedding to classify ({problem})"}
-    scores, problem = attempt(lambda: np.asarray(classifier.predict_proba(rows), dtype=float))
-    answers, trouble = attempt(lambda: np.asarray(classifier.predict(rows)).tolist())
+    told, problem = subject.ask("predict_proba", tag=CLASSIFIER, rows=rows)
+    answers, trouble = subject.ask("predict", tag=CLASSIFIER, rows=rows)
     if problem or trouble:
         return {"problem": problem or trouble}
+    scores, problem = attempt(lambda: np.asarray(told, dtype=float))
+    if problem or not isinstance(answers, list):
+        return {"problem": problem or f"predict gave {answers!r}"[:200]}
     facts: Facts = {"labels": answers[: len(texts)], "wanted": labels, "shape": list(scores.shape)}
-    facts["classes"] = np.asarray(getattr(classifier, "classes_", sorted(set(answers)))).tolist()
-    alone, facts["problem"] = attempt(lambda: np.asarray(classifier.predict_proba(rows[:1]), dtype=float))
+    facts["classes"] = subject.ask("classes", tag=CLASSIFIER)[0] or sorted(set(map(str, answers)))
+    alone, facts["problem"] = subject.ask("predict_proba", tag=CLASSIFIER, rows=rows[:1])
     facts["moved"] = largest_gap(alone, scores[:1])
-    ways = {"prepared": rows[: len(texts)], "raw": attempt(lambda: np.asarray(embedder.encode(texts)))[0]}
-    facts["retrained"] = {
-        way: gap_to_twin(classifier, way_rows, labels, rows, scores) for way, way_rows in ways.items()
-    }
+    made, problem = subject.ask("estimator", tag=CLASSIFIER)
+    ways = {"prepared": rows[: len(texts)], "raw": subject.ask("encode", tag=EMBEDDER, texts=texts)[0]}
+    facts["retrained"] = {way: problem or gap_to_twin(made, given, labels, rows, scores) for way, given in ways.items()}
     return facts
 
 
-def prepared(texts: list[str]) -> list[str]:
+def prepared(subject: Subject, texts: list[str]) -> list[str]:
     """As the learner's service will prepare them; as they are when it cannot, which its own check then says."""
-    made, _ = attempt(lambda: importlib.import_module("preprocess").prepare(texts))
-    return made if isinstance(made, list) and len(made) == len(texts) else texts
+    made, _ = subject.ask("prepare", texts=texts)
+    plain = isinstance(made, list) and len(made) == len(texts) and all(isinstance(text, str) for text in made)
+    return made if plain else texts
 
 
-def gap_to_twin(classifier: Any, given: Any, labels: list[str], rows: Any, scores: Any) -> float | str | None:
-    """The largest difference between its scores and those of a twin trained on `given`; or what went wrong."""
-    from sklearn.base import clone
-
-    twin, problem = attempt(lambda: clone(classifier).fit(given, labels).predict_proba(rows))
-    return problem or largest_gap(twin, scores)
+def gap_to_twin(made: Any, given: Any, labels: list[str], rows: Any, scores: Any) -> float | str | None:
+    """The largest difference between its scores and those of the nearest of its twins, trained on `given`; less what
+    two twins differ by, where chance has a part in the training. Or what went wrong."""
+    twins, problem = attempt(lambda: train(made, given, labels, rows))
+    if problem:
+        return problem
+    gaps = [largest_gap(twin, scores) for twin in twins]
+    if None in gaps:
+        return None
+    chance = max([0.0, *(gap for twin in twins[1:] if (gap := largest_gap(twin, twins[0])) is not None)])
+    return max(0.0, min(gap for gap in gaps if gap is not None) - chance)
 
 
 def largest_gap(one: Any, other: Any) -> float | None:
     """The largest difference of two arrays; None when they cannot be compared."""
     import numpy as np
 
-    return float(np.abs(one - other).max()) if one is not None and np.shape(one) == np.shape(other) else None
+    if one is None or np.shape(one) != np.shape(other):
+        return None
+    return float(np.abs(np.asarray(one, dtype=float) - np.asarray(other, dtype=float)).max())
 
 
 def missing(facts: Facts) -> list[str]:

@@ -1,0 +1,115 @@
+"""Puts a command into a box when others' work is graded (box.py says what is in one). No box here: no grading.
+
+`unshare` (util-linux) makes one without root in 0.1 s; bubblewrap does where that is forbidden. Learners who grade
+their own work need none of it.
+"""
+
+import functools
+import json
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grader.box import SETTINGS, SYSTEM
+from grader.environ import subject_environ
+from grader.errors import LabError
+from grader.processes import run
+
+WANTED = "LAB_SANDBOX"  # unshare or bwrap: how probes box what they start of the submission; unset: not at all
+NAMESPACES = ("--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--net", "--ipc", "--uts")
+INIT = Path(__file__).with_name("box.py")
+MEMORY, PROCESSES, DISK = 4 << 30, 400, 1 << 30
+NO_BOX = "others' work is graded in a sandbox, and this machine has none"
+
+
+@dataclass
+class Boxed:
+    """What to start, in which environment and folder, and which files it inherits."""
+
+    command: list[str]
+    environ: dict[str, str]
+    cwd: Path
+    pass_fds: list[int] = field(default_factory=list)
+
+
+@contextmanager
+def boxed(
+    command: Sequence[str], cwd: Path, environ: Mapping[str, str], shown: Sequence[Path], written: Sequence[Path] = (),
+    pass_fds: Sequence[int] = (), port: int = 0,
+) -> Iterator[Boxed]:  # fmt: skip
+    """That command, in a box if this grading wants one. `environ` comes on top of what a subject gets. `port`: where it
+    listens; from outside the same port of 127.0.0.1 leads there."""
+    usual, way = subject_environ(), os.environ.get(WANTED, "")
+    if not way:
+        yield Boxed(list(command), {**usual, **environ}, cwd, list(pass_fds))
+        return
+    listener = socket.create_server(("127.0.0.1", port), backlog=1024) if port else None
+    spec = {
+        "build": way == "unshare", "root": str(empty_folder()), "cwd": str(cwd), "command": list(command),
+        "shown": [str(p) for p in visible(*shown)], "written": [str(p) for p in written], "fds": list(pass_fds),
+        "listener": listener.fileno() if listener else None, "port": port,
+        "memory": MEMORY, "processes": PROCESSES, "disk": DISK,
+    }  # fmt: skip
+    inner = [sys.executable, "-I", str(INIT), json.dumps(spec)]
+    home = {"HOME": "/tmp", "TMPDIR": "/tmp", "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    try:
+        yield Boxed(
+            [*outer(way, spec["shown"], spec["written"]), *inner], {**usual, **home, **environ}, Path("/"),
+            [*pass_fds, *([listener.fileno()] if listener else [])],
+        )  # fmt: skip
+    finally:
+        if listener:
+            listener.close()
+
+
+def outer(way: str, shown: Sequence[str], written: Sequence[str]) -> list[str]:
+    """What makes the namespaces; bubblewrap also puts the box together."""
+    if way == "unshare":
+        return ["unshare", *NAMESPACES]
+    settings = [f"/etc/{name}" for name in SETTINGS]
+    words = [word for path in [*SYSTEM, *settings, *shown] for word in ("--ro-bind-try", path, path)]
+    words += [word for path in written for word in ("--bind", path, path)]
+    flags = ["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--proc", "/proc"]
+    return ["bwrap", *flags, "--dev", "/dev", "--tmpfs", "/tmp", *words]
+
+
+def visible(*more: Path) -> list[Path]:
+    """What a box shows besides: our Python, its packages, the kit's code, and the folders given; each once."""
+    here = Path(__file__).parent
+    python = [Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable), Path(sys.executable).resolve()]
+    found = sorted({p.absolute() for p in [here, *python, *more] if p.exists()}, key=lambda p: len(p.parts))
+    return [p for i, p in enumerate(found) if not any(p.is_relative_to(other) for other in found[:i])]
+
+
+def empty_folder() -> Path:
+    """Where a box is put together; it stays empty, since that happens in a namespace of its own."""
+    folder = Path(tempfile.gettempdir()) / f"serving-lab-box-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+@functools.cache
+def find_way() -> str:
+    """The first way to make a box that works here, tried out; raises LabError without one."""
+    without, said = os.environ.get("LAB_WITHOUT", "").split(","), []
+    for way in ("unshare", "bwrap"):
+        if way in without or not shutil.which(way):
+            said.append(f"no {way}")
+            continue
+        os.environ[WANTED] = way
+        try:
+            with boxed([sys.executable, "-c", "print('in')"], Path("/"), {}, []) as box:
+                done = run(box.command, 20, box.cwd, box.environ)
+        finally:
+            del os.environ[WANTED]
+        if done.ok and done.output.strip().endswith("in"):
+            return way
+        said.append(f"{way}: {done.tail(1) or 'it said nothing'}")
+    remedy = "Linux with unprivileged user namespaces has one, or install bubblewrap; --trust grades without."
+    raise LabError(f"{NO_BOX}: {'; '.join(said)}.", remedy)
