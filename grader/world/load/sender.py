@@ -32,7 +32,7 @@ def send(name: str, options: dict[str, Any]) -> Log:
     """Runs `python -m grader.world.load.NAME OPTIONS FOLDER` and returns its log."""
     target.check(options["url"])
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", f"grader.world.load.{name}", json.dumps(options), folder]
+        command = [sys.executable, "-P", "-m", f"grader.world.load.{name}", json.dumps(options), folder]
         done = run(command, options["seconds"] + PATIENCE + 30)
         if not done.ok or not (Path(folder) / "requests.csv").is_file():
             raise SenderFailed(name, done.tail())
