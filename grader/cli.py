@@ -21,6 +21,7 @@ from grader.answers import listed
 from grader.doctor import examine, to_json
 from grader.errors import LabError, WrongCall
 from grader.grade import grade_all, make_report
+from grader.incidents import incident
 from grader.kernel import prepare
 from grader.kit import Kit
 from grader.model import Report, Verdict, clean
@@ -157,6 +158,15 @@ def reset(number: str, yes: bool) -> None:
     Kit().lab(number)
     ask(f"Put your notebook {number} away and begin it again?", yes)
     show(guide.reset(learner_workspace(Kit()), number))
+
+
+@main.command("incident")
+@click.argument("number")
+@click.argument("letter", default="")
+@click.option("--give-up", is_flag=True, help="put everything back and tell what it was")
+def incident_command(number: str, letter: str, give_up: bool) -> None:
+    """Break your own work of lab NUMBER, find out how, repair it; again: is it over? Example: ./lab incident 05"""
+    show(incident(learner_workspace(Kit()), number, letter, give_up, say))
 
 
 @main.command("start-at")

@@ -4,6 +4,7 @@ import difflib
 import json
 
 from grader.errors import LabError, UnknownName
+from grader.incidents import open_check
 from grader.model import CheckResult, Report, Verdict
 from grader.notebooks import make_notebook
 from grader.workspace import Workspace, digest, read_json, write_atomic
@@ -44,7 +45,7 @@ def status(ws: Workspace) -> list[str]:
 
 def hint(ws: Workspace, name: str = "") -> list[str]:
     """The next of three hints for a check (by default the last one that failed): nudge, pointer, worked step."""
-    failed = first_failure(ws)
+    failed, name = first_failure(ws), name or open_check(ws)
     if not name and not failed:
         return ["No check has failed, so there is nothing to hint at. `./lab grade sc1` asks for a verdict."]
     name = name or (failed.id if failed else "")

@@ -1,5 +1,5 @@
-"""What a notebook asks of the kit: `%%work FILE`, `%%shell`, `%log`, `%stop`, `%%answer ID`, `%grade sc1`.
-Load with `%load_ext grader.magic`, which also gives the kernel its workspace's environment."""
+"""What a notebook asks of the kit: `%%work FILE`, `%%shell`, `%log`, `%stop`, `%%answer ID`, `%grade sc1`,
+`%incident 05`. Load with `%load_ext grader.magic`, which also gives the kernel its workspace's environment."""
 
 import difflib
 import subprocess
@@ -60,6 +60,14 @@ def grade(line: str) -> None:
     display({"text/plain": done.stdout.strip(), "text/html": html}, raw=True)
 
 
+def incident(line: str) -> None:
+    """`%incident 05`: `lab incident` in a process of its own; what it says is shown as it says it."""
+    command = [sys.executable, "-m", "grader.cli", "incident", *line.split()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for said in process.stdout or ():
+            print(said, end="", flush=True)
+
+
 def load_ipython_extension(shell: Any) -> None:
     kernel.enter()
     shell.register_magic_function(commands.shell, "cell")
@@ -71,5 +79,6 @@ def load_ipython_extension(shell: Any) -> None:
     shell.register_magic_function(answer, "cell")
     shell.register_magic_function(skip, "line")
     shell.register_magic_function(grade, "line")
+    shell.register_magic_function(incident, "line")
     if ask_first not in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.append(ask_first)
