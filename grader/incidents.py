@@ -3,8 +3,9 @@
     [[mutant]]                          # as in mutants.py, and:
     incident = true
     shows = "What a caller sees."       # or shows_run = "a command that asks as a caller would"
-    live = ["commands after each change of files, such as: kubectl apply -k deploy"]
+    live = ["commands after each change of files, such as: kubectl apply -k deploy"]    # usually the mutant's run
     causes = { a = "...", b = "..." };  cause = "b"
+    in_place = { edit = [...] }         # instead of the mutant's own changes, where those are of no use here
     right = { edit = [...], run = [...] }   # the repair, as the check's third hint has it
     wrong = [{ story, edit, run }]          # repairs that somebody would try, and that do not end it (tests)
 
@@ -36,7 +37,16 @@ Say = Callable[[str], None]
 def known_incidents(kit: Kit, number: str) -> dict[str, tuple[Criterion, Facts]]:
     """The lab's mutants that are incidents, with their criterion, by id."""
     criteria = [c for c in kit.criteria() if c.lab == kit.lab(number).number]
-    return {m["id"]: (c, m) for c in criteria for m in kit.mutants(c.short) if m.get("incident")}
+    return {m["id"]: (c, in_place(m)) for c in criteria for m in kit.mutants(c.short) if m.get("incident")}
+
+
+def in_place(mutant: Facts) -> Facts:
+    """The mutant as it is made in the learner's own work, where its `run` is what makes a change live."""
+    changes = ("edit", "add", "remove", "link", "run", "around")
+    kept = {k: v for k, v in mutant.items() if k not in changes} | mutant.get("in_place", {})
+    if "in_place" not in mutant:
+        kept |= {k: mutant[k] for k in changes[:4] if k in mutant}
+    return {"live": mutant.get("run", []), **kept}
 
 
 def incident(ws: Workspace, number: str, letter: str, give_up: bool, say: Say) -> list[str]:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,24 @@ import pytest
 FIRST = "test_planted.py"
 ROOT = Path(__file__).parent.parent
 Lab = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--incidents", default="0", help="how many incidents to prove, in turn by date; all; or names")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The incidents of today's turn: as many as asked for, the next ones tomorrow."""
+    if "incident_name" in metafunc.fixturenames:
+        from test_incidents_live import KNOWN
+
+        names, asked = list(KNOWN), metafunc.config.getoption("--incidents")
+        if asked.isdigit():
+            first = date.today().toordinal() * int(asked) % len(names)
+            names = [*names, *names][first : first + int(asked)]
+        elif asked != "all":
+            names = asked.split(",")
+        metafunc.parametrize("incident_name", names)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
