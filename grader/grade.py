@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from grader.answers import listed
+from grader.authors import mark_authors
 from grader.errors import LabError, NotebookFailed
 from grader.judge import broken_off, judge_check, not_run, summarise
 from grader.kit import Kit
@@ -97,7 +98,8 @@ def grade_all(ws: Workspace, criteria: Iterable[Criterion]) -> Report:
 
 def make_report(ws: Workspace, results: Iterable[CriterionResult], notebooks: Iterable[NotebookRun] = ()) -> Report:
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    return Report(made, describe_machine(ws.kit), tuple(read_answers(ws)), tuple(results), tuple(notebooks))
+    marked = tuple(mark_authors(ws.kit, results))
+    return Report(made, describe_machine(ws.kit), tuple(read_answers(ws)), marked, tuple(notebooks))
 
 
 def read_answers(ws: Workspace) -> list[Facts]:

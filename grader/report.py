@@ -2,12 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 from grader.kit import Kit
-from grader.model import CriterionResult, Report, Verdict
+from grader.model import CheckResult, CriterionResult, Report, Verdict
 from grader.workspace import Workspace, write_atomic
 
 SIGNS = {Verdict.PASS: "✔ pass", Verdict.FAIL: "✘ fail", Verdict.ERROR: "! error", Verdict.NOT_RUN: "- not run"}
@@ -41,13 +41,24 @@ def count_verdicts(report: Report) -> str:
     return ", ".join(f"{counts[v]} {SIGNS[v].split(' ', 1)[1]}" for v in reversed(Verdict) if counts[v])
 
 
+def name(check: CheckResult) -> str:
+    return f"{check.id} (yours)" if check.author == "yours" else check.id
+
+
+def count_passes(checks: Sequence[CheckResult]) -> str:
+    """ "17/18, yours 3/4", or nothing."""
+    groups = {"": checks, "yours ": [c for c in checks if c.author == "yours"]}
+    passed = {k: sum(c.verdict is Verdict.PASS for c in found) for k, found in groups.items()}
+    return ", ".join(f"{k}{passed[k]}/{len(found)}" for k, found in groups.items() if found)
+
+
 def show(result: CriterionResult) -> list[tuple[str, Verdict, str]]:
     """The lines worth reading of one criterion: (name, verdict, message) of what did not pass, in words."""
     if result.note or not result.checks:
         return []
     bad = [c for c in result.checks if c.verdict in (Verdict.FAIL, Verdict.ERROR)]
     waiting = sum(c.verdict is Verdict.NOT_RUN for c in result.checks)
-    lines = [(c.id, c.verdict, c.message) for c in bad]
+    lines = [(name(c), c.verdict, c.message) for c in bad]
     if waiting:
         lines.append(("", Verdict.NOT_RUN, f"{waiting} more checks come after it"))
     return lines
@@ -71,12 +82,11 @@ def to_terminal(report: Report, kit: Kit, details: bool = False, predictions: bo
     for run in report.notebooks:
         row(run.verdict, f"notebook {run.id}", "", f"{run.seconds:.0f}", run.message)
     for result in report.criteria:
-        passed = sum(c.verdict is Verdict.PASS for c in result.checks)
-        checks = f"{passed}/{len(result.checks)}" if result.checks else ""
+        checks = count_passes(result.checks)
         row(result.verdict, f"{result.id}", checks, f"{result.seconds:.0f}", result.note or result.title)
-        lines = [(c.id, c.verdict, c.message) for c in result.checks] if details and not result.note else show(result)
-        for name, verdict, message in lines:
-            row(verdict, f"  {name}", "", "", message)
+        every = [(name(c), c.verdict, c.message) for c in result.checks]
+        for title, verdict, message in every if details and not result.note else show(result):
+            row(verdict, f"  {title}", "", "", message)
     console.print(table)
     for answer in report.answers if predictions else ():
         console.print(Text(f"{answer['id']:4} {answer.get('says', answer['text'])}"))
