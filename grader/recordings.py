@@ -19,6 +19,8 @@ from grader.model import Criterion, CriterionResult, Evidence, Facts
 from grader.workspace import read_json, write_atomic
 
 KINDS = ("grader", "cluster", "labs", "service")  # packages of the kit; all others are pinned by the lock file
+# of a mutant: what is said of it, and what makes an incident of it in a learner's work (grader/incidents.py)
+UNTIED = ("story", "says", "incident", "in_place", "live", "shows", "shows_run", "causes", "cause", "right", "wrong")
 DECLARE = ("grader.kit", "grader.model", "grader.errors")  # they name things; what a probe sees does not hang on them
 
 
@@ -59,7 +61,7 @@ def tie(kit: Kit, criterion: Criterion, mutant: Facts) -> str:
     """Identifies what a recording hangs on. Comments, doc strings, checks and a mutant's story may change freely."""
     path = kit.criteria_dir / f"{criterion.short}.py"
     roots = [p.look.__name__ for p in criterion.probes] + [mutant["around"]] * ("around" in mutant)
-    made = {k: v for k, v in mutant.items() if k not in ("story", "says", "incident", "wrong", "shows")}
+    made = {k: v for k, v in mutant.items() if k not in UNTIED}
     parts = [
         json.dumps(made, sort_keys=True),
         reached(path, tuple(roots)),
