@@ -176,6 +176,8 @@ def test_what_the_kit_says_is_what_the_walk_measured() -> None:
     if not WALKED.exists():
         pytest.skip("no walk in this checkout: ./lab walk")
     walked = {k: v["measured"] for k, v in json.loads(WALKED.read_text()).items() if "measured" in v}
+    executed = "".join(p.read_text() for p in WALKED.parent.glob("results/[0-9]*.ipynb")).replace("\\", "")
+    assert set(answers.ASKS.findall(executed)) <= set(walked), "a cell measured, and kept nothing"
     wrong = {}
     for question in (ASKED[name] for name in walked if name in ASKED and ASKED[name].kind != "text"):
         if question.is_near(models_answer(question), walked[question.id]) is not True:
