@@ -24,7 +24,7 @@ KEPT = {"LANG": "C.UTF-8", "LC_ALL": "C", "LAB_SLOT": "2", "DOCKER_HOST": "unix:
 
 def test_what_is_not_on_the_list_stays_out() -> None:
     found = child_environ({**MINE, **KEPT, "PATH": "/bin"})
-    assert found == {**KEPT, "PATH": "/bin", "KUBERC": "off"}
+    assert found == {**KEPT, "PATH": "/bin", "KUBERC": "off", "SPT_NOENV": "1"}
 
 
 def test_a_folder_of_the_working_folder_is_not_searched() -> None:

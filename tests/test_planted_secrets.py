@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -121,7 +122,38 @@ def test_a_name_before_the_name_hides_nothing() -> None:
     assert [s.what for s in found] == ["a value called password"]
 
 
+@pytest.mark.parametrize("name", ["password_reset.py", "prepare_token.py", "docs/token-types.md"])
+def test_a_source_that_is_about_secrets_is_none(name: str) -> None:
+    assert not search_name(f"src/{name}") and search_name(f"src/{name}".replace(".py", ".txt").replace(".md", ".json"))
+
+
+SETTINGS = [
+    f"git_commit: {secrets.token_hex(20)}", f'revision: "{secrets.token_hex(20)}"', f"run-id: {secrets.token_hex(16)}",
+    f"trace: {uuid.uuid4()}", f"MLFLOW_RUN_ID={uuid.uuid4().hex}", "password: account", "reset_password: account-help",
+    "HF_TOKEN_PATH: /run/secrets/hf_token", "API_KEY_FILE=/etc/keys/hub", "password_help: Forgot-it? write 2 us",
+    "label: lentokonesuihkuturbiinimoottoriapumekaanikkoaliupseerioppilas", "word: przeciwwskazaniami",
+    "place: llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch", "w: szczescieposzukiwaczka",
+    "adjective: muvaffakiyetsizlestiricilestiriveremeyebileceklerimizdenmissinizcesine",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", SETTINGS, ids=lambda line: re.split("[ =:]", line)[0])
+def test_ids_and_ordinary_words_are_left_alone(line: str) -> None:
+    assert not search("src/a.yml", f"{line}\n".encode())
+    assert not search("src/a.py", f"THING = {{{line!r}: 1}}\n".encode())
+
+
+@pytest.mark.parametrize("line", [
+    f"wandb: {secrets.token_hex(20)}", f"{secrets.token_hex(16)}", f"commit_token: {secrets.token_hex(20)}",
+    "password: account7", "db_password: Summer-2024", f"token_id_key: {secrets.token_urlsafe(24)}",
+    f"password = '{uuid.uuid4()}'",
+], ids=lambda line: line.split(":")[0][:12])  # fmt: skip
+def test_what_only_looks_like_an_id_is_found(line: str) -> None:
+    assert search("src/a.yml", f"{line}\n".encode())
+
+
 HARMLESS = [
+    'FALLBACK = {"password": "account"}',
     "token = os.environ['HUB_TOKEN']", "password: ${DB_PASSWORD}", "API_KEY=<your key>", "tokenizers==0.23.3",
     "scikit-learn==1.9.1 --hash=sha256:" + "0123456789abcdef" * 4, "max_tokens = 256", "secret = None",
     "def get_token(request): return request.headers", "https://download.pytorch.org/whl/cpu",

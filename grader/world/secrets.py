@@ -62,6 +62,32 @@ NAMED = re.compile(
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 PLACEHOLDER = re.compile(r"[$<{*%(\[]|(?i:none|null|true|false|changeme|your|example|os\.|\.\.\.)")
 
+# A value in plain small words is a label or a sentence; a path or an address names where something is.
+ORDINARY = re.compile(r"[A-Za-z]?[a-z]+(?:[-_ ./][a-z]+)*[.!?]?|~?\.{0,2}/[\w./-]+|https?://[^@\s]+")
+# After a secret word: not the secret itself.
+ABOUT = {"path", "file", "dir", "folder", "url", "name", "names", "env", "field", "header", "length", "count", "limit",
+         "type", "kind", "ttl", "help", "hint", "label", "reset"}  # fmt: skip
+# Names of ids, each of which looks like random letters: commits, UUIDs, runs of an experiment.
+ID_WORDS = {
+    "commit",
+    "sha",
+    "revision",
+    "rev",
+    "ref",
+    "id",
+    "uuid",
+    "guid",
+    "run",
+    "digest",
+    "checksum",
+    "hash",
+    "etag",
+}
+ID = re.compile(r"(?i)(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+ID_NAMED = re.compile(r"""([A-Za-z_][\w.-]*)["']?\s*[:=]?\s*["']?$""")
+PLAIN = re.compile(r"[A-Z]?[a-z_/-]+")  # words of any language; only the strangest letters are no word
+PLAIN_SURPRISING = 8.0
+
 SECRET_FILES = re.compile(
     r"(?i)\.env(\..*)?|\.envrc|id_(rsa|dsa|ecdsa|ed25519).*|.*\.(pem|key|p12|pfx|jks|keystore|kdbx|ppk|asc|gpg)|"
     r"\.(netrc|pypirc|npmrc|pgpass|htpasswd|git-credentials|dockercfg)|kubeconfig.*|service[-_]account.*\.json"
@@ -105,7 +131,8 @@ def search_name(path: str, known: frozenset[str] = frozenset()) -> list[Sighting
     words = {w.lower() for w in WORD.findall(str(file))}
     if SECRET_FILES.fullmatch(file.name):
         return [Sighting(path, 0, "a file of this name keeps secrets", file.name)]
-    if said := words & SECRET_WORDS:
+    said = words & SECRET_WORDS
+    if said and not (file.suffix in (".py", ".md", ".rst", ".html") and set(_words(file.stem)) - SECRET_WORDS):
         return [Sighting(path, 0, f"its name says {said.pop()!r}", file.name)]
     inside = next(iter(sightings(str(file), known, code=True)), None)
     if inside is None:
@@ -142,21 +169,40 @@ def _certain(text: str, known: frozenset[str]) -> Iterator[tuple[str, int, int]]
 def _named(text: str, code: bool) -> Iterator[tuple[str, int, int]]:
     """`password = "..."`, `api_key: ...`, `TOKEN=...`. In code only a quoted value is one; the rest are expressions."""
     for match in NAMED.finditer(text):
-        if says_secret(match["name"]) and not PLACEHOLDER.match(match["value"]) and (match["quote"] or not code):
+        if not says_secret(match["name"]) or PLACEHOLDER.match(match["value"]):
+            continue
+        if (match["quote"] or not code) and not ORDINARY.fullmatch(match["value"]):
             yield f"a value called {match['name']}", *match.span("value")
 
 
 def says_secret(name: str) -> bool:
     """Whether a variable's name says so: API_KEY, apiToken, db.password; not tokenizers, not keyboard."""
-    words = [w.lower() for w in WORD.findall(name)]
+    words = _words(name)
     pairs = pairwise(words)
-    return bool(SECRET_WORDS & set(words)) or any(b == "key" and a in SECRET_KEYS for a, b in pairs)
+    secret = bool(SECRET_WORDS & set(words)) or any(b == "key" and a in SECRET_KEYS for a, b in pairs)
+    return secret and words[-1] not in ABOUT
+
+
+def _words(name: str) -> list[str]:
+    return [w.lower() for w in WORD.findall(name)] or [""]
 
 
 def _surprising(text: str) -> Iterator[tuple[str, int, int]]:
-    for match in RUN.finditer(PIN.sub(lambda m: " " * len(m[0]), text)):
-        if surprise(match[0][:4096]) > SURPRISING:
+    text = PIN.sub(lambda m: " " * len(m[0]), text)
+    for match in RUN.finditer(text):
+        usual = PLAIN_SURPRISING if PLAIN.fullmatch(match[0]) else SURPRISING
+        if surprise(match[0][:4096]) > usual and not is_id(text, match):
             yield "letters without a meaning, as in a key or an encoded text", *match.span()
+
+
+def is_id(text: str, match: re.Match[str]) -> bool:
+    """Whether that run has an id's form, and stands after a name that says so (`git_commit: ...`)."""
+    before, _, run = match[0].rpartition("=")
+    if not ID.fullmatch(run):
+        return False
+    line = (text[max(match.start() - 60, 0) : match.start()] + before).rpartition("\n")[2]
+    name = ID_NAMED.search(line)
+    return "-" in run or bool(name and ID_WORDS & set(_words(name[1])))
 
 
 def surprise(run: str) -> float:

@@ -1,0 +1,112 @@
+"""The cluster's objects for probes: read through kubectl, and what their words mean.
+
+get("ml-serving", "deployment", "demo-text-intelligence")  # {} where there is none; a silent API server raises LabError
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from cluster.engine import environ
+from cluster.names import read_names
+from grader.errors import LabError
+from grader.model import Facts
+from grader.processes import Completed, run
+
+HOST = "kubernetes.io/hostname"
+MEND = "`./lab cluster up` mends it."
+OUTAGE = re.compile(
+    r"unable to connect to the server|connection to the server .* was refused|dial tcp|i/o timeout|TLS handshake"
+    r"|etcdserver|ServiceUnavailable|InternalError|TooManyRequests",
+    re.I,
+)
+UNITS = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
+UNITS |= {f"{letter}i": 1024.0**power for power, letter in enumerate("KMGTPE", 1)}
+
+
+def kubectl(*words: str, limit: float = 30, given: str | None = None) -> Completed:
+    """kubectl on the kit's cluster; raises if the cluster is silent, since that is no learner's fault."""
+    command = ["kubectl", "--context", read_names().context, *words]
+    if given is None:
+        done = run(command, limit, env=environ())
+    else:
+        done = run(["sh", "-c", 'printf %s "$GIVEN" | "$@"', "sh", *command], limit, env={**environ(), "GIVEN": given})
+    if done.code is None:
+        raise LabError(f"kubectl {' '.join(words[:4])} did not end within {limit:g} s.", MEND)
+    if not done.ok and OUTAGE.search(done.output):
+        raise LabError(f"The cluster does not answer: {done.tail(2)}", MEND)
+    return done
+
+
+def get(namespace: str, *words: str) -> Facts:
+    """Objects as JSON; {} where there are none of that name. Warnings go to stderr, so only stdout is read."""
+    done = kubectl("-n", namespace, "get", *words, "-o", "json", "--request-timeout=10s")
+    if not done.ok and ("NotFound" in done.output or "not found" in done.output):
+        return {}
+    try:
+        return dict(json.loads(done.stdout))
+    except ValueError:
+        raise LabError(f"The cluster's answer cannot be read: {done.tail(2)}", MEND) from None
+
+
+def labels_of(thing: Facts) -> dict[str, str]:
+    return dict(thing.get("metadata", {}).get("labels") or {})
+
+
+def matches(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
+    """Whether a label selector fits; an empty one fits all, none at all fits nothing."""
+    if selector is None:
+        return False
+    equal = all(labels.get(k) == v for k, v in (selector.get("matchLabels") or {}).items())
+    return equal and all(_holds(e, labels) for e in selector.get("matchExpressions") or [])
+
+
+def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    value, values = labels.get(expression["key"]), expression.get("values") or []
+    return {
+        "In": value in values,
+        "NotIn": value not in values,
+        "Exists": value is not None,
+        "DoesNotExist": value is None,
+    }[expression["operator"]]
+
+
+def quantity(text: object) -> float:
+    """A Kubernetes quantity: 500m, 1Gi, 1e9, 1.5G; not a number for what is none."""
+    found = re.fullmatch(r"([+-]?[\d.]+(?:[eE][+-]?\d+)?)([a-zA-Z]*)", str(text))
+    return float(found[1]) * UNITS[found[2]] if found and found[2] in UNITS else math.nan
+
+
+def server_of(spec: Facts, release: str = "") -> Facts:
+    """The container that serves, wherever it stands: of the released repository, or on port 3000, or the first."""
+    containers = spec.get("containers") or [{}]
+    repository = re.split(r"@|:(?=[^/]*$)", release)[0]
+    named = [c for c in containers if repository and re.split(r"@|:(?=[^/]*$)", c.get("image", ""))[0] == repository]
+    open_ = [c for c in containers if 3000 in [p.get("containerPort") for p in c.get("ports") or []]]
+    return dict([*named, *open_, *containers][0])
+
+
+def is_spread(template: Facts) -> bool:
+    """Whether its pods keep apart by node: a spread constraint, or an anti-affinity, that is about themselves."""
+    spec, labels = template.get("spec", {}), labels_of(template)
+    apart = (spec.get("affinity") or {}).get("podAntiAffinity") or {}
+    rules = list(spec.get("topologySpreadConstraints") or [])
+    rules += apart.get("requiredDuringSchedulingIgnoredDuringExecution") or []
+    rules += [r["podAffinityTerm"] for r in apart.get("preferredDuringSchedulingIgnoredDuringExecution") or []]
+    return any(r.get("topologyKey") == HOST and matches(r.get("labelSelector"), labels) for r in rules)
+
+
+def left_by(budget: Facts, replicas: int) -> int:
+    """How many of that many pods a PodDisruptionBudget keeps at least; percentages are rounded up, as there."""
+
+    def count(value: object) -> int:
+        text = str(value)
+        return math.ceil(int(text[:-1]) * replicas / 100) if text.endswith("%") else int(text)
+
+    if budget.get("maxUnavailable") is not None:
+        return max(replicas - count(budget["maxUnavailable"]), 0)
+    return count(budget.get("minAvailable", 0))

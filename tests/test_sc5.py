@@ -1,0 +1,299 @@
+"""sc5's checks on facts made by hand: right deployments that are unlike ours pass, wrong ones fail at their check."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_tools import FakeTools, tools
+
+from cluster.names import IMAGE
+from grader.errors import LabError
+from grader.judge import judge_criterion
+from grader.kit import Kit
+from grader.model import Evidence, Facts
+from grader.workspace import Workspace
+from grader.world import objects, visitors
+
+__all__ = ["tools"]  # a fixture
+SC5 = Kit().criterion("sc5")
+MODULE = SC5.probes[0].look.__globals__  # a criterion is no module that one imports
+RELEASE = f"127.0.0.1:5001/walk/{IMAGE}@sha256:{'a' * 64}"
+HASH = "b" * 64
+SERVER: Facts = {
+    "name": "server",
+    "image": RELEASE,
+    "ports": [{"name": "http", "containerPort": 3000}],
+    "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1536Mi"}},
+    "startupProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 3, "timeoutSeconds": 5,
+                     "failureThreshold": 60},
+    "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 5, "timeoutSeconds": 5,
+                       "failureThreshold": 3},
+    "livenessProbe": {"httpGet": {"path": "/livez", "port": 3000}, "periodSeconds": 10, "timeoutSeconds": 5,
+                      "failureThreshold": 3},
+    "volumeMounts": [{"name": "configuration", "mountPath": "/etc/serving-lab"}],
+}  # fmt: skip
+LABELS = {"app.kubernetes.io/name": IMAGE}
+SELECTOR = {"matchLabels": LABELS}
+SPREAD = {"topologyKey": "kubernetes.io/hostname", "labelSelector": SELECTOR, "maxSkew": 1}
+WARNING = "Warning: v1 ComponentStatus is deprecated"
+
+
+def pod(number: int, **spec: Any) -> Facts:
+    states = [{"name": "server", "imageID": RELEASE}]
+    status = {"phase": "Running", "containerStatuses": states}
+    spec = {"nodeName": f"worker{number}", "containers": [SERVER], **spec}
+    return {"metadata": {"name": f"{IMAGE}-{number}", "labels": LABELS}, "status": status, "spec": spec}
+
+
+class Cluster:
+    """What kubectl gives, by kind; a test changes it before `facts`."""
+
+    def __init__(self, tools: FakeTools, folder: Path) -> None:
+        self.tools, self.root = tools, folder
+        (folder / "deploy").mkdir()
+        (folder / "deploy" / "release.json").write_text(json.dumps({"image": RELEASE}))
+        self.pods = [pod(1), pod(2)]
+        self.template: Facts = {"metadata": {"labels": LABELS}, "spec": {
+            "containers": [SERVER], "topologySpreadConstraints": [SPREAD],
+            "volumes": [{"name": "configuration", "configMap": {"name": "bentoml"}}]}}  # fmt: skip
+        self.deployment: Facts = {
+            "metadata": {},
+            "spec": {"replicas": 2, "selector": SELECTOR, "template": self.template},
+        }
+        self.budget: Facts = {"selector": SELECTOR, "minAvailable": 1}
+        self.events: list[Facts] = []
+        self.maps: dict[str, dict[str, str]] = {"bentoml": {"bentoml_configuration.yml": "runners: {}"}}
+
+    def facts(self) -> Facts:
+        ends = [{"conditions": {"ready": True}, "targetRef": {"name": p["metadata"]["name"]}} for p in self.pods]
+        nodes = [{"spec": {}, "status": {"allocatable": {"memory": "24Gi"}}}] * 2
+        enforce = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+        maps = [{"metadata": {"name": n}, "data": d} for n, d in self.maps.items()]
+        given = {
+            "deployment": self.deployment,
+            "service": {"spec": {"selector": LABELS, "ports": [{"port": 80}]}},
+            "pods": {"items": self.pods},
+            "endpointslices": {"items": [{"endpoints": ends}]},
+            "poddisruptionbudgets": {"items": [{"spec": self.budget}]},
+            "nodes": {"items": nodes},
+            "namespace": enforce,
+            "configmaps": {"items": maps},
+            "events": {"items": self.events},
+        }
+        for kind, answer in given.items():
+            self.tools.answer(f"kubectl --context * -n * get {kind}*", json.dumps(answer), warning=WARNING)
+        return next(p for p in SC5.probes if p.name == "objects").look(Workspace(Kit(), self.root, "walk"))  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def cluster(tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    (tmp_path / "work").mkdir()
+    monkeypatch.setenv("LAB_REGISTRY_PORT", "5999")  # where nothing answers
+    return Cluster(tools, tmp_path / "work")
+
+
+def answered() -> Facts:
+    """What two good pods tell."""
+    sizes = {"embeddingrunner": 32, "classifierrunner": 32}
+    inside = {"file": "/x", "hash": HASH, "effective": sizes, "root_file_system": "OSError 30", "token": False}
+    told = {"problem": "", "status": 200, "body": {"labels": ["a"], "scores": [0.5]}, "inside": inside,
+            "headers": {"x-service-version": "v"}, "edges": {n: float(s) for n, s in sizes.items()}}  # fmt: skip
+    file = {"map": "m", "file": "f", "hash": HASH, "sizes": sizes, "strangers": []}
+    pods = {f"{IMAGE}-1": copy.deepcopy(told), f"{IMAGE}-2": copy.deepcopy(told)}
+    return {"bento": "v", "wanted": ["a"], "service": told, "files": [file], "pods": pods}
+
+
+KNOCKED = {"found": {"client": "200", "stranger": "TimeoutError", "neighbour": "TimeoutError"}}
+
+
+def verdicts(objects: Facts, answers: Facts | None = None, policy: Facts = KNOCKED) -> dict[str, str]:
+    """The checks that do not pass, with their verdicts; those that come after another's fail left out."""
+    kept = {"objects": objects, "answers": answers or answered(), "policy": policy}
+    evidence = {name: Evidence(name, json.loads(json.dumps(facts)), "", 0.0) for name, facts in kept.items()}
+    results = judge_criterion(SC5, evidence).checks
+    return {r.id: r.verdict.value for r in results if r.verdict.value not in ("pass", "not_run")}
+
+
+def test_a_good_deployment_passes_though_kubectl_warns(cluster: Cluster) -> None:
+    assert verdicts(cluster.facts()) == {}
+
+
+RIGHT = {
+    "limits alone": lambda c: c.pods[0]["spec"].update(
+        containers=[SERVER | {"resources": {"limits": {"cpu": 1, "memory": "6Gi"}}}]
+    ),
+    "bytes as 1e9": lambda c: c.pods[0]["spec"].update(
+        containers=[SERVER | {"resources": {"requests": {"cpu": "1", "memory": "1e9"}, "limits": {"memory": "1500M"}}}]
+    ),
+    "anti-affinity": lambda c: (
+        c.template["spec"].pop("topologySpreadConstraints"),
+        c.template["spec"].update(affinity={"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+            {"weight": 9, "podAffinityTerm": SPREAD}]}}),
+    ),
+    "a budget by expressions": lambda c: c.budget.update(
+        selector={"matchExpressions": [{"key": "app.kubernetes.io/name", "operator": "In", "values": [IMAGE]}]}
+    ),
+    "a budget in percent": lambda c: (c.budget.pop("minAvailable"), c.budget.update(maxUnavailable="50%")),
+    "three replicas": lambda c: (c.deployment["spec"].update(replicas=3), c.pods.append(pod(3))),
+    "a sidecar before it": lambda c: [
+        p["spec"].update(containers=[{"name": "log", "image": "busybox"}, SERVER]) for p in c.pods
+    ],
+    "a pod without labels": lambda c: c.pods.append(
+        {"metadata": {"name": "mine"}, "status": {"phase": "Running"}, "spec": {"containers": [{"name": "x"}]}}
+    ),
+    "two ConfigMaps": lambda c: c.maps.update(words={"stopwords.txt": "the\nof\npassword\n"}),
+    "a name for a token's file": lambda c: c.template["spec"].update(
+        containers=[SERVER | {"env": [{"name": "HF_TOKEN_PATH", "value": "/run/secrets/hf_token"}]}]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", RIGHT)
+def test_right_deployments_that_are_unlike_ours(cluster: Cluster, change: str) -> None:
+    RIGHT[change](cluster)
+    facts = cluster.facts()
+    facts["endpoints"] = [e for e in facts["endpoints"] if e != "mine"]
+    assert verdicts(facts) == {}
+
+
+TOKEN = "ghp_" + "0123456789abcdef" * 2 + "0123"
+WRONG = {
+    "a secret in an init container": (
+        "no-secret-in-manifests",
+        lambda c: c.template["spec"].update(initContainers=[{"name": "i", "env": [{"name": "A", "value": TOKEN}]}]),
+    ),
+    "a weak password in an environment": (
+        "no-secret-in-manifests",
+        lambda c: c.template["spec"].update(
+            containers=[SERVER | {"env": [{"name": "DB_PASSWORD", "value": "summer24"}]}]
+        ),
+    ),
+    "a secret in an annotation": (
+        "no-secret-in-manifests",
+        lambda c: c.deployment["metadata"].update(annotations={"note": f"token {TOKEN}"}),
+    ),
+    "a secret in a ConfigMap": ("no-secret-in-manifests", lambda c: c.maps.update(more={"x.env": f"HUB={TOKEN}"})),
+    "a volume over the Bento": (
+        "released-image",
+        lambda c: c.template["spec"].update(
+            containers=[SERVER | {"volumeMounts": [{"name": "s", "mountPath": "/home/bentoml/bento/src"}]}]
+        ),
+    ),
+    "a budget that lets nobody go": ("spread-and-budget", lambda c: c.budget.update(minAvailable=2)),
+    "a budget that keeps nobody": (
+        "spread-and-budget",
+        lambda c: (c.budget.pop("minAvailable"), c.budget.update(maxUnavailable="100%")),
+    ),
+    "a spread of others": (
+        "spread-and-budget",
+        lambda c: c.template["spec"].update(
+            topologySpreadConstraints=[SPREAD | {"labelSelector": {"matchLabels": {"app": "other"}}}]
+        ),
+    ),
+    "one late answer restarts it": (
+        "probes-can-fail",
+        lambda c: c.template["spec"].update(
+            containers=[SERVER | {"livenessProbe": SERVER["livenessProbe"] | {"failureThreshold": 1}}]
+        ),
+    ),
+    "a limit beyond any node": (
+        "room-is-bounded",
+        lambda c: c.pods[0]["spec"].update(
+            containers=[SERVER | {"resources": {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"memory": "64Gi"}}}]
+        ),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", WRONG)
+def test_wrong_deployments(cluster: Cluster, change: str) -> None:
+    fails, act = WRONG[change]
+    act(cluster)
+    assert verdicts(cluster.facts()) == {fails: "fail"}
+
+
+@pytest.mark.parametrize("role", ["stranger", "neighbour"])
+def test_whoever_else_gets_in(cluster: Cluster, role: str) -> None:
+    found = {**KNOCKED["found"], role: "404"}
+    assert verdicts(cluster.facts(), policy={"found": found}) == {"door-is-closed": "fail"}
+
+
+BATCHING = {
+    "runners: {embeddingrunner: {batching: {max_batch_size: 8}}, classifierrunner: {batching: {enabled: false}}}": (
+        8,
+        "off",
+    ),
+    "runners: {batching: {max_batch_size: 16}}": (16, 16),
+    "runners: {batching: {max_batch_size: 16}, classifierrunner: {batching: {max_batch_size: 4}}}": (16, 4),
+    "runners: {embeddingrunner: {batching: {enabled: true}}}": (100, None),
+    "a text": (None, None),
+    "- a\n- list": (None, None),
+    "a: : b": (None, None),
+}
+
+
+@pytest.mark.parametrize("text", BATCHING)
+def test_what_a_configuration_says_of_batching(text: str) -> None:
+    read = MODULE["read_batching"](text)
+    assert tuple(read["sizes"].values()) == BATCHING[text] and read["strangers"] == []
+
+
+def test_batching_off_in_one_runner_passes(cluster: Cluster) -> None:
+    answers = answered()
+    sizes = {"embeddingrunner": 8, "classifierrunner": "off"}
+    answers["files"][0]["sizes"] = sizes
+    for told in answers["pods"].values():
+        told["inside"]["effective"], told["edges"] = sizes, {"embeddingrunner": 8.0}
+    assert verdicts(cluster.facts(), answers) == {}
+
+
+def test_quantities() -> None:
+    assert [objects.quantity(q) for q in ("1e9", "1.5Gi", "500m", "1G", 2)] == [1e9, 1.5 * 2**30, 0.5, 1e9, 2]
+    assert objects.quantity("much") != objects.quantity("much")  # not a number
+
+
+# The machine's trouble
+
+
+@pytest.mark.parametrize("said", ["Unable to connect to the server: EOF", "error: net/http: TLS handshake timeout"])
+def test_a_silent_api_server_is_an_error(cluster: Cluster, said: str) -> None:
+    cluster.tools.answer("kubectl --context *", "", 1, warning=said)
+    with pytest.raises(LabError, match="does not answer"):
+        objects.get("x", "pods")
+
+
+def test_pods_that_cannot_pull_from_a_registry_that_is_stopped_are_an_error(cluster: Cluster) -> None:
+    event = {"type": "Warning", "involvedObject": {"kind": "Pod", "name": f"{IMAGE}-1"}}
+    cluster.pods, cluster.events = [], [event | {"message": "Failed to pull image: connection refused"}]
+    with pytest.raises(LabError, match="cannot pull"):
+        cluster.facts()
+
+
+def test_a_cluster_that_enforces_no_policy_is_an_error(monkeypatch: pytest.MonkeyPatch, tools: FakeTools) -> None:
+    """The stranger gets in, and so does whoever knocks at a door that a policy of ours shuts."""
+    monkeypatch.setattr(visitors, "PATIENCE", 0.1)
+    tools.answer("kubectl --context * get pod control-*", '{"status": {"podIP": "10.0.0.1"}}')
+    tools.answer("kubectl --context * exec *", "200")
+    with pytest.raises(LabError, match="enforces no network policies"):
+        visitors.visit("n", "image", "node", "http://s/livez", ["http://10.0.0.2:3000/livez"])
+    tools.answer("kubectl --context * exec neighbour-* http://10.0.0.1:3000/", "TimeoutError")
+    found = visitors.visit("n", "image", "node", "http://s/livez", ["http://10.0.0.2:3000/livez"])
+    assert found == {"client": "200", "stranger": "200", "neighbour": "200"}
+
+
+def test_a_policy_that_comes_late_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, tools: FakeTools) -> None:
+    tools.answer("kubectl --context * exec client-*", "200")
+    answers = iter(["200", "TimeoutError"])
+    real = visitors.knock
+
+    def late(visitor: visitors.Visitor, urls: list[str]) -> str:
+        if visitor.role == "client":
+            return real(visitor, urls)
+        return next(answers) if visitor.role == "stranger" else "TimeoutError"
+
+    monkeypatch.setattr(visitors, "knock", late)
+    assert visitors.visit("n", "image", "node", "u", []) == KNOCKED["found"]
