@@ -28,6 +28,7 @@ from grader.model import Report, Verdict, clean
 from grader.mutants import to_lines, try_mutants
 from grader.notebooks import build as build_all
 from grader.processes import run
+from grader.update import update as update_notebook
 from grader.walk import start_at, walk_workspace
 from grader.walk import walk as run_walk
 from grader.workspace import Workspace, at, learner_workspace, write_atomic
@@ -138,7 +139,7 @@ def status() -> None:
 @main.command()
 @click.argument("check", default="")
 def hint(check: str) -> None:
-    """A hint for the last check that failed, or for CHECK: nudge, then pointer, then the worked step."""
+    """A hint for the last check that failed, for CHECK, or for a TODO: nudge, then pointer, then the worked step."""
     show(guide.hint(learner_workspace(Kit()), check))
 
 
@@ -167,6 +168,13 @@ def reset(number: str, yes: bool) -> None:
 def incident_command(number: str, letter: str, give_up: bool) -> None:
     """Break your own work of lab NUMBER, find out how, repair it; again: is it over? Example: ./lab incident 05"""
     show(incident(learner_workspace(Kit()), number, letter, give_up, say))
+
+
+@main.command()
+@click.argument("number")
+def update(number: str) -> None:
+    """Notebook NUMBER in the kit's newest version, with what you wrote at its TODOs; yours goes to backups/."""
+    show(update_notebook(learner_workspace(Kit()), number))
 
 
 @main.command("start-at")

@@ -2,11 +2,16 @@
 
 import difflib
 import json
+import tomllib
+from collections.abc import Sequence
 
+from grader.cells import Cell, State, pair_cells, read_cells, todo_states
 from grader.errors import LabError, UnknownName
 from grader.incidents import open_check
+from grader.kit import Kit, Lab
 from grader.model import CheckResult, Report, Verdict
 from grader.notebooks import make_notebook
+from grader.stubs import source_stubs
 from grader.workspace import Workspace, digest, read_json, write_atomic
 
 
@@ -21,46 +26,98 @@ def first_failure(ws: Workspace) -> CheckResult | None:
     return next((c for c in checks if c.verdict in (Verdict.FAIL, Verdict.ERROR)), None)
 
 
-def next_cell(ws: Workspace) -> str:
-    """The first cell, in the order of the labs, that still holds the kit's stub."""
+def given_cells(ws: Workspace, lab: Lab) -> list[Cell]:
+    return read_cells(ws.kit.root / "labs" / lab.notebook)
+
+
+def lab_states(ws: Workspace, lab: Lab) -> list[State]:
+    """Each TODO of that lab as it is in the learner's notebook."""
+    return todo_states(read_cells(ws.root / lab.notebook), given_cells(ws, lab), source_stubs(lab.source))
+
+
+def next_cell(ws: Workspace) -> list[str]:
+    """The first TODO, in the order of the labs, that is open; then those that cannot be found."""
+    lost: list[str] = []
     for lab in ws.kit.labs():
-        path = ws.root / lab.notebook
-        if not path.exists():
-            return f"{lab.name}: not begun; `./lab start` brings it"
-        sources = {c.get("id"): "".join(c["source"]) for c in read_json(path)["cells"]}
-        for cell in json.loads(make_notebook(lab, solved=False))["cells"]:
-            text = "".join(cell["source"])
-            if "# TODO " in text and sources.get(cell["id"], "").strip() == text.strip():
-                todo = text.split("# TODO ", 1)[1].splitlines()[0]
-                return f"{lab.notebook}, cell {cell['id']}: {todo}"
-    return "every TODO is done"
+        if not (ws.root / lab.notebook).exists():
+            return [f"{lab.name}: not begun; `./lab start` brings it", *lost]
+        states = lab_states(ws, lab)
+        lost += [f"cannot tell   {lab.notebook} has no TODO {s.what!r} any more" for s in states if s.state == "lost"]
+        if found := next((s for s in states if s.state == "open"), None):
+            assert found.cell
+            return [f"{lab.notebook}, {place(found.cell, lab)}: {found.what}", *lost]
+    return ["every TODO that was found is done" if lost else "every TODO is done", *lost]
+
+
+def place(cell: Cell, lab: Lab) -> str:
+    """By the kit's id, which the editor shows, where it is still there."""
+    return f"cell {cell.id}" if cell.id.startswith(f"{lab.number}-") else f"cell {cell.at} from the top"
 
 
 def status(ws: Workspace) -> list[str]:
     failed, report = first_failure(ws), last_report(ws)
     last = f"{failed.verdict.value} {failed.id}: {failed.message}" if failed else "nothing failed"
     graded = f"{last} ({report.made})" if report else "none yet: ./lab grade"
-    return [f"workspace     {ws.root}", f"next cell     {next_cell(ws)}", f"last report   {graded}"]
+    first, *lost = next_cell(ws)
+    older = [f"older         {notice(lab)}" for lab in ws.kit.labs() if is_older(ws, lab)]
+    return [f"workspace     {ws.root}", f"next cell     {first}", *lost, *older, f"last report   {graded}"]
 
 
-def hint(ws: Workspace, name: str = "") -> list[str]:
-    """The next of three hints for a check (by default the last one that failed): nudge, pointer, worked step."""
-    failed, name = first_failure(ws), name or open_check(ws)
-    if not name and not failed:
-        return ["No check has failed, so there is nothing to hint at. `./lab grade sc1` asks for a verdict."]
-    name = name or (failed.id if failed else "")
-    criterion = next((c for c in ws.kit.criteria() if name in c.hints), None)
-    if criterion is None:
-        raise UnknownName("check with hints", name, [h for c in ws.kit.criteria() for h in c.hints])
+def is_older(ws: Workspace, lab: Lab) -> bool:
+    """Whether the learner's notebook is of a kit whose notebook was another one."""
+    given = read_json(ws.root / ".lab.json").get(lab.notebook)
+    return given is not None and given != digest((ws.kit.root / "labs" / lab.notebook).read_bytes())
+
+
+def notice(lab: Lab) -> str:
+    return (
+        f"{lab.notebook} was made by an older version of the kit. `./lab update {lab.number}` brings the new one, with "
+        f"what you wrote at its TODOs, and keeps yours in backups/."
+    )
+
+
+def hint(ws: Workspace, name: str = "", refused: str = "") -> list[str]:
+    """The next of three hints (nudge, pointer, worked step) for a check or, by a part of its text, a TODO. Without a
+    name: the incident's check, the TODO over which a cell has `refused`, the last check that failed, the next TODO."""
+    failed = first_failure(ws)
+    ladders = {h: (steps, c.lab) for c in ws.kit.criteria() for h, steps in c.hints.items()}
+    todos = todo_ladders(ws.kit)
+    if not name:
+        candidates = [open_check(ws), refused, failed.id if failed else "", open_todo(ws)]
+        name = next((c for c in candidates if c in todos or c in ladders), "")
+    if not name:
+        todo = refused or candidates[-1]
+        undone = f"the next TODO ({todo}) has no hints" if todo else "no TODO is open"
+        return [f"No check has failed, and {undone}. `./lab grade` asks for a verdict."]
+    found = [name] if name in ladders else [todo for todo in todos if name.lower() in todo.lower()]
+    if len(found) != 1:
+        raise UnknownName("check or TODO with hints", name, found or [*ladders, *todos])
+    steps, lab = {**todos, **ladders}[found[0]]
+    return next_step(ws, found[0], steps, lab)
+
+
+def next_step(ws: Workspace, name: str, steps: Sequence[str], lab: str) -> list[str]:
     path = ws.root / ".hints.json"
     given = read_json(path)
-    steps = criterion.hints[name]
     step = min(given.get(name, 0), len(steps) - 1)
     write_atomic(path, json.dumps({**given, name: step + 1}).encode())
     lines = [f"{name}, hint {step + 1} of {len(steps)}: {steps[step]}"]
     if step + 1 == len(steps):
-        lines.append(f"That was the last one. `./lab diff {criterion.lab}` shows your notebook beside the solution.")
+        lines.append(f"That was the last one. `./lab diff {lab}` shows your notebook beside the solution.")
     return lines
+
+
+def todo_ladders(kit: Kit) -> dict[str, tuple[list[str], str]]:
+    """The hints of TODOs that no check grades: solutions/NN_name.hints.toml, `"the TODO's text" = [three steps]`."""
+    files = [(lab, lab.source.with_suffix(".hints.toml")) for lab in kit.labs()]
+    read = [(lab, tomllib.loads(file.read_text())) for lab, file in files if file.exists()]
+    return {what: (steps, lab.number) for lab, ladders in read for what, steps in ladders.items()}
+
+
+def open_todo(ws: Workspace) -> str:
+    """The text of the next open TODO, in the order of the labs that have been begun; "" when none is open."""
+    labs = [lab for lab in ws.kit.labs() if (ws.root / lab.notebook).exists()]
+    return next((s.what for lab in labs for s in lab_states(ws, lab) if s.state == "open"), "")
 
 
 def diff(ws: Workspace, number: str, anyway: bool = False) -> list[str]:
@@ -71,21 +128,17 @@ def diff(ws: Workspace, number: str, anyway: bool = False) -> list[str]:
     if not anyway and max(hinted, default=0) < 3:
         remedy = f"`./lab hint` gives one; `./lab diff {number} --anyway` shows it now."
         raise LabError("The solution is offered after the third hint.", remedy)
-    path = ws.root / lab.notebook
-    if not path.exists():
-        raise LabError(f"There is no {lab.notebook} in {ws.root}.", "`./lab start` brings it.")
-    mine = _code(path.read_text())
-    ours = _code(make_notebook(lab, solved=True))
+    mine, ours = read_cells(ws.root / lab.notebook), given_cells(ws, lab)
+    solved = {c["id"]: "".join(c["source"]) for c in json.loads(make_notebook(lab, solved=True))["cells"]}
     lines: list[str] = []
-    for cell, text in ours.items():
-        yours = mine.get(cell, "").splitlines()
-        lines += difflib.unified_diff(yours, text.splitlines(), f"yours/{cell}", f"solution/{cell}", lineterm="")
+    for cell_id, yours in pair_cells(mine, ours).items():
+        text = solved[cell_id].splitlines()
+        if not yours:
+            lines += [f"?? no cell of yours was found for solution/{cell_id}", *(f"+{line}" for line in text)]
+        for cell in yours:
+            name = f"yours/{cell.id or cell.at}"
+            lines += difflib.unified_diff(cell.source.splitlines(), text, name, f"solution/{cell_id}", lineterm="")
     return lines or ["no difference"]
-
-
-def _code(notebook: str) -> dict[str, str]:
-    cells = json.loads(notebook)["cells"]
-    return {c.get("id", str(i)): "".join(c["source"]) for i, c in enumerate(cells) if c["cell_type"] == "code"}
 
 
 def reset(ws: Workspace, number: str) -> list[str]:

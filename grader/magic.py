@@ -1,20 +1,21 @@
-"""What a notebook asks of the kit: `%%work FILE`, `%%shell`, `%log`, `%stop`, `%%answer ID`, `%grade sc1`,
+"""What a notebook asks of the kit: `%%work FILE`, `%%shell`, `%log`, `%stop`, `%%answer ID`, `%grade sc1`, `%hint`,
 `%incident 05`. Load with `%load_ext grader.magic`, which also gives the kernel its workspace's environment."""
 
 import difflib
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from grader import kernel
+from grader import guide, kernel
 from grader import shell as commands
 from grader.answers import answer, ask_first, skip
 from grader.environ import child_environ
 from grader.errors import Refused
 from grader.kit import Kit
-from grader.stubs import refuse_undone
+from grader.stubs import forget_refusal, last_refusal, refuse_undone
 from grader.workspace import Workspace, digest, learner_workspace, read_json, write_atomic
 
 
@@ -48,6 +49,7 @@ def grade(line: str) -> None:
     where pages can be shown, the same in words where they cannot (a terminal, a diff)."""
     from IPython.display import display
 
+    forget_refusal()
     with tempfile.TemporaryDirectory() as folder:
         fragment = Path(folder) / "fragment.html"
         command = [sys.executable, "-P", "-m", "grader.cli", "grade", *line.split(), "--fragment", str(fragment)]
@@ -68,17 +70,26 @@ def incident(line: str) -> None:
             print(said, end="", flush=True)
 
 
+def hint(line: str) -> None:
+    """`%hint [CHECK or TODO]`: the next step for the cell that refused last, else for the last check that failed."""
+    print("\n".join(guide.hint(learner_workspace(Kit()), line.strip(), last_refusal())))
+
+
+def say_if_older(shell: Any) -> None:
+    """Two sentences in the first cell of a notebook that an older kit made, where the editor names the notebook."""
+    ws, name = learner_workspace(Kit()), os.environ.get("JPY_SESSION_NAME") or shell.user_ns.get("__vsc_ipynb_file__")
+    for lab in ws.kit.labs() if name and not ws.name else []:
+        if lab.notebook == Path(name).name and guide.is_older(ws, lab):
+            print(guide.notice(lab))
+
+
 def load_ipython_extension(shell: Any) -> None:
     kernel.enter()
-    shell.register_magic_function(commands.shell, "cell")
-    shell.register_magic_function(commands.log, "line")
-    shell.register_magic_function(commands.stop, "line")
-    if refuse_undone not in shell.input_transformers_cleanup:
-        shell.input_transformers_cleanup.append(refuse_undone)
-    shell.register_magic_function(work, "cell")
-    shell.register_magic_function(answer, "cell")
-    shell.register_magic_function(skip, "line")
-    shell.register_magic_function(grade, "line")
-    shell.register_magic_function(incident, "line")
-    if ask_first not in shell.input_transformers_cleanup:
-        shell.input_transformers_cleanup.append(ask_first)
+    say_if_older(shell)
+    for magic in (work, answer, commands.shell):
+        shell.register_magic_function(magic, "cell")
+    for magic in (commands.log, commands.stop, skip, grade, incident, hint):
+        shell.register_magic_function(magic, "line")
+    for look in (refuse_undone, ask_first):
+        if look not in shell.input_transformers_cleanup:
+            shell.input_transformers_cleanup.append(look)

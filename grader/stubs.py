@@ -14,6 +14,7 @@ from pathlib import Path
 from grader.errors import Refused
 from grader.kit import Kit
 
+ANSWER = re.compile(r"\s*%%answer +(\w+)")
 TODO = re.compile(r"^\s*# TODO (?P<what>.*?)\s*$")
 REGION = re.compile(
     r"^(?P<lead>(?:# )?) *# TODO (?P<what>.*)\n(?P<stub>(?:.*\n)*?)(?P=lead) *# solution\n(?:.*\n)*?(?P=lead) *# end\n"
@@ -42,11 +43,20 @@ class Stub:
 
 
 Stubs = Mapping[str, Stub]
+_refused: list[str] = []
+
+
+def find_keys(cell: str) -> list[tuple[int, str]]:
+    """The line (from 0) and the key of each TODO: its text; that of an `%%answer` has the question's name behind it,
+    since the same words ask several times."""
+    name = ANSWER.match(cell)
+    behind = f" ({name[1]})" if name else ""
+    return [(i, m["what"] + behind) for i, line in enumerate(cell.splitlines()) if (m := TODO.match(line))]
 
 
 @dataclass(frozen=True)
 class Todo:
-    """A TODO as it stands in a cell: its line there (from 1), and the line of its stub where it is open."""
+    """A TODO as it stands in a cell: its key, its line there (from 1), the line of its stub where it is open."""
 
     what: str
     line: int
@@ -90,7 +100,7 @@ def written(lines: Iterable[str], lead: str = "") -> tuple[str, ...]:
 def find_todos(cell: str, stubs: Stubs) -> list[Todo]:
     """Every TODO of the cell, in order. `stubs` are the kit's, by the TODO's text."""
     lines = cell.splitlines()
-    marks = [(i, m["what"]) for i, line in enumerate(lines) if (m := TODO.match(line))]
+    marks = find_keys(cell)
     if not marks:
         return []
     dots = sorted(python_dots(lines, [i for i, _ in marks]) if is_python(lines) else line_dots(lines))
@@ -156,11 +166,21 @@ def refuse_undone(lines: list[str]) -> list[str]:
     cell = "".join(lines)
     if "# TODO " in cell and not cell.lstrip().startswith("%%answer"):
         found = [todo for todo in find_todos(cell, kit_stubs(Kit())) if todo.is_open]
+        _refused[:] = [todo.what for todo in found[:1]]
         if found:
             first, more = found[0], f" (and {len(found) - 1} more)" if found[1:] else ""
             problem = f"This cell is not done yet: line {first.line} still has a TODO: {first.what}{more}"
             raise Refused(problem, f"{first.remedy(cell.splitlines())}; `%hint` helps.")
     return lines
+
+
+def last_refusal() -> str:
+    """The TODO of the cell that refused last, until one with TODOs runs; "" without one."""
+    return _refused[0] if _refused else ""
+
+
+def forget_refusal() -> None:
+    _refused.clear()
 
 
 refuse_undone.has_side_effects = True  # type: ignore[attr-defined]  # IPython leaves it out where it only looks ahead

@@ -122,10 +122,10 @@ def test_hints_go_in_three_steps_and_then_the_solution_is_offered(ws: Workspace)
 
 def test_status_names_the_next_cell_until_all_is_done(ws: Workspace) -> None:
     ws.provide()
-    assert guide.next_cell(ws) == "01_write_a_number.ipynb, cell 01-02: the number"
+    assert guide.next_cell(ws) == ["01_write_a_number.ipynb, cell 01-02: the number"]
     for lab in ws.kit.labs():
         (ws.root / lab.notebook).write_text(make_notebook(lab, solved=True))
-    assert guide.next_cell(ws) == "every TODO is done"
+    assert guide.next_cell(ws) == ["every TODO is done"]
 
 
 def test_a_damaged_file_is_named_and_kept(ws: Workspace) -> None:
