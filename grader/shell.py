@@ -151,7 +151,8 @@ def serve(ws: Workspace, name: str, script: str, path: str | None = None, limit:
         trouble = f"was interrupted after {server.seconds:.1f} s"
     if trouble:
         context.close()
-        raise Refused(f"{name} {trouble}. The end of its log, {short(ws, server.log)}:", tail(server.log, 12))
+        busy = busy_port(typed_environ(ws), settings)
+        raise Refused(f"{name} {trouble}. {busy}The end of its log, {short(ws, server.log)}:", tail(server.log, 12))
     _servers[name] = server
     print(f"{name} is ready after {server.seconds:.1f} s, at {server.url}")
     print(f"Its log: %log {name}, or the file {short(ws, server.log)}. %stop {name} ends it.", flush=True)
@@ -189,6 +190,14 @@ def leftover(environ: Mapping[str, str], settings: Facts) -> bool:
     with contextlib.suppress(psutil.Error):
         return any(MARK in p.environ() for p in holders(usual))
     return False
+
+
+def busy_port(environ: Mapping[str, str], settings: Facts) -> str:
+    """A sentence about who holds the port on which servers listen unless their command says otherwise; "" if free."""
+    usual = int(environ.get(settings.get("port", ""), 0))
+    ours = next((s.name for s in _servers.values() if s.port == usual), "")
+    who = ours or next((f"{p.name()} (process {p.pid})" for p in holders(usual)), "")
+    return f"Port {usual} is held by {who}. " if who else ""
 
 
 def wait_ready(server: Server, path: str, limit: float) -> str:

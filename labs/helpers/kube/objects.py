@@ -11,13 +11,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cluster.names import IMAGE, KIT, kubeconfig, read_names
+from cluster.names import IMAGE, KIT, read_names, variables
 from cluster.tools import path_with_tools
 from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas
 
 NAMES = read_names()
 NAMESPACE = NAMES.namespace(os.environ.get("LAB_WORKSPACE", ""))
-os.environ["KUBECONFIG"] = str(kubeconfig())
+os.environ["KUBECONFIG"] = variables(os.environ.get("LAB_WORKSPACE", ""))["KUBECONFIG"]
 os.environ["PATH"] = path_with_tools()  # `!kubectl` in a cell finds the kit's own one, too
 GIVEN = {
     "namespace.yaml": "namespace/namespace.yaml",

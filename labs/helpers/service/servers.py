@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import psutil
 
+from grader import shell
 from grader.processes import carriers
 from grader.progress import Progress
 from grader.world.servers import Served, served
@@ -47,6 +48,12 @@ def start(
     _running[target] = stack
     print(f"{target} is ready after {server.seconds:.1f} s, at {server.url}")
     return server
+
+
+def typed(name: str) -> Served:
+    """The server that `%%shell --serve NAME` keeps, for what is drawn and counted here."""
+    kept = shell.find_server(name)
+    return Served(kept.url, kept.home, kept.mark, kept.process, seconds=round(kept.seconds, 1))
 
 
 def stop(target: str | None = None) -> float:
