@@ -17,6 +17,9 @@ def enter() -> Workspace:
     ws = find_workspace(kit, Path.cwd())
     wanted = ws.environ()
     refuse_early_import(kit, wanted)
+    # what the user has set for these modules is for the user's own work
+    for name in [n for n in os.environ if n not in wanted and n.startswith(own_names(kit))]:
+        del os.environ[name]
     os.environ.update(wanted)
     os.chdir(ws.root)
     prepare(ws)
@@ -32,6 +35,11 @@ def find_workspace(kit: Kit, folder: Path) -> Workspace:
         remedy = f"Run `./lab start` in {kit.root}; another editor can then open the notebooks in {kit.root / 'work'}."
         raise Refused(f"This notebook's folder, {folder}, is no workspace of the kit.", remedy)
     return at(kit, found, "walk" if found == kit.state / "walk" else "")
+
+
+def own_names(kit: Kit) -> tuple[str, ...]:
+    """How the variables of kit.toml's `imported` modules begin."""
+    return tuple(f"{module.upper()}_" for module in kit.settings.get("imported", {}))
 
 
 def refuse_early_import(kit: Kit, wanted: dict[str, str]) -> None:

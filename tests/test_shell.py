@@ -177,9 +177,11 @@ def test_the_context_carries_the_workspaces_namespace(tmp_path: Path, monkeypatc
 def test_a_kernel_finds_its_workspace_by_the_folder(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {k: v for k, v in os.environ.items() if k not in ("LAB_WORK", "TOY_HOME")})
     (ws.root / ".lab.json").write_text("{}")
+    os.environ["ANTIGRAVITY_CONFIG"] = "the user's own"
     (ws.root / "service" / "deep").mkdir()
     monkeypatch.chdir(ws.root / "service" / "deep")
     assert kernel.enter().root == ws.root and Path.cwd() == ws.root
+    assert "ANTIGRAVITY_CONFIG" not in os.environ
     assert os.environ["TOY_HOME"] == str(ws.store) and os.environ["LAB_WORK"] == str(ws.root)
 
 
