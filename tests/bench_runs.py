@@ -52,7 +52,7 @@ def make_run(folder: Path, setting: Setting, repeat: int, order: int, users: int
     facts = {
         "schema": 1, "setting": setting.facts(), "load": {"users": users, "seconds": seconds}, "repeat": repeat,
         "order": order, "began": "2026-01-01T00:00:00+00:00", "machine": machine.facts(), "sender": sender,
-        "cpu": {"server": 1.5, "others": 0.05}, "cache": {"fresh_ms": 100.0, "again_ms": 101.0},
+        "cpu": {"server": 1.5, "others": 0.05}, "cache": cache(100, 101),
         "trained": 0.4 if setting.batching and repeat == 1 else 0.0,
         "witnesses": [witness(role, setting, config) for role in ("api", *RUNNERS)],
     }  # fmt: skip
@@ -83,6 +83,10 @@ def simulate(setting: Setting, users: int, seconds: float, seed: int) -> tuple[l
             if now + 0.001 < seconds:
                 heapq.heappush(waiting, (now + 0.001, user))
     return requests, sizes
+
+
+def cache(fresh: float, again: float) -> dict[str, Any]:
+    return {"fresh_ms": fresh, "again_ms": again, "rounds": [[fresh * k, again * k] for k in (0.9, 1.0, 1.1)]}
 
 
 def inside(requests: list[Request], at: float) -> int:

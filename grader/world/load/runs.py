@@ -86,15 +86,19 @@ class Run:
 
     @property
     def in_front(self) -> float:
-        """Requests that have come and that a busy API server has not begun to read: rate x the time that a look at
-        /metrics waits there itself, which is half of what it takes longer than the quickest look."""
+        """At most so many requests have come that a busy API server has not begun to read, or has just answered: rate x
+        the time by which a look at /metrics takes longer than the quickest look."""
         took = self.steady_inside["took"]
-        return self.summary.rate * float(took.mean() - took.min()) / 2 if len(took) else math.nan
+        return self.summary.rate * float(took.mean() - took.min()) if len(took) else math.nan
 
     @property
     def little(self) -> float:
-        """How far the server's count of requests is from what the client's times say."""
-        return (self.in_flight + self.in_front) / self.summary.in_flight - 1 if self.summary.in_flight else math.nan
+        """By which share the requests under way, by the client's times, are fewer than the server counts, or more than
+        it counts and has in front; 0 between the two."""
+        seen, least, most = self.summary.in_flight, self.in_flight, self.in_flight + self.in_front
+        if not least > 0 or math.isnan(most):
+            return math.nan
+        return seen / least - 1 if seen < least else max(0.0, seen / most - 1)
 
     @property
     def mean_batch(self) -> float | None:
@@ -184,14 +188,21 @@ def figure_problems(run: Run) -> Iterator[Problem]:
     if run.begin is None:
         yield Problem("figures", "the waits never became steady: load it for longer")
     if not abs(run.little) <= LITTLE:  # not-a-number too
-        law = f"{run.in_flight + run.in_front:.1f} requests there, {run.summary.in_flight:.1f} by their rate and waits"
-        yield Problem("figures", f"Little's law does not hold: {law}")
+        counted = f"the server counted {run.in_flight:.1f} requests inside"
+        yield Problem("figures", f"Little's law does not hold: {counted}, rate x wait is {run.summary.in_flight:.1f}")
     if abs(moved := warmup.rise(run.steady_inside["at"], run.steady_inside["api"])) > RISE:
         yield Problem("figures", f"concurrency still moved at the end, by {moved:+.0%}")
     cache = run.facts["cache"]
-    if cache and cache["again_ms"] < CACHED * cache["fresh_ms"]:
+    if cache and is_cached(cache["rounds"]):
         times = f"{cache['fresh_ms']:.0f} ms for new texts, {cache['again_ms']:.0f} ms for the same again"
         yield Problem("figures", f"a cache answers: {times}")
+
+
+def is_cached(rounds: list[list[float]]) -> bool:
+    """Whether the same texts again are answered in under 90% of the time, and clearly so (three standard errors)."""
+    ratios = np.log([again / fresh for fresh, again in rounds])
+    error = float(ratios.std(ddof=1)) / math.sqrt(len(ratios))
+    return bool(ratios.mean() < math.log(CACHED) and ratios.mean() + 3 * error < 0)
 
 
 def machine_problems(run: Run) -> Iterator[Problem]:
