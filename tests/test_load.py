@@ -70,7 +70,10 @@ class Slow(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[ThreadingHTTPServer]:
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    class Patient(ThreadingHTTPServer):
+        request_queue_size = 128  # so many may connect at once
+
+    made = Patient(("127.0.0.1", 0), Slow)
     made.seen = []  # type: ignore[attr-defined]
     made.daemon_threads = True
     threading.Thread(target=made.serve_forever, daemon=True).start()
