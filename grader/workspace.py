@@ -101,7 +101,8 @@ class Workspace:
         given = read_json(self.root / ".lab.json").get(name)
         now = digest(target.read_bytes()) if target.exists() else None
         if now not in (None, new, given):  # somebody's work
-            return f"kept your {name}; the kit's has changed (`./lab diff`, `./lab reset`)" if given != new else ""
+            remedy = f"`./lab update {name[:2]}` brings it, with your work in it" if name.endswith(".ipynb") else source
+            return f"kept your {name}; the kit's has changed ({remedy})" if given != new else ""
         self.remember(name, new)
         if now == new:
             return ""
