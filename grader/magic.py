@@ -86,8 +86,8 @@ def say_if_older(shell: Any) -> None:
 def load_ipython_extension(shell: Any) -> None:
     kernel.enter()
     say_if_older(shell)
-    for magic in (work, answer, commands.shell):
-        shell.register_magic_function(magic, "cell")
+    for cell_magic in (work, answer, commands.shell):
+        shell.register_magic_function(cell_magic, "cell")
     for magic in (commands.log, commands.stop, skip, grade, incident, hint):
         shell.register_magic_function(magic, "line")
     for look in (refuse_undone, ask_first):
