@@ -98,21 +98,26 @@ def run_command(ws: Workspace, script: str, beat: float = BEAT) -> None:
 def stream(process: subprocess.Popen[str], beat: float) -> None:
     """Prints what the process says as it comes, and after `beat` silent seconds that it still runs."""
     assert process.stdout
+    text = "\n"
     pipe, decoder = process.stdout.fileno(), codecs.getincrementaldecoder("utf-8")("replace")
     began = heard = time.monotonic()
     while True:
         ended = process.poll() is not None
         if select.select([pipe], [], [], 0 if ended else min(beat, 0.2))[0]:
             if not (data := os.read(pipe, 65536)):
-                return
-            sys.stdout.write(decoder.decode(data))
+                break
+            new = decoder.decode(data)
+            text = new or text
+            sys.stdout.write(new)
             sys.stdout.flush()
             heard = time.monotonic()
         elif ended:  # a process in the background may hold the pipe open
-            return
+            break
         elif time.monotonic() - heard >= beat:
             heard = time.monotonic()
             print(f"  [{heard - began:.0f} s] still running", flush=True)
+    if not text.endswith("\n"):
+        print()
 
 
 def describe(code: int) -> str:

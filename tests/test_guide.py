@@ -39,7 +39,7 @@ def labs(tmp_path: Path) -> Workspace:
     """A learner's workspace of the real kit, as `./lab start` leaves it."""
     made = Workspace(KIT, tmp_path / "work")
     for lab in KIT.labs():
-        write_atomic(made.root / lab.notebook, make_notebook(lab, solved=False).encode())
+        write_atomic(made.root / lab.notebook, (ROOT / "labs" / lab.notebook).read_bytes())
     return made
 
 
@@ -72,7 +72,7 @@ def shift_ids(book: Book) -> None:
 
 def solve(lab: Lab, keep: bool) -> Callable[[Book], None]:
     """Puts the solution's text into each cell; `keep`: the TODO's line stays above it."""
-    cells = json.loads(make_notebook(lab, solved=True))["cells"]
+    cells = json.loads((ROOT / "solutions" / lab.notebook).read_text())["cells"]
 
     def change(book: Book) -> None:
         for cell, solved in zip(book["cells"], cells, strict=True):

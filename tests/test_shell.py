@@ -39,7 +39,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_command_runs_in_the_workspace_with_its_environment(
     ws: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shell.shell("", "pwd; echo $TOY_HOME; command -v python; echo ${PYTHONPATH-none} >&2")
+    shell.shell("", "pwd; echo $TOY_HOME; command -v python; printf ${PYTHONPATH-none} >&2")
     lines = said(capsys).splitlines()
     assert lines[:4] == [str(ws.root), str(ws.store), str(Path(sys.executable).parent / "python"), "none"]
     assert lines[4].startswith("[0.") and lines[4].endswith(" s]")
