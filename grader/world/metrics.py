@@ -1,0 +1,59 @@
+"""Reads what a `/metrics` page says: (name, labels, value) of each sample. The page is another's text: of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import httpx
+
+MOST = 5_000_000  # bytes of one page; BentoML's has some 50,000
+
+
+class Sample(NamedTuple):
+    """One line of the page."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+def parse(text: str) -> list[Sample]:
+    """Every sample of the page. Raises ValueError when it is none."""
+    from prometheus_client.parser import text_string_to_metric_families as families
+
+    return [Sample(s.name, dict(s.labels), float(s.value)) for family in families(text) for s in family.samples]
+
+
+def read(url: str, patience: float = 5.0) -> list[Sample]:
+    """The samples of the server at `url` (its root). Raises httpx.HTTPError, or ValueError for what is no such page."""
+    with httpx.stream("GET", f"{url}/metrics", timeout=patience) as answer:
+        answer.raise_for_status()
+        body = bytearray()
+        for block in answer.iter_bytes():
+            body += block
+            if len(body) > MOST:
+                raise ValueError(f"more than {MOST:,} bytes of metrics")
+    return parse(body.decode(errors="replace"))
+
+
+def matching(samples: list[Sample], name: str, **labels: str) -> Iterator[Sample]:
+    """The samples of that name whose labels have those values."""
+    for sample in samples:
+        if sample.name == name and all(sample.labels.get(k) == v for k, v in labels.items()):
+            yield sample
+
+
+def total(samples: list[Sample], name: str, **labels: str) -> float:
+    """The sum of their values; 0 without any."""
+    return sum(s.value for s in matching(samples, name, **labels))
+
+
+def mean_batch(before: list[Sample], after: list[Sample], runner: str) -> float | None:
+    """Requests a batch between two readings; None when no batch was made (or batching is off)."""
+    family = "bentoml_runner_adaptive_batch_size"
+    size, count = (
+        total(after, f"{family}_{part}", runner_name=runner) - total(before, f"{family}_{part}", runner_name=runner)
+        for part in ("sum", "count")
+    )
+    return size / count if count else None

@@ -1,0 +1,208 @@
+"""Alert rules as somebody wrote them: read with care, tried on series of ours, and broken in small ways to try their tests.
+
+promtool does the work, in a scratch folder that holds copies of the rules and of their unit tests.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from grader.model import Facts
+from grader.world.prometheus import promtool
+
+MOST = 100_000  # bytes of one file
+NUMBER = re.compile(r"(?P<sign>[<>]=?)(?P<gap>\s*(?:bool\s+)?)(?P<number>\d+(?:\.\d+)?)")
+WINDOW = re.compile(r"\[(\d+)([smhd])\]")
+MATCHER = re.compile(r"""\s*\w+\s*(?:=~|!~|!=|=)\s*(?:"[^"]*"|'[^']*')\s*,?""")
+DURATION = re.compile(r"\b(\d+)(ms|[smhd])\b")
+SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def read_yaml(path: Path) -> Any:
+    """The file's content, by the safe loader; None when it is not there. Raises ValueError for what is no YAML, or
+    longer than anybody writes."""
+    if not path.is_file():
+        return None
+    if path.stat().st_size > MOST:
+        raise ValueError(f"{path.name} has more than {MOST:,} bytes")
+    text = path.read_text(errors="replace")
+    if re.search(r"^[^#'\"]*[:\-]\s+[&*]\w", text, re.M):  # anchors: a few of them can make billions of entries
+        raise ValueError(f"{path.name} has YAML anchors, which are not read here")
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as wrong:
+        raise ValueError(f"{path.name} is no YAML: {wrong}"[:300]) from wrong
+
+
+def all_rules(document: Any) -> list[Facts]:
+    """Every rule of a rules file, in order."""
+    groups = document.get("groups") if isinstance(document, dict) else None
+    return [r for g in groups or [] if isinstance(g, dict) for r in g.get("rules") or [] if isinstance(r, dict)]
+
+
+def name_of(rule: Facts) -> str:
+    return str(rule.get("alert") or rule.get("record") or "")
+
+
+def scale(text: str, factor: float) -> str:
+    """The rules with every duration divided by `factor`, so that an hour's window is seen to work in a minute."""
+
+    def shorter(found: re.Match[str]) -> str:
+        return f"{max(1, round(int(found[1]) * SECONDS[found[2]] / factor))}s"
+
+    return DURATION.sub(shorter, text)
+
+
+# ---------------------------------------------------------------- mutants
+
+
+def mutants_of(rule: Facts) -> Iterator[tuple[str, Facts]]:
+    """Small mistakes in one rule, each with its name: threshold, comparison, for, window, label, and, percentile, absent."""
+    expr = str(rule.get("expr", ""))
+    for found in NUMBER.finditer(expr):
+        for word, factor in (("times 4", 4), ("divided by 4", 0.25)):
+            number = f"{float(found['number']) * factor:g}"
+            yield f"threshold {found['number']} {word}", at(rule, expr, found, f"{found['sign']}{found['gap']}{number}")
+        sign = found["sign"].replace(">", "-").replace("<", ">").replace("-", "<")
+        yield f"comparison {found[0]} reversed", at(rule, expr, found, f"{sign}{found['gap']}{found['number']}")
+    if rule.get("for") not in (None, "", "0s", 0):
+        yield "without `for`", {k: v for k, v in rule.items() if k != "for"}
+    for window in dict.fromkeys(m[0] for m in WINDOW.finditer(expr)):
+        longer = WINDOW.sub(lambda m: f"[{int(m[1]) * 6}{m[2]}]", window)
+        yield f"window {window} six times as long", {**rule, "expr": expr.replace(window, longer)}
+    for matcher in dict.fromkeys(m.strip(" ,\n") for braces in re.findall(r"{([^}]*)}", expr)
+                                 for m in MATCHER.findall(braces)):  # fmt: skip
+        yield f"without the label {matcher}", {**rule, "expr": re.sub(re.escape(matcher) + r"\s*,?", "", expr)}
+    if re.search(r"\band\b", expr):
+        yield "`or` for `and`", {**rule, "expr": re.sub(r"\band\b", "or", expr)}
+    if "histogram_quantile(0.9" in expr:
+        yield "the median", {**rule, "expr": re.sub(r"histogram_quantile\(0\.9\d*", "histogram_quantile(0.5", expr)}
+    yield "true without data", {**rule, "expr": f"({expr}) or on() vector(1)"}
+
+
+def at(rule: Facts, expr: str, found: re.Match[str], put: str) -> Facts:
+    return {**rule, "expr": expr[: found.start()] + put + expr[found.end() :]}
+
+
+def try_mutants(document: Facts, tests: Sequence[Path]) -> dict[str, dict[str, bool]]:
+    """For each rule, by name: which of its mutants the tests kill. One that is no PromQL any more is left out."""
+    jobs = []
+    for number, rule in enumerate(all_rules(document)):
+        for what, mutant in mutants_of(rule):
+            broken = copy.deepcopy(document)
+            all_rules(broken)[number].clear()
+            all_rules(broken)[number].update(mutant)
+            jobs.append((name_of(rule), what, broken))
+    with ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(lambda job: run_tests(job[2], tests), jobs))
+    found: dict[str, dict[str, bool]] = {name_of(rule): {} for rule in all_rules(document)}
+    for (name, what, _), (passed, output) in zip(jobs, said, strict=True):
+        if passed or "parse error" not in output:
+            found[name][what] = not passed
+    return found
+
+
+def run_tests(document: Facts, tests: Sequence[Path]) -> tuple[bool, str]:
+    """Whether all of those unit tests pass on these rules, and what promtool said. Each test reads these rules alone,
+    whatever file it names."""
+    with tempfile.TemporaryDirectory(prefix="rules-") as folder:
+        home = Path(folder)
+        (home / "rules.yml").write_text(yaml.safe_dump(document))
+        for number, test in enumerate(tests):
+            content = read_yaml(test)
+            content = {**(content if isinstance(content, dict) else {}), "rule_files": ["rules.yml"]}
+            (home / f"{number}.yml").write_text(yaml.safe_dump(content))
+        done = promtool("test", "rules", *[f"{n}.yml" for n in range(len(tests))], cwd=home)
+    return done.ok, done.output
+
+
+def covered(rules: Sequence[Facts], tests: Sequence[Path]) -> list[str]:
+    """The names of the rules that some test expects to fire (a recording rule: that some query or rule reads)."""
+    contents = [c for t in tests if isinstance(c := read_yaml(t), dict)]
+    cases = [case for c in contents for case in c.get("tests") or [] if isinstance(case, dict)]
+    alerts = {str(a.get("alertname")) for c in cases for a in c.get("alert_rule_test") or [] if a.get("exp_alerts")}
+    asked = " ".join(str(q.get("expr")) for c in cases for q in c.get("promql_expr_test") or [])
+    asked += " ".join(str(r.get("expr")) for r in rules)
+    return [name_of(r) for r in rules if name_of(r) in alerts or ("record" in r and name_of(r) in asked)]
+
+
+# ---------------------------------------------------------------- series of ours
+
+
+API = "bentoml_api_server_request"
+CLASSIFY = 'endpoint="/classify",service_name="demo_text_intelligence"'
+OTHERS = 'endpoint="/readyz",service_name="demo_text_intelligence"'
+
+
+def situations() -> dict[str, tuple[list[Facts], str, dict[str, bool]]]:
+    """Name -> series, the moment at which to look, and which kind of alert is to fire there (slow, errors)."""
+    calm, quiet = {"slow": False, "errors": False}, [(180, 0.0, 0.0, 0.0)]
+    good, slow, bad = (180, 20.0, 0.0, 0.0), (60, 20.0, 0.2, 0.0), (60, 20.0, 0.0, 0.5)
+    return {
+        "an idle hour": (series(quiet), "170m", calm),
+        "no data at all": ([], "170m", calm),
+        "three good hours": (series([good]), "170m", calm),
+        "an hour in which one answer in five takes two seconds": (series([good, slow]), "239m", {**calm, "slow": True}),
+        "an hour in which every second answer is a 503": (series([good, bad]), "239m", {**calm, "errors": True}),
+        "three good hours after these": (series([good, slow, bad, good]), "479m", calm),
+    }
+
+
+def series(phases: Sequence[tuple[int, float, float, float]]) -> list[Facts]:
+    """Each phase: minutes, requests a second, share of slow answers (2 s instead of 50 ms), share of 503s."""
+
+    def counted(of: Callable[[float, float, float], float]) -> str:
+        value, parts = 0.0, []
+        for minutes, rate, slow, errors in phases:
+            step = of(rate, slow, errors) * 60
+            parts.append(f"{value:g}+{step:g}x{minutes - 1}")
+            value += step * minutes
+        return " ".join(parts)
+
+    edges = {"0.025": 0.0, "0.1": 1.0, "0.25": 1.0, "0.5": 1.0, "1.0": 1.0}
+    made = [
+        (f'{API}_duration_seconds_bucket{{{CLASSIFY},http_response_code="200",le="{edge}"}}',
+         counted(lambda rate, slow, errors, share=share: rate * (1 - slow) * share))  # type: ignore[misc]
+        for edge, share in edges.items()
+    ]  # fmt: skip
+    made += [
+        (f'{API}_duration_seconds_bucket{{{CLASSIFY},http_response_code="200",le="{edge}"}}', counted(lambda r, *_: r))
+        for edge in ("2.5", "+Inf")
+    ]
+    made += [
+        (f'{API}_total{{{CLASSIFY},http_response_code="200"}}', counted(lambda r, _, e: r * (1 - e))),
+        (f'{API}_total{{{CLASSIFY},http_response_code="503"}}', counted(lambda r, _, e: r * e)),
+        (f'{API}_total{{{OTHERS},http_response_code="200"}}', counted(lambda *_: 1.0)),
+        (f'{API}_duration_seconds_bucket{{{OTHERS},http_response_code="200",le="0.025"}}', counted(lambda *_: 1.0)),
+        (f'{API}_duration_seconds_bucket{{{OTHERS},http_response_code="200",le="+Inf"}}', counted(lambda *_: 1.0)),
+    ]
+    return [{"series": name, "values": values} for name, values in made]
+
+
+def fires(document: Facts, alert: str, given: list[Facts], moment: str) -> bool:
+    """Whether that alert fires at that moment (15m) over those series, one sample a minute."""
+    query = f'count(ALERTS{{alertname="{alert}",alertstate="firing"}}) or vector(0)'
+    silent = {"expr": query, "eval_time": moment, "exp_samples": [{"value": 0}]}
+    case = {"interval": "1m", "input_series": given, "promql_expr_test": [silent]}
+    with tempfile.TemporaryDirectory(prefix="rules-") as folder:
+        home = Path(folder)
+        (home / "rules.yml").write_text(yaml.safe_dump(document))
+        test = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": [case]}
+        (home / "test.yml").write_text(yaml.safe_dump(test))
+        return not promtool("test", "rules", "test.yml", cwd=home).ok
+
+
+def check_rules(path: Path) -> str:
+    """promtool's complaint about the file; nothing when it has none."""
+    with tempfile.TemporaryDirectory(prefix="rules-") as folder:
+        (Path(folder) / "rules.yml").write_bytes(path.read_bytes()[:MOST])
+        done = promtool("check", "rules", "rules.yml", cwd=Path(folder))
+    return "" if done.ok else done.tail(4)
