@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-STEP = 15  # seconds between two samples
+STEP = 5  # seconds between two samples
 EDGES = ("0.005", "0.025", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "+Inf")
 SIZES = ("1.0", "2.0", "4.0", "8.0", "16.0", "32.0", "+Inf")
 RUNNERS = {"embeddingrunner": "encode", "classifierrunner": "predict_proba"}

@@ -1,8 +1,7 @@
-"""Reads what a `/metrics` page says: (name, labels, value) of each sample. The page is another's text: of bounded size."""
+"""Reads what a `/metrics` page says: (name, labels, value) of each sample. The page is another's text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import httpx
@@ -35,25 +34,3 @@ def read(url: str, patience: float = 5.0) -> list[Sample]:
             if len(body) > MOST:
                 raise ValueError(f"more than {MOST:,} bytes of metrics")
     return parse(body.decode(errors="replace"))
-
-
-def matching(samples: list[Sample], name: str, **labels: str) -> Iterator[Sample]:
-    """The samples of that name whose labels have those values."""
-    for sample in samples:
-        if sample.name == name and all(sample.labels.get(k) == v for k, v in labels.items()):
-            yield sample
-
-
-def total(samples: list[Sample], name: str, **labels: str) -> float:
-    """The sum of their values; 0 without any."""
-    return sum(s.value for s in matching(samples, name, **labels))
-
-
-def mean_batch(before: list[Sample], after: list[Sample], runner: str) -> float | None:
-    """Requests a batch between two readings; None when no batch was made (or batching is off)."""
-    family = "bentoml_runner_adaptive_batch_size"
-    size, count = (
-        total(after, f"{family}_{part}", runner_name=runner) - total(before, f"{family}_{part}", runner_name=runner)
-        for part in ("sum", "count")
-    )
-    return size / count if count else None

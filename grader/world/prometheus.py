@@ -28,7 +28,6 @@ from grader.processes import Completed, free_port, is_ours, listener, run, start
 from grader.world.metrics import Sample
 
 READY, PATIENCE = 20.0, 10.0  # seconds until it answers; for one answer
-STEP = 15  # seconds between two samples of a given history
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Alert rules as somebody wrote them: read with care, tried on series of ours, and broken in small ways to try their tests.
+"""Alert rules: read with care, tried on series of ours, and broken in small ways to try their own tests.
 
 promtool does the work, in a scratch folder that holds copies of the rules and of their unit tests.
 """
@@ -65,7 +65,7 @@ def scale(text: str, factor: float) -> str:
 
 
 def mutants_of(rule: Facts) -> Iterator[tuple[str, Facts]]:
-    """Small mistakes in one rule, each with its name: threshold, comparison, for, window, label, and, percentile, absent."""
+    """Small mistakes in one rule, each with its name."""
     expr = str(rule.get("expr", ""))
     for found in NUMBER.finditer(expr):
         for word, factor in (("times 4", 4), ("divided by 4", 0.25)):

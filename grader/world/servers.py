@@ -26,6 +26,7 @@ import yaml
 from grader.model import Facts
 from grader.processes import carriers, free_port, is_ours, listener, started, wait_until
 from grader.workspace import copy_tree
+from grader.world.metrics import Sample, read
 
 PORT = "LAB_SERVICE_PORT"  # names the port, for whoever has to know it beforehand (a mutant whose server holds it)
 HEALTH = ("/readyz", "/livez", "/healthz", "/metrics")
@@ -69,13 +70,10 @@ class Served:
                     found.setdefault(role, []).append(process.pid)
         return found
 
-    def metrics(self) -> list[tuple[str, dict[str, str], float]]:
+    def metrics(self) -> list[Sample]:
         """(name, labels, value) of each sample; empty when it does not answer."""
-        from prometheus_client.parser import text_string_to_metric_families as families
-
         try:
-            text = httpx.get(f"{self.url}/metrics", timeout=5).text
-            return [(s.name, s.labels, s.value) for family in families(text) for s in family.samples]
+            return list(read(self.url))
         except (httpx.HTTPError, ValueError):
             return []
 
