@@ -2,6 +2,8 @@
 
 import difflib
 import json
+import re
+import textwrap
 import tomllib
 from collections.abc import Sequence
 
@@ -83,15 +85,13 @@ def hint(ws: Workspace, name: str = "", refused: str = "") -> list[str]:
     ladders = {h: (steps, c.lab) for c in ws.kit.criteria() for h, steps in c.hints.items()}
     todos = todo_ladders(ws.kit)
     if not name:
-        candidates = [open_check(ws), refused, failed.id if failed else "", open_todo(ws)]
+        candidates = [open_check(ws), refused, failed.id if failed else "", *open_todos(ws)]
         name = next((c for c in candidates if c in todos or c in ladders), "")
     if not name:
-        todo = refused or candidates[-1]
-        undone = f"the next TODO ({todo}) has no hints" if todo else "no TODO is open"
-        return [f"No check has failed, and {undone}. `./lab grade` asks for a verdict."]
-    found = [name] if name in ladders else [todo for todo in todos if name.lower() in todo.lower()]
+        return ["No check has failed and no TODO is open, so there is no hint. `./lab grade` asks for a verdict."]
+    found = [n for n in (*ladders, *todos) if n == name] or [t for t in todos if name.lower() in t.lower()]
     if len(found) != 1:
-        raise UnknownName("check or TODO with hints", name, found or [*ladders, *todos])
+        raise UnknownName("check or TODO with hints", name, found or [*ladders, "or words of a TODO"])
     steps, lab = {**todos, **ladders}[found[0]]
     return next_step(ws, found[0], steps, lab)
 
@@ -107,24 +107,44 @@ def next_step(ws: Workspace, name: str, steps: Sequence[str], lab: str) -> list[
     return lines
 
 
-def todo_ladders(kit: Kit) -> dict[str, tuple[list[str], str]]:
-    """The hints of TODOs that no check grades: solutions/NN_name.hints.toml, `"the TODO's text" = [three steps]`."""
-    files = [(lab, lab.source.with_suffix(".hints.toml")) for lab in kit.labs()]
-    read = [(lab, tomllib.loads(file.read_text())) for lab, file in files if file.exists()]
-    return {what: (steps, lab.number) for lab, ladders in read for what, steps in ladders.items()}
+def todo_ladders(kit: Kit) -> dict[str, tuple[Sequence[str], str]]:
+    """The three steps of each TODO: those of solutions/NN_name.hints.toml (`"the TODO's text" = [...]`), else steps
+    made of the solution. A prediction has none."""
+    found: dict[str, tuple[Sequence[str], str]] = {}
+    for lab in kit.labs():
+        file = lab.source.with_suffix(".hints.toml")
+        made = {what: make_ladder(stub.ours) for what, stub in source_stubs(lab.source).items() if stub.ours}
+        written = tomllib.loads(file.read_text()) if file.exists() else {}
+        found |= {what: (steps, lab.number) for what, steps in {**made, **written}.items()}
+    return found
 
 
-def open_todo(ws: Workspace) -> str:
-    """The text of the next open TODO, in the order of the labs that have been begun; "" when none is open."""
+def make_ladder(ours: Sequence[str]) -> list[str]:
+    """Nudge, pointer and worked step of a solution: its words, its beginning, all of it."""
+    code = [line.strip() for line in ours if line.strip() and not line.lstrip().startswith("#")]
+    words = list(dict.fromkeys(re.findall(r"[A-Za-z_][\w-]{3,}", " ".join(code))))
+    begins = code[0] if len(code) > 1 else code[0][: len(code[0]) // 2].rstrip()
+    dedented = textwrap.dedent("\n".join(ours)).splitlines()
+    count = f"{len(code)} lines" if len(code) > 1 else "one line"
+    return [
+        f"The solution is {count}{', with ' if words else ''}{', '.join(f'`{word}`' for word in words[:5])}.",
+        f"It begins with `{begins}`.",
+        "\n".join(["What the text around the cell explains, as code:", *(f"    {line}" for line in dedented)]),
+    ]
+
+
+def open_todos(ws: Workspace) -> list[str]:
+    """The TODOs that are open, in the order of the labs that have been begun."""
     labs = [lab for lab in ws.kit.labs() if (ws.root / lab.notebook).exists()]
-    return next((s.what for lab in labs for s in lab_states(ws, lab) if s.state == "open"), "")
+    return [s.what for lab in labs for s in lab_states(ws, lab) if s.state == "open"]
 
 
 def diff(ws: Workspace, number: str, anyway: bool = False) -> list[str]:
     """The learner's code against the solution's, cell by cell, as a unified diff."""
     lab = ws.kit.lab(number)
     given = read_json(ws.root / ".hints.json")
-    hinted = [given.get(check, 0) for c in ws.kit.criteria() if c.lab == lab.number for check in c.hints]
+    checks = [check for c in ws.kit.criteria() if c.lab == lab.number for check in c.hints]
+    hinted = [given.get(name, 0) for name in (*checks, *source_stubs(lab.source))]
     if not anyway and max(hinted, default=0) < 3:
         remedy = f"`./lab hint` gives one; `./lab diff {number} --anyway` shows it now."
         raise LabError("The solution is offered after the third hint.", remedy)

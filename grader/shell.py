@@ -4,6 +4,7 @@ What the kit's servers need (a home of their own, the path that says ready) is i
 nothing of BentoML.
 """
 
+import atexit
 import codecs
 import contextlib
 import http.client
@@ -260,6 +261,13 @@ def end(name: str) -> float:
     if server := _servers.pop(name, None):
         server.context.close()
     return time.monotonic() - began
+
+
+@atexit.register
+def end_all() -> None:
+    """With the kernel; where that is killed, the guard does it."""
+    for name in list(_servers):
+        end(name)
 
 
 def find_server(name: str) -> Server:

@@ -17,7 +17,8 @@ from grader.kit import Kit
 ANSWER = re.compile(r"\s*%%answer +(\w+)")
 TODO = re.compile(r"^\s*# TODO (?P<what>.*?)\s*$")
 REGION = re.compile(
-    r"^(?P<lead>(?:# )?) *# TODO (?P<what>.*)\n(?P<stub>(?:.*\n)*?)(?P=lead) *# solution\n(?:.*\n)*?(?P=lead) *# end\n"
+    r"^(?P<lead>(?:# )?) *# TODO (?P<what>.*)\n(?P<stub>(?:.*\n)*?)(?P=lead) *# solution\n"
+    r"(?P<ours>(?:.*\n)*?)(?P=lead) *# end\n"
     r"(?:#? *\n)*(?P<after>.*)",
     re.M,
 )
@@ -30,10 +31,11 @@ REQUIRED = ("Field", "Query", "Path", "Body", "Form", "File", "Header", "Cookie"
 @dataclass(frozen=True)
 class Stub:
     """What the kit gives below a TODO: its lines, and the one that comes after them ("" at the end of a cell), all
-    stripped, without blank ones."""
+    stripped, without blank ones; and the solution's lines (none of a prediction)."""
 
     lines: tuple[str, ...] = ()
     after: str = ""
+    ours: tuple[str, ...] = ()
 
     def is_unchanged(self, below: tuple[str, ...]) -> bool:
         """Whether the lines below a TODO, down to the next one, are as they were given."""
@@ -83,18 +85,24 @@ def source_stubs(source: Path) -> dict[str, Stub]:
 
 @cache
 def _read_stubs(source: Path, _: int) -> dict[str, Stub]:
-    found = {}
-    for m in REGION.finditer(source.read_text()):
+    found, text = {}, source.read_text()
+    for m in REGION.finditer(text):
         after = "".join(written([m["after"]], m["lead"]))
         last = m["after"].startswith("# %%") or TODO.match(after)
-        found[m["what"].strip()] = Stub(written(m["stub"].splitlines(), m["lead"]), "" if last else after)
+        asks = "\n# %%answer " in text[text.rindex("\n# %% ", 0, m.start()) : m.start()]
+        ours = () if asks else bare(m["ours"].splitlines(), m["lead"])
+        found[m["what"].strip()] = Stub(written(m["stub"].splitlines(), m["lead"]), "" if last else after, ours)
     return found
 
 
 def written(lines: Iterable[str], lead: str = "") -> tuple[str, ...]:
     """The lines that say something, without indentation; `lead` is how a source comments out another language."""
-    bare = ("" if line == lead.strip() else line.removeprefix(lead) for line in lines)
-    return tuple(line.strip() for line in bare if line.strip())
+    return tuple(line.strip() for line in bare(lines, lead) if line.strip())
+
+
+def bare(lines: Iterable[str], lead: str) -> tuple[str, ...]:
+    """The lines as they are in the notebook."""
+    return tuple("" if line == lead.strip() else line.removeprefix(lead) for line in lines)
 
 
 def find_todos(cell: str, stubs: Stubs) -> list[Todo]:

@@ -160,19 +160,18 @@ def test_diff_finds_cells_without_their_ids_and_says_which_it_does_not_find(ws: 
 # ---------------------------------------------------------------- hints
 
 
-def test_a_todo_that_no_check_grades_has_hints_too(ws: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    (said,) = guide.hint(ws)
-    assert said == "No check has failed, and the next TODO (the number) has no hints. `./lab grade` asks for a verdict."
+def test_each_todo_has_hints_written_or_made(ws: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert guide.hint(ws) == ["the number, hint 1 of 3: The solution is one line."]
     hints = ws.kit.lab("01").source.with_suffix(".hints.toml")
     hints.write_text('"the number" = ["which?", "the answer", "write 42, because"]\n')
-    assert guide.hint(ws) == ["the number, hint 1 of 3: which?"]
     with pytest.raises(Refused):
         stubs.refuse_undone(["# TODO the number\n", "..."])
     magic.hint("")
     magic.hint("NUMBER-is-right".lower())
     out = capsys.readouterr().out
     assert "the number, hint 2 of 3: the answer" in out and "number-is-right, hint 1 of 3: which number?" in out
-    assert guide.hint(ws, "numb")[0].startswith("the number, hint 3 of 3")
+    assert guide.hint(ws, "e numb")[0].startswith("the number, hint 3 of 3")
+    assert "+42" in guide.diff(ws, "01"), "after a TODO's third hint, too"
     with pytest.raises(UnknownName, match="check or TODO with hints"):
         guide.hint(ws, "nothing like it")
 
@@ -180,8 +179,17 @@ def test_a_todo_that_no_check_grades_has_hints_too(ws: Workspace, capsys: pytest
 @pytest.mark.parametrize("lab", KIT.labs(), ids=lambda lab: lab.name)
 def test_each_ladder_of_a_todo_has_three_steps_and_its_todo(lab: Lab) -> None:
     ladders = {what: steps for what, (steps, number) in guide.todo_ladders(KIT).items() if number == lab.number}
-    assert not set(ladders) - set(stubs.source_stubs(lab.source)), "hints for a TODO that does not exist"
-    assert all(len(steps) == 3 for steps in ladders.values())
+    todos = {what: stub for what, stub in stubs.source_stubs(lab.source).items() if stub.ours}
+    assert ladders.keys() == todos.keys(), "hints for a TODO that does not exist"
+    for what, steps in ladders.items():
+        assert len(steps) == 3 and "``" not in " ".join(steps), (what, steps)
+
+
+def test_a_made_ladder_gives_away_the_solution_in_its_last_step_alone() -> None:
+    nudge, pointer, worked = guide.make_ladder(["cd service && bentoml build"])
+    assert nudge == "The solution is one line, with `service`, `bentoml`, `build`."
+    assert pointer == "It begins with `cd service &&`."
+    assert worked.endswith(":\n    cd service && bentoml build")
 
 
 # ---------------------------------------------------------------- the kit changes under somebody's work
