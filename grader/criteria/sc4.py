@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from cluster.names import TAG, read_names, state
 from grader.errors import LabError
 from grader.kit import check, probe
@@ -75,8 +73,10 @@ def compare(found: images.Image, store: Path, bento: str) -> Facts:
     """What in the image differs from the newest Bento and its models; a later layer's file hides an earlier one's."""
     inside: dict[str, str] = {}
     for layer in found.layers:
-        gone = tuple(g.removeprefix(images.BENTO) for g in layer.gone if g.startswith(images.BENTO))
-        inside = {k: v for k, v in inside.items() if not (gone and k.startswith(gone))} | layer.bento
+        above = [g for g in layer.gone if images.BENTO.startswith(f"{g.rstrip('/')}/")]
+        gone = [g.removeprefix(images.BENTO) for g in layer.gone if g.startswith(images.BENTO)] + [""] * bool(above)
+        hidden = tuple("" if g in ("", "/") else f"{g.rstrip('/')}/" for g in gone)
+        inside = {k: v for k, v in inside.items() if k not in gone and not k.startswith(hidden)} | layer.bento
     folder = store / "bentos" / NAME / bento
     about = bentos.read_yaml(folder / "bento.yaml") if bento else {}
     wanted = {
@@ -86,7 +86,8 @@ def compare(found: images.Image, store: Path, bento: str) -> Facts:
     models: dict[str, Path] = {}
     for model in about.get("models") or []:
         place = store / "models" / model["tag"].replace(":", "/")
-        models |= {f"models/{model['tag'].replace(':', '/')}/{p.name}": p for p in sorted(place.glob("*.pkl"))}
+        files = [p for p in sorted(place.rglob("*")) if p.is_file() and p.name != "model.yaml"]
+        models |= {f"models/{model['tag'].replace(':', '/')}/{p.relative_to(place).as_posix()}": p for p in files}
     return {
         "different": [name for name, path in wanted.items() if inside.get(name) != hashed(path)],
         "models": sorted(m["tag"] for m in about.get("models") or []),
@@ -104,14 +105,11 @@ def runs(ws: Any) -> Facts:
     names = read_names()
     repository = names.repository(ws.name)
     try:
-        with httpx.Client(base_url=f"http://{names.address}/v2/{repository.split('/', 1)[1]}/") as client:
-            _, digest = images.read_manifest(client, TAG)
+        digest = images.read_digest(names.address, repository.split("/", 1)[1], TAG)
     except images.NoImage as absent:
         return {"problem": str(absent), "log": "", "image": ""}
     name = f"{repository}@{digest}"
-    pulled = run(["docker", "pull", "--quiet", name], 180)
-    if not pulled.ok:
-        return {"problem": f"it cannot be pulled: {pulled.tail(2)}", "log": "", "image": name}
+    containers.pull(name)
     with containers.running(name) as box:
         facts: Facts = {
             "image": name,

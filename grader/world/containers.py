@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -17,12 +18,25 @@ from dataclasses import dataclass
 
 import httpx
 
+from grader.environ import PROXIES
+from grader.errors import LabError
 from grader.model import Facts
-from grader.processes import free_port, run
+from grader.processes import Completed, free_port, run
+from grader.world import pace
 
 # What the restricted Pod Security profile asks of a pod, as an engine says it; the user stays the image's own.
 GUARDS = ("--cap-drop=ALL", "--security-opt=no-new-privileges", "--memory=3g", "--pids-limit=512")
 JSON = {"content-type": "application/json"}
+READY = """python -c 'import urllib.request as u; print(u.urlopen("http://127.0.0.1:3000/readyz", timeout=9).status)'"""
+TROUBLES = {
+    "no space left": "Free some disk: `docker system df` shows what Docker takes.",
+    "docker-credential|credentials": "Take credsStore out of ~/.docker/config.json, or install that helper.",
+    "permission denied.*sock": "sudo usermod -aG docker $USER, then log out and in again",
+    "cannot connect to the docker daemon|is the docker daemon running": "`./lab doctor` names the command.",
+    "port is already allocated|address already in use": "Grade again: another program took the port meanwhile.",
+    "connection refused|proxyconnect|i/o timeout|gave HTTP response": "`./lab cluster up` starts the registry.",
+    "cannot allocate memory|resource temporarily unavailable": "End what else is running, and grade again.",
+}
 
 
 @dataclass
@@ -38,34 +52,47 @@ class Box:
         text = run(["docker", "logs", "--tail", "40", self.name], 20).output
         return "\n".join([line for line in text.splitlines() if "Deprecat" not in line][-lines:])
 
-    def ask(self, texts: list[str], patience: float = 15) -> Facts:
-        """The answer's status and body; `status` is None without one."""
+    def ask(self, texts: list[str], limit: float = 15) -> Facts:
+        """The answer's status and body; `status` is None without one. Raises where the machine made it late."""
+        limit = pace.patience(limit)
         try:
-            got = httpx.post(
-                f"{self.url}/classify", content=json.dumps({"texts": texts}), headers=JSON, timeout=patience
-            )
+            with httpx.Client(timeout=limit, trust_env=False) as client:
+                got = client.post(f"{self.url}/classify", content=json.dumps({"texts": texts}), headers=JSON)
             return {"texts": texts, "status": got.status_code, "body": got.json(), "problem": ""}
         except httpx.HTTPError as broken:
+            if isinstance(broken, httpx.ReadTimeout) and pace.is_at_work(self.cpu):
+                raise pace.too_slow("the container's answer", limit) from broken
             return {"texts": texts, "status": None, "body": None, "problem": f"{type(broken).__name__}: {broken}"[:200]}
         except ValueError:
             return {"texts": texts, "status": got.status_code, "body": None, "problem": f"no JSON: {got.text[:80]!r}"}
 
+    def inside(self, command: str, limit: float = 20) -> str:
+        """What a shell in it prints."""
+        return run(["docker", "exec", self.name, "sh", "-c", command], limit).stdout.strip()
+
+    def cpu(self) -> float:
+        """Seconds of CPU that its processes have used."""
+        return pace.cpu_told(self.inside(pace.CPU))
+
     def user(self) -> str:
         """The numbers of the user that runs in it: uid:gid."""
-        return run(["docker", "exec", self.name, "sh", "-c", "echo $(id -u):$(id -g)"], 20).output.strip()
+        return self.inside("echo $(id -u):$(id -g)")
 
 
 @contextlib.contextmanager
 def running(image: str, limit: float = 90.0) -> Iterator[Box]:
-    """A container of that image, serving as `bentoml serve` would, under the guards of the restricted profile."""
+    """A container of that image, serving as `bentoml serve` would, under the guards of the restricted profile. Of the
+    proxies that Docker's client hands to every container it gets none: it has to reach nobody but itself."""
     name, port = f"serving-lab-try-{secrets.token_hex(4)}", free_port()
     box = Box(name, f"http://127.0.0.1:{port}")
     command = ["docker", "run", "--detach", "--name", name, "--publish", f"127.0.0.1:{port}:3000", *GUARDS]
+    command += [f"--env={name}=" for name in (*PROXIES, *map(str.upper, PROXIES))]
     try:
         done = run([*command, image, "serve", "--port", "3000", "--api-workers", "1"], 120)
         if done.ok:
-            wait_ready(box, limit)
+            wait_ready(box, pace.patience(limit))
         else:
+            refuse_trouble(done, f"start a container of {image}")
             box.problem = f"the engine does not start it: {done.tail(2)}"
         yield box
     finally:
@@ -75,15 +102,41 @@ def running(image: str, limit: float = 90.0) -> Iterator[Box]:
 def wait_ready(box: Box, limit: float) -> None:
     began = time.monotonic()
     while (passed := time.monotonic() - began) < limit:
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"{box.url}/readyz", timeout=5).status_code == 200:
+        with contextlib.suppress(httpx.HTTPError), httpx.Client(timeout=5, trust_env=False) as client:
+            if client.get(f"{box.url}/readyz").status_code == 200:
                 box.seconds = round(passed, 1)
                 return
-        state = run(
-            ["docker", "inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", box.name], 20
-        ).output.split()
-        if state[:1] != ["running"]:
-            box.problem = f"the container ended with code {state[-1]} after {passed:.0f} s"
+        words = "{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}"
+        done = run(["docker", "inspect", "--format", words, box.name], 20)
+        if not done.ok:
+            raise LabError(f"Docker stopped answering: {done.tail(2)}", "`docker info` says how it is.")
+        state = done.stdout.split()
+        if state[0] != "running":
+            box.problem = f"the container ended with code {state[1]} after {passed:.0f} s"
+            box.problem += " (it wanted more than 3 GB)" * (state[2:] == ["true"])
             return
         time.sleep(0.3)
+    if box.inside(READY, 30) == "200":
+        problem = f"The container is ready, and its port is not on this machine ({box.url})."
+        raise LabError(problem, "The engine runs elsewhere (DOCKER_HOST, a dev container): grade on that machine.")
+    if pace.is_at_work(box.cpu):
+        raise pace.too_slow("the container", limit)
     box.problem = f"the container was not ready after {limit:g} s"
+
+
+def pull(image: str) -> None:
+    """Has the engine pull it from the registry, which has it: whatever fails now is the machine's trouble."""
+    limit = pace.patience(180)
+    done = run(["docker", "pull", "--quiet", image], limit)
+    if not done.ok:
+        refuse_trouble(done, f"pull {image}")
+        raise LabError(f"Docker cannot pull {image}: {done.tail(2)}", "`./lab doctor` may know why.")
+
+
+def refuse_trouble(done: Completed, act: str) -> None:
+    """Raises where the engine's answer is about this machine, and not about the image."""
+    if done.code is None:
+        raise LabError(f"Docker did not {act} within {done.seconds:.0f} s.", "End what else is running, and try again.")
+    for sign, remedy in TROUBLES.items():
+        if re.search(sign, done.output, re.I):
+            raise LabError(f"Docker cannot {act}: {done.tail(2)}", remedy)

@@ -9,20 +9,29 @@ so what was read of it is kept in `cache` (read again when this module or the se
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import gzip
 import hashlib
 import json
+import os
+import platform
 import re
+import shutil
+import subprocess
 import tarfile
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import httpx
 
+from grader.errors import LabError
 from grader.workspace import read_json, write_atomic
-from grader.world import secrets
+from grader.world import pace, secrets
 
 BENTO = "home/bentoml/bento/"  # BENTO_PATH of every image that BentoML makes
 PACKAGES = re.compile(r"^(?:.*/)?(?:site|dist)-packages/([^/]+)")
@@ -37,11 +46,16 @@ MANIFESTS = (
 # Names that keep secrets wherever they lie; other names are judged only outside of packages and system folders.
 ANYWHERE = re.compile(r"(?i)\.(?:env|netrc|pypirc|npmrc|pgpass|git-credentials)|id_(?:rsa|dsa|ecdsa|ed25519)")
 SMALL = 200_000  # bytes: larger files are not searched for secrets
+API = "docker-distribution-api-version"  # a header of every registry's every answer
+MEND = "`./lab cluster up` starts it; LAB_REGISTRY_PORT names its port, if it is not the usual one."
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+# Examples in manuals and tests that a distribution brings outside of any package's record.
+BROUGHT = re.compile(r"/(?:doc|man|locale|perl[\d.-]*|tests?)/|/lib/python[\d.]+/(?!(?:site|dist)-packages)")
 CACHE_TAG = "CACHEDIR.TAG"  # holds a signature that is the same everywhere
 
 
 class NoImage(Exception):
-    """The registry does not answer, or has no such image; the text says which."""
+    """The registry says that it has no such image, or has it damaged."""
 
 
 @dataclass
@@ -79,8 +93,8 @@ class Image:
 
 
 def read_image(registry: str, repository: str, reference: str, cache: Path) -> Image:
-    """The image of that tag or digest; some 15 s for one of 1.7 GB the first time, well below one afterwards."""
-    with httpx.Client(base_url=f"http://{registry}/v2/{repository}/", timeout=60) as client:
+    """The image of that tag or digest; some 20 s for one of 1.7 GB the first time, well below one afterwards."""
+    with opened(registry, repository) as client:
         manifest, digest = read_manifest(client, reference)
         settings = fetch(client, f"blobs/{manifest['config']['digest']}").json()
         steps = settings.get("history", [])
@@ -93,30 +107,54 @@ def read_image(registry: str, repository: str, reference: str, cache: Path) -> I
 
 
 def read_tags(registry: str, repository: str) -> list[str]:
-    with httpx.Client(base_url=f"http://{registry}/v2/{repository}/", timeout=10) as client:
+    with opened(registry, repository) as client:
         return sorted(fetch(client, "tags/list").json().get("tags") or [])
 
 
+def read_digest(registry: str, repository: str, reference: str) -> str:
+    with opened(registry, repository) as client:
+        return read_manifest(client, reference)[1]
+
+
+@contextlib.contextmanager
+def opened(registry: str, repository: str) -> Iterator[httpx.Client]:
+    """A client for that repository. Raises LabError where no registry answers: then nothing is known of any image."""
+    limit = pace.patience(60)
+    with httpx.Client(base_url=f"http://{registry}/v2/", timeout=limit, trust_env=False) as client:
+        try:
+            header = client.get("").headers.get(API, "")
+        except httpx.HTTPError as broken:
+            raise LabError(f"The registry at {registry} does not answer ({type(broken).__name__}).", MEND) from broken
+        if not header:
+            raise LabError(f"What answers on {registry} is no image registry.", MEND)
+        client.base_url = httpx.URL(f"http://{registry}/v2/{repository}/")
+        yield client
+
+
 def read_manifest(client: httpx.Client, reference: str) -> tuple[dict[str, Any], str]:
-    """The manifest and the digest of that reference; of an index the first entry that is an image for a machine."""
+    """The manifest and the digest of that reference; of an index this machine's image, or else the first one."""
     got = fetch(client, f"manifests/{reference}")
     digest = got.headers.get("docker-content-digest") or f"sha256:{hashlib.sha256(got.content).hexdigest()}"
     manifest = got.json()
     if "manifests" in manifest:
         images = [m for m in manifest["manifests"] if m.get("platform", {}).get("os") != "unknown"]
-        return fetch(client, f"manifests/{images[0]['digest']}").json(), digest
+        ours = [m for m in images if m.get("platform", {}).get("architecture") == ARCHITECTURE]
+        if not images:
+            raise NoImage(f"{reference} names no image for any machine")
+        return fetch(client, f"manifests/{[*ours, *images][0]['digest']}").json(), digest
     return manifest, digest
 
 
 def fetch(client: httpx.Client, path: str) -> httpx.Response:
+    """What the registry has there. Its own 404 is NoImage; whatever else is not an answer is the machine's trouble."""
     try:
         got = client.get(path, headers={"Accept": ", ".join(MANIFESTS)}, follow_redirects=True)
     except httpx.HTTPError as broken:
-        raise NoImage(f"the registry at {client.base_url.host}:{client.base_url.port} does not answer") from broken
+        raise LabError(f"The registry stopped answering ({type(broken).__name__}).", MEND) from broken
     if got.status_code == 404:
         raise NoImage(f"{client.base_url.path.strip('/').removeprefix('v2/')} has no {path.split('/')[-1]}")
     if got.status_code != 200:
-        raise NoImage(f"the registry answers {got.status_code} for {path}")
+        raise LabError(f"The registry answers {got.status_code} for {path}.", MEND)
     return got
 
 
@@ -125,66 +163,110 @@ def fill(layer: Layer, client: httpx.Client, cache: Path) -> None:
     kept = cache / f"{layer.digest.split(':')[1]}-{SOURCE}.json"
     if not kept.is_file():
         fresh = Layer(layer.digest, layer.packed)
-        with client.stream("GET", f"blobs/{layer.digest}", follow_redirects=True) as got:
-            if got.status_code != 200:
-                raise NoImage(f"the layer {layer.digest[:19]} is not in the registry ({got.status_code})")
-            stream = Stream(got.iter_raw(1 << 18))
-            read_layer(stream, fresh)
-        if stream.digest() != layer.digest:
-            raise NoImage(f"the layer {layer.digest[:19]} is damaged: its bytes hash to {stream.digest()[:19]}")
+        with tempfile.TemporaryFile() as file:
+            digest = download(client, layer.digest, file)
+            if digest != layer.digest:
+                raise NoImage(f"the layer {layer.digest[:19]} is damaged: its bytes hash to {digest[:19]}")
+            file.seek(0)
+            read_layer(file, fresh)
         write_atomic(kept, json.dumps(asdict(fresh)).encode())
     vars(layer).update({k: v for k, v in read_json(kept).items() if k != "made_by"})
 
 
-class Stream:
-    """A file of chunks that hashes what passes through."""
-
-    def __init__(self, chunks: Any) -> None:
-        self._chunks, self._left, self._hash = chunks, b"", hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        while size < 0 or len(self._left) < size:
-            chunk = next(self._chunks, b"")
-            if not chunk:
-                break
-            self._hash.update(chunk)
-            self._left += chunk
-        given, self._left = (self._left, b"") if size < 0 else (self._left[:size], self._left[size:])
-        return given
-
-    def digest(self) -> str:
-        self.read()
-        return f"sha256:{self._hash.hexdigest()}"
+def download(client: httpx.Client, name: str, file: IO[bytes]) -> str:
+    """Writes that blob into the file; its bytes' digest."""
+    hashed = hashlib.sha256()
+    try:
+        with client.stream("GET", f"blobs/{name}", follow_redirects=True) as got:
+            if got.status_code == 404:
+                raise NoImage(f"the layer {name[:19]} is not in the registry")
+            if got.status_code != 200:
+                raise LabError(f"The registry answers {got.status_code} for the layer {name[:19]}.", MEND)
+            for chunk in got.iter_raw(1 << 18):
+                hashed.update(chunk)
+                file.write(chunk)
+    except httpx.HTTPError as broken:
+        raise LabError(f"The registry broke off in the layer {name[:19]} ({type(broken).__name__}).", MEND) from broken
+    return f"sha256:{hashed.hexdigest()}"
 
 
-def read_layer(stream: IO[bytes] | Stream, layer: Layer) -> None:
+@contextlib.contextmanager
+def unpacked(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """A layer's archive, whichever way it was packed: gzip, zstd (by the tool of that name), or not at all."""
+    magic = file.read(4)
+    file.seek(0)
+    if magic[:2] == b"\x1f\x8b":
+        with gzip.open(file) as plain:
+            yield plain  # type: ignore[misc]
+    elif magic == b"\x28\xb5\x2f\xfd":
+        if not shutil.which("zstd"):
+            raise LabError("A layer is packed with zstd, which this machine cannot read.", "apt-get install zstd")
+        os.lseek(file.fileno(), 0, os.SEEK_SET)  # the buffer above it has read on
+        with subprocess.Popen(["zstd", "-dc"], stdin=file, stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            yield process.stdout
+    else:
+        yield file
+
+
+def read_layer(file: IO[bytes], layer: Layer) -> None:
     """Goes through the layer's files once, in their order, and fills in what `Layer` says."""
     groups: Counter[str] = Counter()
-    packed: Any = stream
-    with gzip.open(packed) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:
+    seen = _Seen()
+    with unpacked(file) as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
         for member in archive:
             path = member.name.removeprefix("./")
-            name = PurePosixPath(path).name
-            if name.startswith(".wh."):
-                layer.gone.append(str(PurePosixPath(path).with_name(name.removeprefix(".wh."))))
-                continue
-            if not member.isfile():
-                continue
-            layer.files += 1
-            layer.unpacked += member.size
-            groups[group_of(path)] += member.size
-            look_into(archive, member, path, layer)
+            parent, name = str(PurePosixPath(path).parent), PurePosixPath(path).name
+            if name == ".wh..wh..opq":  # all that earlier layers have in that folder
+                layer.gone.append(f"{parent}/")
+            elif name.startswith(".wh."):
+                layer.gone.append(f"{parent}/{name.removeprefix('.wh.')}".removeprefix("./"))
+            elif path.startswith(BENTO[:-1]) and not (member.isfile() or member.isdir()):
+                layer.gone.append(path)  # a link in the place of what was there
+                layer.bento[path.removeprefix(BENTO)] = f"a link to {member.linkname}"
+            elif member.isfile():
+                layer.files += 1
+                layer.unpacked += member.size
+                groups[group_of(path)] += member.size
+                look_into(archive, member, path, layer, seen)
     layer.groups = dict(groups.most_common(40))
+    layer.secrets += seen.unexplained()
 
 
-def look_into(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, layer: Layer) -> None:
-    """Hashes the files of the Bento, and searches whatever could hold somebody's secret."""
+class _Seen:
+    """Sightings in packages and system folders, until it is known which files are as their package brought them."""
+
+    def __init__(self) -> None:
+        self.sightings: dict[str, tuple[str, list[str]]] = {}  # by path: the file's hash, and what was seen in it
+        self.recorded: set[tuple[str, str]] = set()  # path, hash: of packages' own records
+
+    def keep(self, path: str, data: bytes) -> None:
+        if found := secrets.search_certain(path, data):
+            hashed = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+            self.sightings[path] = hashed, [str(s) for s in found]
+
+    def read_record(self, path: str, data: bytes) -> None:
+        """A package's RECORD: lines of path,sha256=...,size, from the folder above it."""
+        folder = PurePosixPath(path).parent.parent
+        for line in data.decode("utf-8", "replace").splitlines():
+            name, _, rest = line.partition(",sha256=")
+            self.recorded.add((str(folder / name), rest.split(",")[0]))
+
+    def unexplained(self) -> list[str]:
+        unknown = [(p, said) for p, (hashed, said) in self.sightings.items() if (p, hashed) not in self.recorded]
+        return [line for path, said in unknown if not BROUGHT.search(path) for line in said]
+
+
+def look_into(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, layer: Layer, seen: _Seen) -> None:
+    """Hashes the files of the Bento, and searches whatever could hold somebody's secret: what the learner wrote for
+    all that looks like one, packages and system folders for the forms that are certain."""
     ours = path.startswith(BENTO)
     name = PurePosixPath(path).name
-    searched = not (member.size == 0 or SYSTEM.search(path) or PACKAGES.match(path) or name == CACHE_TAG)
+    brought = bool(SYSTEM.search(path) or PACKAGES.match(path))
+    searched = not (member.size == 0 or brought or name == CACHE_TAG)
     if ANYWHERE.fullmatch(name) or (searched and secrets.search_name(path)):
         layer.secrets.append(f"{path}: a file of this name keeps secrets")
-    if not ours and not (searched and member.size <= SMALL):
+    if not ours and not 0 < member.size <= SMALL and name != "RECORD":
         return
     file = archive.extractfile(member)
     data = file.read() if file else b""
@@ -192,6 +274,10 @@ def look_into(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, laye
         layer.bento[path.removeprefix(BENTO)] = hashlib.sha256(data).hexdigest()
     if searched and member.size <= SMALL:
         layer.secrets += [str(s) for s in secrets.search(path, data)]
+    elif brought and name == "RECORD" and ".dist-info/" in path:
+        seen.read_record(path, data)
+    elif brought and not ours:
+        seen.keep(path, data)
 
 
 def group_of(path: str) -> str:
