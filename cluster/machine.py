@@ -15,9 +15,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 
 import psutil
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 MEMORY = 4  # GiB; two copies of torch and the embedder while a service runs
 DISK = 6  # GiB; model stores, Bentos, an image of some GB, and the cluster's own images
@@ -29,6 +32,18 @@ Finding = tuple[bool, str]
 
 def python() -> Finding:
     return sys.version_info >= (3, 11), f"Python {'.'.join(map(str, sys.version_info[:3]))}"
+
+
+def packages() -> Finding:
+    """Whether .venv still is what the lock file made: a `%pip install` in a notebook changes it for all."""
+    lock = (Path(__file__).parent.parent / "requirements.lock").read_text()
+    pins = [Requirement(line.rstrip(" \\")) for line in lock.splitlines() if re.match(r"[a-z0-9].*==", line)]
+    here = {canonicalize_name(d.name): d.version for d in metadata.distributions()}
+    wanted = {canonicalize_name(p.name): str(p.specifier)[2:] for p in pins if not p.marker or p.marker.evaluate()}
+    odd = [f"{name} {here.get(name, 'is missing')} ({v})" for name, v in wanted.items() if here.get(name) != v]
+    if odd:
+        return False, f"{len(odd)} packages are not as the lock file has them: {', '.join(odd[:3])}"
+    return True, f"{len(wanted)} packages are as the lock file has them"
 
 
 def architecture() -> Finding:
@@ -169,7 +184,7 @@ def ask(*command: str) -> Finding:
             return False, f"{name} did not answer within {LIMIT:g} s"
 
 
-ALL = (python, architecture, memory, disk, port, proxy, docker)
+ALL = (python, packages, architecture, memory, disk, port, proxy, docker)
 QUESTIONS: dict[str, Callable[..., Finding]] = {q.__name__: q for q in ALL}
 
 

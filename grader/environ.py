@@ -29,6 +29,7 @@ SUBJECTS = re.compile(
     r"PATH|HOME|USER|SHELL|TZ|LANG|LANGUAGE|LC_\w+|TMPDIR|TMP|TEMP|LD_LIBRARY_PATH|OMP_\w+|CUDA_\w+", re.I
 )
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LONG_TMPDIR = 60
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
@@ -37,6 +38,8 @@ def child_environ(source: Mapping[str, str] | None = None, spared: tuple[str, ..
     parts use where it is installed, leaves our mark alone; a proxy, where one is set, is never asked for this machine,
     nor for the hosts in `spared`."""
     kept = listed(os.environ if source is None else source)
+    # A socket's path holds some 100 characters, and BentoML builds nothing below a hidden folder.
+    kept = {k: v for k, v in kept.items() if k != "TMPDIR" or (len(v) < LONG_TMPDIR and "/." not in v)}
     return {**kept, "KUBERC": "off", "SPT_NOENV": "1", **spare(kept, (*LOOPBACK, *spared))}
 
 

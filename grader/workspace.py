@@ -197,5 +197,7 @@ def locked(path: Path, what: str, say: Callable[[str], None]) -> Iterator[None]:
         except BlockingIOError:
             say(f"waiting: {what} is in use by {path.read_text() or 'another process'}")
             fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # a network's or a virtual machine's disk
+            say(f"the disk of {path.parent} has no locks: let no second command of the lab run at the same time")
         path.write_text(f"process {os.getpid()} since {time.strftime('%H:%M:%S')}")
         yield

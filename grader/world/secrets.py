@@ -52,7 +52,8 @@ FORMS = {
     "a password in an address": r"(?<=://)(?:[^/\s:@'\"]*:[^/\s@'\"${<*][^/\s@'\"]*|[\w.~-]{12,})(?=@)",
     "a header with credentials": r"(?i:\b(?:bearer|basic) +)[\w.~+/=-]{12,}",
 }
-# In each of those there is one of these; a header of credentials and an address are too common in what packages bring.
+VAGUE = ("a password in an address", "a header with credentials")  # packages explain them to people
+# One of these is in each of the others.
 SIGNS = (b"PRIVATE KEY", b"AKIA", b"ASIA", b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"github_pat_", b"glpat-",
          b"xox", b"AIza", b"hf_", b"sk-", b"pypi-", b"npm_", b"k_live_", b"k_test_", b"eyJ")  # fmt: skip
 FORM = {what: re.compile(pattern) for what, pattern in FORMS.items()}
@@ -133,7 +134,7 @@ def search_certain(where: str, data: bytes) -> list[Sighting]:
     if not any(sign in data for sign in SIGNS):
         return []
     text = data.decode("utf-8", "replace")
-    found = [(kind, start, end) for kind, start, end in _certain(text, frozenset())]
+    found = [(kind, *m.span()) for kind, pattern in FORM.items() if kind not in VAGUE for m in pattern.finditer(text)]
     return [Sighting(where, text.count("\n", 0, a) + 1, kind, masked(text[a:b])) for kind, a, b in found]
 
 
