@@ -287,6 +287,13 @@ def pushed(ws: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def pushed_twice(ws: Any) -> Iterator[None]:
+    with pushed(ws):
+        put(ws, named(ws), "v1.0")
+        yield
+
+
+@contextlib.contextmanager
 def not_pushed(ws: Any) -> Iterator[None]:
     """All is as it should be, on this machine: nothing is in the registry."""
     yield
