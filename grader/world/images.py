@@ -50,7 +50,7 @@ API = "docker-distribution-api-version"  # a header of every registry's every an
 MEND = "`./lab cluster up` starts it; LAB_REGISTRY_PORT names its port, if it is not the usual one."
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 # Examples in manuals and tests that a distribution brings outside of any package's record.
-BROUGHT = re.compile(r"/(?:doc|man|locale|perl[\d.-]*|tests?)/|/lib/python[\d.]+/(?!(?:site|dist)-packages)")
+BROUGHT = re.compile(r"/(?:doc|man|locale|perl[\d.-]*|tests?)/|/lib/python[\d.]+/(?!site-packages)")
 CACHE_TAG = "CACHEDIR.TAG"  # holds a signature that is the same everywhere
 
 
@@ -276,7 +276,7 @@ def look_into(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, laye
         layer.secrets += [str(s) for s in secrets.search(path, data)]
     elif brought and name == "RECORD" and ".dist-info/" in path:
         seen.read_record(path, data)
-    elif brought and not ours:
+    elif brought and not ours and "/__pycache__/" not in path:  # compiled from what lies beside it
         seen.keep(path, data)
 
 
