@@ -1,0 +1,208 @@
+"""The dispatcher's twin: BentoML's batching played in this kernel. Change a number, predict, play, then measure.
+
+    play(Service(a=0.005, b=0.02, visit=0.0015), Setting(size=32, budget=10.0)).goodput
+
+A person asks, waits and asks again. The API process handles one thing at a time; at most `connections` of its requests
+are at the runner. There the dispatcher (`turn`, after bentoml/_internal/marshal/dispatcher.py of 1.4.39) refuses what it
+expects to be late and starts one batch at a time. Left out: its training, the classifier, lost connections. In seconds.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+TICK = 0.0011  # the dispatcher sleeps 1 ms between two looks at its queue, and wakes a little late
+LEARNS_EACH = 5.0  # seconds; from its last 50 batches
+
+Request = tuple[float, bool]  # asked when; whether that person asks again
+Queued = tuple[float, Request]  # came to the runner when
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a machine makes of one model: a batch of n takes a * n + b; `visit`: the API process, for one piece of work."""
+
+    a: float
+    b: float
+    visit: float
+    steal: float = 1.2  # a request that comes while a batch is prepared (b, all Python) holds it up by so many visits
+
+
+@dataclass(frozen=True)
+class Setting:
+    size: int = 100  # max_batch_size
+    budget: float = 60.0  # max_latency_ms / 1000
+    connections: int = 16  # api_server.max_runner_connections
+    enabled: bool = True
+
+
+@dataclass
+class Dispatcher:
+    """`a`, `b` and `wait` are what it believes; it learns them from the batches that it saw."""
+
+    setting: Setting
+    a: float
+    b: float
+    wait: float = 0.0
+    queue: deque[Queued] = field(default_factory=deque)
+    seen: deque[tuple[int, float, float]] = field(default_factory=lambda: deque(maxlen=50))
+    busy: bool = False
+    next_lesson: float = LEARNS_EACH
+
+    def turn(self, now: float) -> tuple[list[Request], list[Queued]]:
+        """One turn of its loop: whom it refuses, and the batch that it starts; both may be empty."""
+        refused: list[Request] = []
+        while self.queue and self.setting.enabled:
+            n, first, last = len(self.queue), now - self.queue[0][0], now - self.queue[-1][0]
+            late = n > 1 and first + self.a * n + self.b >= self.setting.budget
+            if late or (self.busy and n == 1 and first >= self.setting.budget):
+                refused.append(self.queue.popleft()[1])  # 503
+            elif self.busy or (n < self.setting.size and n * (last + 0.001 + self.a) <= 0.95 * self.wait):
+                return refused, []  # computing, or waiting for company: as long as it has learnt to, not as the budget says
+            else:
+                break
+        most = 0 if self.busy else self.setting.size if self.setting.enabled else 1
+        return refused, [self.queue.popleft() for _ in range(min(most, len(self.queue)))]
+
+    def learn(self, now: float, n: int, took: float, waited: float) -> None:
+        self.seen.append((n, took, waited))
+        if now >= self.next_lesson:
+            self.next_lesson = now + LEARNS_EACH
+            sizes, times, waits = zip(*self.seen, strict=True)
+            line = np.linalg.lstsq(np.array([sizes, np.ones(len(sizes))]).T, np.array(times), rcond=None)[0]
+            self.a, self.b, self.wait = max(1e-6, float(line[0])), max(0.0, float(line[1])), float(np.mean(waits))
+
+
+@dataclass(frozen=True)
+class Played:
+    """All answers as (moment, seconds waited, status), all batches as (moment, size); the figures leave the warm-up out."""
+
+    seconds: float
+    warm_up: float
+    answers: list[tuple[float, float, int]] = field(default_factory=list)
+    batches: list[tuple[float, int]] = field(default_factory=list)
+
+    def statuses(self) -> list[int]:
+        return [status for moment, _, status in self.answers if moment >= self.warm_up]
+
+    def waits(self) -> list[float]:
+        """Of those who were answered with 200, after the warm-up."""
+        return [wait for moment, wait, status in self.answers if moment >= self.warm_up and status == 200]
+
+    @property
+    def goodput(self) -> float:
+        """Answers with 200 a second."""
+        return len(self.waits()) / self.seconds
+
+    @property
+    def refused(self) -> float:
+        """The share of 503s, 0 to 1."""
+        statuses = self.statuses()
+        return statuses.count(503) / len(statuses) if statuses else 0.0
+
+    @property
+    def mean_batch(self) -> float:
+        sizes = [size for began, size in self.batches if began >= self.warm_up]
+        return float(np.mean(sizes)) if sizes else 0.0
+
+    def percentile(self, share: float) -> float:
+        return float(np.quantile(self.waits(), share)) if self.waits() else float("nan")
+
+
+class Twin:
+    """The people, the API process, the connections, the dispatcher and the runner, event after event."""
+
+    def __init__(self, service: Service, setting: Setting, played: Played, until: float, seed: int) -> None:
+        self.service, self.setting, self.played, self.until = service, setting, played, until
+        self.dispatcher = Dispatcher(setting, service.a, service.b)
+        self.chance, self.order, self.now = np.random.default_rng(seed), count(), 0.0
+        self.events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self.waiting: deque[Request] = deque()  # for one of the connections
+        self.open = 0
+        self.api_free = self.prepared = self.ready = 0.0
+        self.ticks = False
+
+    def at(self, when: float, act: Callable[..., None], *given: Any) -> None:
+        heapq.heappush(self.events, (when, next(self.order), act, given))
+
+    def through_api(self) -> float:
+        """When the API process is done with a piece of work that comes now; none takes the same time twice."""
+        self.api_free = max(self.now, self.api_free) + self.service.visit * self.chance.exponential()
+        return self.api_free
+
+    def ask(self, again: bool) -> None:
+        if self.now < self.prepared:
+            self.prepared += self.service.steal * self.service.visit
+            self.ready += self.service.steal * self.service.visit
+        self.at(self.through_api(), self.wait_for_connection, (self.now, again))
+
+    def wait_for_connection(self, request: Request) -> None:
+        self.waiting.append(request)
+        self.look()
+
+    def look(self) -> None:
+        while self.waiting and self.open < self.setting.connections:
+            self.open += 1
+            self.dispatcher.queue.append((self.now, self.waiting.popleft()))
+        refused, batch = self.dispatcher.turn(self.now)
+        for request in refused:
+            self.open -= 1
+            self.at(self.through_api(), self.answer, request, 503)
+        if batch:
+            self.start(batch)
+        if self.dispatcher.queue and not self.ticks:
+            self.ticks = True
+            self.at(self.now + TICK, self.tick)
+
+    def tick(self) -> None:
+        self.ticks = False
+        self.look()
+
+    def start(self, batch: list[Queued]) -> None:
+        self.dispatcher.busy, slower = True, self.chance.gamma(25, 1 / 25)
+        self.prepared = self.now + self.service.b * slower
+        self.ready = self.prepared + self.service.a * len(batch) * slower
+        self.at(self.ready, self.end, self.now, batch)
+
+    def end(self, began: float, batch: list[Queued]) -> None:
+        if self.now < self.ready:  # it was held up meanwhile
+            return self.at(self.ready, self.end, began, batch)
+        self.dispatcher.busy = False
+        self.dispatcher.learn(self.now, len(batch), self.now - began, began - batch[0][0])
+        self.played.batches.append((began, len(batch)))
+        for _, request in batch:
+            self.open -= 1
+            self.at(self.through_api(), self.classify, request)
+        self.look()
+
+    def classify(self, request: Request) -> None:
+        self.at(self.through_api(), self.answer, request, 200)
+
+    def answer(self, request: Request, status: int) -> None:
+        asked, again = request
+        self.played.answers.append((self.now, self.now - asked, status))
+        if again and self.now < self.until:
+            self.ask(again)
+
+
+def play(
+    service: Service, setting: Setting, people: int = 80, arrivals: Sequence[float] = (), seconds: float = 20.0,
+    warm_up: float = 10.0, until: float = 1e9, seed: int = 7,
+) -> Played:  # fmt: skip
+    """What `people` see who ask again and again until that moment; at each of `arrivals` one more asks once."""
+    twin = Twin(service, setting, Played(seconds, warm_up), until, seed)
+    for person in range(people):
+        twin.at(0.001 * person, twin.ask, True)
+    for moment in arrivals:
+        twin.at(moment, twin.ask, False)
+    while twin.events and twin.events[0][0] < warm_up + seconds:
+        twin.now, _, act, given = heapq.heappop(twin.events)
+        act(*given)
+    return twin.played
