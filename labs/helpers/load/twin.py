@@ -32,7 +32,7 @@ class Service:
     a: float
     b: float
     visit: float
-    steal: float = 1.2  # a request that comes while a batch is prepared (b, all Python) holds it up by so many visits
+    steal: float = 1.3  # a request that comes while a batch is prepared (b, all Python) holds it up by so many visits
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,7 @@ class Twin:
             self.dispatcher.queue.append((self.now, self.waiting.popleft()))
         refused, batch = self.dispatcher.turn(self.now)
         for request in refused:
-            self.open -= 1
-            self.at(self.through_api(), self.answer, request, 503)
+            self.at(self.through_api(), self.let_go, request, 503)
         if batch:
             self.start(batch)
         if self.dispatcher.queue and not self.ticks:
@@ -166,7 +165,7 @@ class Twin:
         self.look()
 
     def start(self, batch: list[Queued]) -> None:
-        self.dispatcher.busy, slower = True, self.chance.gamma(25, 1 / 25)
+        self.dispatcher.busy, slower = True, self.chance.gamma(100, 1 / 100)
         self.prepared = self.now + self.service.b * slower
         self.ready = self.prepared + self.service.a * len(batch) * slower
         self.at(self.ready, self.end, self.now, batch)
@@ -178,12 +177,14 @@ class Twin:
         self.dispatcher.learn(self.now, len(batch), self.now - began, began - batch[0][0])
         self.played.batches.append((began, len(batch)))
         for _, request in batch:
-            self.open -= 1
-            self.at(self.through_api(), self.classify, request)
+            self.at(self.through_api(), self.let_go, request, 200)
         self.look()
 
-    def classify(self, request: Request) -> None:
-        self.at(self.through_api(), self.answer, request, 200)
+    def let_go(self, request: Request, status: int) -> None:
+        """The API process has read the runner's answer, so its connection is free; a 200 goes on to the classifier."""
+        self.open -= 1
+        self.at(self.through_api() if status == 200 else self.now, self.answer, request, status)
+        self.look()
 
     def answer(self, request: Request, status: int) -> None:
         asked, again = request
@@ -199,7 +200,7 @@ def play(
     """What `people` see who ask again and again until that moment; at each of `arrivals` one more asks once."""
     twin = Twin(service, setting, Played(seconds, warm_up), until, seed)
     for person in range(people):
-        twin.at(0.001 * person, twin.ask, True)
+        twin.at(0.02 * person, twin.ask, True)
     for moment in arrivals:
         twin.at(moment, twin.ask, False)
     while twin.events and twin.events[0][0] < warm_up + seconds:

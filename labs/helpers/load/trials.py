@@ -1,0 +1,122 @@
+"""Small experiments of lab 07 on a server that `%%shell --serve NAME` keeps: a lone asker, a frozen runner, a burst."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import psutil
+
+from grader.processes import carriers
+from grader.shell import find_server
+from grader.world.load import texts
+from grader.world.load.log import Log
+from grader.world.servers import role_of
+
+EMBEDDER = "embeddingrunner"
+HISTOGRAM = "bentoml_runner_adaptive_batch_size"
+
+
+def told(name: str, log: Log) -> str:
+    """A load in a line: answers a second by how they ended, and the median wait of those with 200."""
+    seconds = log.sender["seconds"]
+    within = log.between(0, seconds)
+    ends = ", ".join(f"{count / seconds:.0f} x {end}" for end, count in within.ends().items())
+    return f"{name:<20}{ends} a second; half of the 200s within {1000 * median_wait(within):.0f} ms"
+
+
+def median_wait(log: Log) -> float:
+    """Seconds; of the answers with 200."""
+    waits = [r.ended - r.scheduled for r in log.requests if r.end == "200"]
+    return statistics.median(waits) if waits else float("nan")
+
+
+def share(log: Log, end: str) -> float:
+    """The share of requests that ended so, 0 to 1."""
+    return log.ends().get(end, 0) / max(1, len(log))
+
+
+def samples(url: str) -> list[tuple[str, dict[str, str], float]]:
+    """What /metrics says: name, labels, value."""
+    from prometheus_client.parser import text_string_to_metric_families as families
+
+    text = httpx.get(f"{url}/metrics", timeout=10).text
+    return [(s.name, s.labels, s.value) for family in families(text) for s in family.samples]
+
+
+def mean_batch(url: str, runner: str = EMBEDDER) -> float:
+    """Requests a batch since the server's start; 0 where that runner has no batches."""
+    found = {name.removeprefix(HISTOGRAM): 0.0 for name in (f"{HISTOGRAM}_sum", f"{HISTOGRAM}_count")}
+    for name, labels, value in samples(url):
+        if name.removeprefix(HISTOGRAM) in found and labels.get("runner_name") == runner:
+            found[name.removeprefix(HISTOGRAM)] += value
+    return found["_sum"] / found["_count"] if found["_count"] else 0.0
+
+
+def largest_batch(url: str, runner: str = EMBEDDER) -> str:
+    """The last edge of the histogram of batch sizes, which is the max_batch_size that the runner's process has."""
+    edges = [
+        float(labels["le"])
+        for name, labels, _ in samples(url)
+        if name == f"{HISTOGRAM}_bucket" and labels["runner_name"] == runner and labels["le"] != "+Inf"
+    ]
+    return f"{max(edges):.0f}" if edges else "no batches"
+
+
+def lone(url: str, times: int = 12, first: int = 0) -> list[float]:
+    """Somebody asks, waits, pauses and asks again, with nobody else there: seconds of each wait."""
+    waits = []
+    with httpx.Client(base_url=url, timeout=20) as client:
+        for number in range(first, first + times):
+            began = time.perf_counter()
+            client.post("/classify", json={"texts": [texts.text(number)]}).raise_for_status()
+            waits.append(time.perf_counter() - began)
+            time.sleep(0.05)
+    return waits
+
+
+@contextlib.contextmanager
+def frozen(name: str, after: float, seconds: float, runner: str = EMBEDDER) -> Iterator[None]:
+    """Stops the runner's process (SIGSTOP) so many seconds from now, for so long, while the block goes on."""
+
+    def freeze() -> None:
+        time.sleep(after)
+        for process in found:
+            process.suspend()
+        time.sleep(seconds)
+        for process in found:
+            process.resume()
+
+    found = [process for process in carriers(find_server(name).mark) if _role(process) == runner]
+    thread = threading.Thread(target=freeze)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def _role(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return role_of(process.cmdline())
+    return ""
+
+
+def burst(url: str, bodies: Sequence[str]) -> list[float]:
+    """All of these texts at the same moment, each in a request of its own: seconds of each wait, in order."""
+
+    def ask(text: str) -> float:
+        ready.wait()
+        began = time.perf_counter()
+        client.post("/classify", json={"texts": [text]}).raise_for_status()
+        return time.perf_counter() - began
+
+    ready = threading.Barrier(len(bodies))
+    limits = httpx.Limits(max_connections=len(bodies))
+    with httpx.Client(base_url=url, timeout=20, limits=limits) as client, ThreadPoolExecutor(len(bodies)) as crowd:
+        return list(crowd.map(ask, bodies))
