@@ -1,2 +1,2 @@
-"""Load seen by a learner: small experiments on a server that runs (trials), their pictures, Little's law on tables (law),
-and the dispatcher's twin with its fit. The senders and the bench are grader/world/load."""
+"""Load as lab 07 sees it: small experiments (trials), pictures, Little's law on tables (law), the learner's bench, and
+the dispatcher's twin with its fit. Senders and experiments are in grader/world/load."""

@@ -1,4 +1,4 @@
-"""Fits the twin's three numbers to two short runs on this machine: one in which nobody is refused, one in which most are."""
+"""Fits the twin's three numbers to two short runs on this machine: in one nobody is refused, in the other most are."""
 
 from __future__ import annotations
 

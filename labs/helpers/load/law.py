@@ -46,7 +46,7 @@ def draw(rows: list[Row], people: int = 80) -> Picture:
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.set_xlim(right=2.2 * max(1000 * people / row.rate for row in rows))
-    axes.set_xlabel("milliseconds (bar: from p50 to p95 of the table, hatched where impossible; diamond: the mean by the law)")
+    axes.set_xlabel("milliseconds (bar: the table's p50 to p95, hatched where the law's mean, a diamond, is beyond)")
     return Picture(figure, finding(rows, people))
 
 

@@ -19,7 +19,6 @@ from grader.world.load.log import Log
 from grader.world.servers import role_of
 
 EMBEDDER = "embeddingrunner"
-HISTOGRAM = "bentoml_runner_adaptive_batch_size"
 
 
 def told(name: str, log: Log) -> str:
@@ -39,33 +38,6 @@ def median_wait(log: Log) -> float:
 def share(log: Log, end: str) -> float:
     """The share of requests that ended so, 0 to 1."""
     return log.ends().get(end, 0) / max(1, len(log))
-
-
-def samples(url: str) -> list[tuple[str, dict[str, str], float]]:
-    """What /metrics says: name, labels, value."""
-    from prometheus_client.parser import text_string_to_metric_families as families
-
-    text = httpx.get(f"{url}/metrics", timeout=10).text
-    return [(s.name, s.labels, s.value) for family in families(text) for s in family.samples]
-
-
-def mean_batch(url: str, runner: str = EMBEDDER) -> float:
-    """Requests a batch since the server's start; 0 where that runner has no batches."""
-    found = {name.removeprefix(HISTOGRAM): 0.0 for name in (f"{HISTOGRAM}_sum", f"{HISTOGRAM}_count")}
-    for name, labels, value in samples(url):
-        if name.removeprefix(HISTOGRAM) in found and labels.get("runner_name") == runner:
-            found[name.removeprefix(HISTOGRAM)] += value
-    return found["_sum"] / found["_count"] if found["_count"] else 0.0
-
-
-def largest_batch(url: str, runner: str = EMBEDDER) -> str:
-    """The last edge of the histogram of batch sizes, which is the max_batch_size that the runner's process has."""
-    edges = [
-        float(labels["le"])
-        for name, labels, _ in samples(url)
-        if name == f"{HISTOGRAM}_bucket" and labels["runner_name"] == runner and labels["le"] != "+Inf"
-    ]
-    return f"{max(edges):.0f}" if edges else "no batches"
 
 
 def lone(url: str, times: int = 12, first: int = 0) -> list[float]:

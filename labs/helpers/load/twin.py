@@ -1,10 +1,11 @@
 """The dispatcher's twin: BentoML's batching played in this kernel. Change a number, predict, play, then measure.
 
-    play(Service(a=0.005, b=0.02, visit=0.0015), Setting(size=32, budget=10.0)).goodput
+    play(Service(a=0.005, b=0.02, visit=0.0015), Setting(size=32, budget=10.0, connections=64)).goodput
 
 A person asks, waits and asks again. The API process handles one thing at a time; at most `connections` of its requests
-are at the runner. There the dispatcher (`turn`, after bentoml/_internal/marshal/dispatcher.py of 1.4.39) refuses what it
-expects to be late and starts one batch at a time. Left out: its training, the classifier, lost connections. In seconds.
+are at the runner. There the dispatcher (`turn`, after bentoml/_internal/marshal/dispatcher.py of 1.4.39) refuses what
+it expects to be late, and starts one batch at a time. Left out: its training, the classifier's own batches, lost
+connections. All times are in seconds.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Queued = tuple[float, Request]  # came to the runner when
 
 @dataclass(frozen=True)
 class Service:
-    """What a machine makes of one model: a batch of n takes a * n + b; `visit`: the API process, for one piece of work."""
+    """One model on one machine: a batch of n takes a * n + b; a piece of work takes the API process a `visit`."""
 
     a: float
     b: float
@@ -65,7 +66,10 @@ class Dispatcher:
             if late or (self.busy and n == 1 and first >= self.setting.budget):
                 refused.append(self.queue.popleft()[1])  # 503
             elif self.busy or (n < self.setting.size and n * (last + 0.001 + self.a) <= 0.95 * self.wait):
-                return refused, []  # computing, or waiting for company: as long as it has learnt to, not as the budget says
+                return (
+                    refused,
+                    [],
+                )  # it computes, or waits for company: for as long as it has learnt, whatever the budget
             else:
                 break
         most = 0 if self.busy else self.setting.size if self.setting.enabled else 1
@@ -82,7 +86,7 @@ class Dispatcher:
 
 @dataclass(frozen=True)
 class Played:
-    """All answers as (moment, seconds waited, status), all batches as (moment, size); the figures leave the warm-up out."""
+    """Answers as (moment, seconds waited, status), batches as (moment, size); the figures leave the warm-up out."""
 
     seconds: float
     warm_up: float
@@ -114,6 +118,10 @@ class Played:
 
     def percentile(self, share: float) -> float:
         return float(np.quantile(self.waits(), share)) if self.waits() else float("nan")
+
+    def __str__(self) -> str:
+        told = f"mean batch {self.mean_batch:.1f}, {self.goodput:.0f} good answers a second"
+        return f"{told}, p95 {1000 * self.percentile(0.95):.0f} ms, {self.refused:.0%} refused"
 
 
 class Twin:
@@ -207,3 +215,9 @@ def play(
         twin.now, _, act, given = heapq.heappop(twin.events)
         act(*given)
     return twin.played
+
+
+def strangers(rate: float, seconds: float = 15.0, seed: int = 7) -> list[float]:
+    """Moments at which people ask who know nothing of each other: `rate` a second on average."""
+    pauses = np.random.default_rng(seed).exponential(1 / rate, round(rate * seconds))
+    return [float(moment) for moment in np.cumsum(pauses)]

@@ -1,0 +1,131 @@
+"""The learner's bench/ seen from lab 07: its rows, one setting served again, what the twin needs of it, the note."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from grader.errors import LabError
+from grader.model import Facts
+from grader.workspace import write_atomic
+from grader.world.load import closed, experiment, runs, servers, table
+from grader.world.load.log import Log
+from grader.world.load.settings import Setting
+from grader.world.load.summary import Summary, summarise
+from labs.helpers.load import fit, law, twin
+
+BENCH = Path("bench")
+FILE = BENCH / "experiment.toml"
+REFUSES = 0.01  # the share of 503s from which a row refuses people
+
+
+def rows() -> list[Facts]:
+    """One row a setting; says which of them the bench does not stand behind, and why."""
+    found = table.rows(BENCH)
+    for row in found:
+        if row["verdict"] != "ok":
+            print(f"{row['setting']} is refused: {row['why']}")
+    return found
+
+
+def letter(row: Facts) -> str:
+    """Of question 07d: a batching off, b small batches, c large ones, d a budget that refuses."""
+    if not row["batching"]:
+        return "a"
+    if row["share_503"] > REFUSES:
+        return "d"
+    return "b" if row["max_batch_size"] <= 8 else "c"
+
+
+def best(found: Sequence[Facts]) -> Facts:
+    """The row with the most good answers of those that refuse nobody."""
+    return max((row for row in found if row["share_503"] <= REFUSES), key=lambda row: float(row["goodput"]))
+
+
+def rate(row: Facts) -> float:
+    """Answers a second, however they ended."""
+    return float(row["goodput"] / (1 - row["share_503"] - row["share_504"] - row["share_other"]))
+
+
+def law_rows(found: Sequence[Facts]) -> list[law.Row]:
+    return [
+        law.Row(f"yours: {row['setting']}", rate(row), row["p50_ms"], row["p95_ms"])
+        for row in found
+        if row["share_503"] <= REFUSES
+    ]
+
+
+def connections() -> int:
+    """Calls that the API process may have open to a runner; BentoML's default is 16."""
+    base = experiment.read(FILE).base
+    return int(base.get("api_server", {}).get("max_runner_connections", 16))
+
+
+def played_as(row: Facts) -> twin.Setting:
+    """The row's setting for the twin."""
+    size, budget = row["max_batch_size"] or 1, (row["max_latency_ms"] or 0) / 1000
+    return twin.Setting(size, budget, connections(), bool(row["batching"]))
+
+
+def observed(found: Sequence[Facts]) -> tuple[fit.Observed, fit.Observed]:
+    """The two rows that the twin is fitted to: large batches and nobody refused; nearly everybody refused."""
+    short = max(found, key=lambda row: float(row["share_503"]))
+    if short["share_503"] < 0.5:
+        raise LabError("No row refuses most requests.", "Add a setting with max_latency_ms = 10, and measure it.")
+    calm, flooded = (fit.Observed(played_as(row), row["goodput"], rate(row)) for row in (best(found), short))
+    return calm, flooded
+
+
+def pair(machine: twin.Service, row: Facts) -> tuple[float, float]:
+    """Good answers a second of that row: measured, and played."""
+    return float(row["goodput"]), twin.play(machine, played_as(row)).goodput
+
+
+@contextlib.contextmanager
+def serving(setting: Setting) -> Iterator[str]:
+    """The URL of your service with that setting, applied to both runners; trained by three seconds of load."""
+    asked = experiment.read(FILE)
+    with servers.serving(setting, asked.base, asked.service, asked.store) as server:
+        closed.run(server.url, users=40, seconds=3, first=800_000_000)
+        yield server.url
+
+
+def setting_of(row: Facts) -> Setting:
+    if not row["batching"]:
+        return Setting(row["setting"], batching=False)
+    return Setting(row["setting"], True, row["max_batch_size"], row["max_latency_ms"])
+
+
+def measure(played: twin.Setting, seconds: float = 8, users: int = 80) -> Summary:
+    """What the real service does with the twin's setting, under the load of the experiment, after two seconds."""
+    setting = Setting("yours", played.enabled, played.size, round(1000 * played.budget))
+    with serving(setting) as url:
+        log: Log = closed.run(url, users=users, seconds=seconds + 2, first=900_000_000)
+    return summarise(log, begin=2)
+
+
+def inside(row: Facts) -> dict[str, float]:
+    """Requests in each process and in none of the others, on average over that row's runs."""
+    found = [run.inside for run in runs.read_all(BENCH) if run.setting.name == row["setting"]]
+    mean = {name: float(np.mean([one[name].mean() for one in found])) for name in found[0] if name != "at"}
+    return {**mean, "api": mean["api"] - sum(count for name, count in mean.items() if name != "api")}
+
+
+def told(counts: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {count:.1f}" for name, count in counts.items())
+
+
+def write_note(found: Sequence[Facts], chosen: str, runner_up: str, why: str) -> str:
+    """bench/note.toml: the names and the reason are the learner's, the figures the table's. Returns its text."""
+    known = {row["setting"]: row for row in found}
+    if unknown := [name for name in (chosen, runner_up) if name not in known]:
+        raise LabError(f"The table has no setting {unknown[0]!r}; it has {', '.join(known)}.", "Name two of its rows.")
+    text = f"why = '''{why}'''\n"
+    for part, name in (("chosen", chosen), ("runner_up", runner_up)):
+        text += f'\n[{part}]\nsetting = "{name}"\n'
+        text += "".join(f"{key} = {known[name][key]}\n" for key in ("goodput", "p95_ms", "share_503"))
+    write_atomic(BENCH / "note.toml", text.encode())
+    return text
