@@ -368,7 +368,8 @@ measured("07e", mean_wait(80, 85))
 for row in law.MODULE:
     mean = mean_wait(80, row.rate)
     rest = law.slowest_mean(row, mean)
-    print(f"{row.setting:<18}  mean {mean:4.0f} ms: the slowest 5% need {rest:.0f} s each")
+    needed = f"the slowest 5% need {rest:.0f} s each"
+    print(f"{row.setting:<18}  mean {mean:4.0f} ms: {needed}")
 law.draw([*law.MODULE, *bench.law_rows(rows)])
 
 # %% [markdown] tags=["explain"]

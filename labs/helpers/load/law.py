@@ -41,11 +41,14 @@ def draw(rows: list[Row], people: int = 80) -> Picture:
         axes.barh(at, row.p95 - row.p50, left=row.p50, height=0.5, color=BLUE if fits else "white",
                   edgecolor=BLUE if fits else GREY, hatch="" if fits else "////")  # fmt: skip
         axes.plot(mean, at, "D", color=ORANGE, markersize=8)
-        axes.text(mean * 1.08, at, f"{mean:.0f} ms", va="center", fontsize=9, color=ORANGE)
+        axes.text(1.1 * max(mean, row.p95), at, f"{mean:.0f} ms", va="center", fontsize=9, color=ORANGE)
     axes.set_yticks(range(len(rows)), [row.setting for row in rows])
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.set_xlim(right=2.2 * max(1000 * people / row.rate for row in rows))
+    axes.set_xlim(0.7 * min(row.p50 for row in rows), 2.2 * max(1000 * people / row.rate for row in rows))
+    ticks = [t for t in (20, 50, 100, 200, 500, 1000, 2000, 5000) if axes.get_xlim()[0] < t < axes.get_xlim()[1]]
+    axes.set_xticks(ticks, [str(t) for t in ticks])
+    axes.minorticks_off()
     axes.set_xlabel("milliseconds (bar: the table's p50 to p95, hatched where the law's mean, a diamond, is beyond)")
     return Picture(figure, finding(rows, people))
 

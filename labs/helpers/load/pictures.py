@@ -119,6 +119,7 @@ def twins(pairs: Mapping[str, tuple[float, float]]) -> Picture:
         axes.barh(at - 0.2, measured, height=0.36, color=BLUE)
         axes.barh(at + 0.2, played, height=0.36, facecolor="white", edgecolor=ORANGE, hatch="////")
         axes.text(max(measured, played), at, f"  {measured:.0f} and {played:.0f}", va="center", fontsize=9)
+    axes.set_xlim(right=1.18 * max(max(pair) for pair in pairs.values()))
     axes.set_yticks(range(len(pairs)), list(pairs))
     axes.invert_yaxis()
     axes.set_xlabel("good answers a second (filled: measured; hatched: played by the twin)")

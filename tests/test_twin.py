@@ -1,0 +1,153 @@
+"""The dispatcher's twin: its three rules, BentoML's own dispatcher beside it, and 12 settings of the real service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+from grader.model import Facts
+from labs.helpers.load import fit
+from labs.helpers.load.twin import Dispatcher, Service, Setting, play
+
+MACHINE = Service(a=0.005, b=0.018, visit=0.0015)
+MEASURED = ROOT / "tests" / "twin_measured.json"
+
+
+def waiting(setting: Setting, *ages: float, **learnt: Any) -> Dispatcher:
+    """A dispatcher at the moment 10, with requests of these ages in its queue."""
+    dispatcher = Dispatcher(setting, a=0.005, b=0.02, **learnt)
+    dispatcher.queue.extend((10 - age, (10 - age, True)) for age in ages)
+    return dispatcher
+
+
+def test_the_oldest_is_refused_while_it_would_be_late() -> None:
+    refused, batch = waiting(Setting(32, 0.05), 0.04, 0.03, 0.001).turn(10)
+    assert [round(10 - asked, 3) for asked, _ in refused] == [0.04, 0.03] and len(batch) == 1
+
+
+def test_a_lone_request_is_refused_only_while_a_batch_is_computed() -> None:
+    assert not waiting(Setting(32, 0.01), 1.0).turn(10)[0]
+    assert waiting(Setting(32, 0.01), 1.0, busy=True).turn(10)[0]
+
+
+def test_a_lone_request_waits_as_long_as_was_learnt_and_not_at_all_before() -> None:
+    assert waiting(Setting(32, 10), 0.0).turn(10)[1]
+    assert not waiting(Setting(32, 10), 0.0, wait=0.2).turn(10)[1]
+    assert waiting(Setting(32, 10), 0.19, wait=0.2).turn(10)[1]
+
+
+def test_a_batch_has_at_most_its_size_and_one_without_batching() -> None:
+    assert len(waiting(Setting(2, 10), 0.2, 0.1, 0.0).turn(10)[1]) == 2
+    assert len(waiting(Setting(2, 0.01, enabled=False), 0.2, 0.1, 0.0).turn(10)[1]) == 1
+
+
+def test_it_shows_what_lab_07_tells() -> None:
+    short, ample = (play(MACHINE, Setting(32, budget, 64), seconds=8) for budget in (0.01, 10))
+    off = play(MACHINE, Setting(enabled=False), seconds=8)
+    assert short.refused > 0.8 and ample.refused == 0 and short.goodput < off.goodput < ample.goodput
+    law = 80 / ample.goodput
+    assert statistics.mean(ample.waits()) == pytest.approx(law, rel=0.05), "Little's law"
+    moments = [16 + 0.4 * number for number in range(10)]
+    alone = [
+        play(MACHINE, Setting(32, 10, 64), people, moments, 6, 14.5, until=12).percentile(0.5) for people in (0, 80)
+    ]
+    assert alone[1] > 3 * alone[0], "after a spike a lone request waits for what was learnt"
+
+
+def test_sixteen_connections_make_batches_of_eight() -> None:
+    assert play(MACHINE, Setting(100, 60, 16), seconds=8).mean_batch == pytest.approx(8, abs=1.5)
+
+
+def test_the_fit_finds_the_numbers_again() -> None:
+    settings = (Setting(32, 60, 64), Setting(32, 0.01, 64))
+    runs = [play(MACHINE, setting, seed=99) for setting in settings]
+    found = fit.fit(*(fit.Observed(s, run.goodput, fit.rate(run)) for s, run in zip(settings, runs, strict=True)))
+    assert found.a == pytest.approx(MACHINE.a, rel=0.15) and found.b == pytest.approx(MACHINE.b, rel=0.15)
+    assert found.visit == pytest.approx(MACHINE.visit, rel=0.1)
+
+
+async def dispatched(setting: Setting, service: Service, people: int, seconds: float) -> tuple[float, float]:
+    """Good answers a second and the share refused, of BentoML's own dispatcher with a model that only takes time."""
+    from bentoml._internal.marshal.dispatcher import CorkDispatcher
+
+    async def compute(batch: Sequence[Any]) -> Sequence[Any]:
+        await asyncio.sleep(service.a * len(batch) + service.b)
+        return batch
+
+    one = SimpleNamespace(sample=SimpleNamespace(batch_size=1))
+    cork: Any = CorkDispatcher(int(1000 * setting.budget), setting.size, fallback=lambda: "refused")
+    ask, ends, began = cork(compute), list[bool](), time.monotonic()
+
+    async def person() -> None:
+        while (now := time.monotonic() - began) < seconds:
+            answer = await ask(one)
+            await asyncio.sleep(3 * service.visit if answer != "refused" else 2 * service.visit)
+            if now > seconds / 2:
+                ends.append(answer != "refused")
+
+    await asyncio.gather(*(person() for _ in range(people)))
+    cork.shutdown()
+    return sum(ends) / (seconds / 2), 1 - sum(ends) / len(ends)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "budget"), [(32, 10.0), (8, 10.0), (8, 0.1)])
+def test_bentomls_own_dispatcher_does_the_same(size: int, budget: float) -> None:
+    """The same rules on the same queue: almost nothing but the dispatcher takes time here."""
+    service, setting = Service(a=0.002, b=0.02, visit=0.001, steal=0.0), Setting(size, budget, 64)
+    goodput, refused = asyncio.run(dispatched(setting, service, people=40, seconds=4))
+    twins = play(Service(service.a, service.b, 3e-4, 0.0), setting, people=40, seconds=5)
+    assert twins.goodput == pytest.approx(goodput, rel=0.15)
+    assert (twins.refused > 0.1) == (refused > 0.1)
+
+
+def rows() -> list[Facts]:
+    """Each setting's medians over the rounds that tests/measure_twin.py made."""
+    runs = json.loads(MEASURED.read_text())["runs"]
+    names = {name.partition("/")[0] for name in runs}
+    found = []
+    for name in sorted(names):
+        group = [run for key, run in runs.items() if key.partition("/")[0] == name]
+        figures = ("goodput", "rate", "share_503")
+        found.append({"name": name, **group[0], **{f: statistics.median(run[f] for run in group) for f in figures}})
+    return found
+
+
+def played_as(row: Facts) -> Setting:
+    one = row["setting"]
+    return Setting(one["max_batch_size"], one["max_latency_ms"] / 1000, 64, one["batching"])
+
+
+def compare() -> list[tuple[str, float, float, float, float]]:
+    """(setting, good answers measured and played, share refused measured and played), of those not fitted to."""
+    from measure_twin import FIT
+
+    known = {row["name"]: row for row in rows()}
+    calm, flooded = (fit.Observed(played_as(known[n]), known[n]["goodput"], known[n]["rate"]) for n in FIT)
+    machine = fit.fit(calm, flooded)
+    found = []
+    for row in (row for name, row in known.items() if name not in FIT):
+        twins = play(machine, played_as(row))
+        found.append((row["name"], row["goodput"], twins.goodput, row["share_503"], twins.refused))
+    return found
+
+
+def test_twelve_settings_that_it_was_not_fitted_to() -> None:
+    """Good answers within 10% and refusals within 5 points in the median; none off by more than 25% or 15 points."""
+    found = compare()
+    for name, good, twins_good, refused, twins_refused in found:
+        gap = f"{twins_good / good - 1:+5.0%}"
+        print(f"{name:<10} {good:6.1f} {twins_good:6.1f} {gap}  {refused:4.0%} {twins_refused:4.0%}")
+    off = [abs(twins / good - 1) for _, good, twins, _, _ in found]
+    points = [100 * abs(twins - refused) for *_, refused, twins in found]
+    assert len(found) == 12
+    assert statistics.median(off) <= 0.10 and statistics.median(points) <= 5
+    assert max(off) <= 0.25 and max(points) <= 15
