@@ -30,7 +30,7 @@ import statistics
 
 from grader.answers import measured
 from grader.shell import find_server
-from grader.world.load import closed, metrics, poisson, summary
+from grader.world.load import closed, poisson, summary
 from labs.helpers.lesson import timing
 from labs.helpers.load import bench, fit, law, pictures, trials, twin
 
@@ -95,8 +95,8 @@ clock = timing.Clock()
 # # end
 
 # %% tags=["do"]
-first = closed.run(find_server("off").url, users=80, seconds=8)
-edge_of_off = metrics.largest_edges(metrics.read(find_server("off").url))
+off = find_server("off").url
+first, edges = closed.run(off, users=80, seconds=8), trials.largest_batches(off)
 # %stop off
 
 # %% tags=["do"] language="shell" magic_args="--serve window"
@@ -108,18 +108,18 @@ edge_of_off = metrics.largest_edges(metrics.read(find_server("off").url))
 # # end
 
 # %% tags=["see"]
-second = closed.run(find_server("window").url, users=80, seconds=8)
-edge_of_window = metrics.largest_edges(metrics.read(find_server("window").url))
-alike = trials.share(second, "503") < 0.01 and edge_of_off == edge_of_window
-measured("07a", "c" if alike else "d")
-print(trials.told("off", first), trials.told("window", second), sep="\n")
-print("largest batch that the runners' processes allow:", edge_of_off, edge_of_window)
+window = find_server("window").url
+second = closed.run(window, users=80, seconds=8)
+alike = trials.share(second, "503") < 0.01
+measured("07a", "c" if alike and edges == trials.largest_batches(window) else "d")
+print(trials.told("off", first, edges))
+print(trials.told("window", second, trials.largest_batches(window)))
 # %stop window
 
 # %% [markdown] tags=["explain"]
-# The last line is the proof. A runner's histogram of batch sizes has its largest edge at `max_batch_size`, so it
-# tells you what the running process uses: BentoML's default. "Off" has a histogram at all, so batching was on. Four
-# rows made this way measure one setting four times, and whatever differs between them is noise.
+# The column on the right is the proof. A runner's histogram of batch sizes has its largest edge at `max_batch_size`,
+# so it tells you what the running process uses: BentoML's default. "Off" has a histogram at all, so batching was on.
+# Four rows made this way measure one setting four times, and whatever differs between them is noise.
 
 # %% [markdown] tags=["why"]
 # One environment variable decides whether the file counts: `BENTOML_CONFIG`, as in lab 05. The command that you type
@@ -143,10 +143,11 @@ print("largest batch that the runners' processes allow:", edge_of_off, edge_of_w
 # # end
 
 # %% tags=["see"]
-applied = closed.run(find_server("window").url, users=80, seconds=8)
-edges = metrics.largest_edges(metrics.read(find_server("window").url))
+window = find_server("window").url
+applied = closed.run(window, users=80, seconds=8)
 measured("07b", 100 * trials.share(applied, "200"))
-print(trials.told("window, applied", applied), "| largest batch:", edges)
+print(trials.told("window, applied", applied, trials.largest_batches(window)))
+# %stop window
 pictures.dots(applied)
 
 # %% [markdown] tags=["explain"]
@@ -440,7 +441,7 @@ with bench.serving(bench.setting_of(best)) as url:
         # solution
         holds = seen.p95_ms <= goal and seen.share_503 <= 0.001
         # end
-        print(f"{share * most:4.0f} a second: p95 {seen.p95_ms:5.0f} ms, holds: {holds}")
+        print(f"{share * most:4.0f} a second: p95 {seen.p95_ms:5.0f} ms: {holds}")
 
 # %% [markdown] tags=["explain"]
 # Eighty people who wait for their answers slow down together with the server. Strangers do not: above capacity the
@@ -509,7 +510,8 @@ for rate, ms in ((busy / 3, 25), (busy, 25), (busy, 8)):
 
 # %% tags=["predict"]
 # %%answer Q1
-# API server 30% CPU, embedding runner 95%, classifier 20%, p95 over the goal: what first?
+# API server 30% CPU, embedding runner 95%, classifier 20%, p95 over the goal:
+# what first?
 # a  another API server
 # b  the embedding runner: its batch sizes, then tune or scale it
 # c  another classifier
@@ -571,7 +573,8 @@ print(bench.write_note(rows, chosen, runner_up, why))
 
 # %% tags=["predict"]
 # %%answer 07h
-# A colleague's table: 50 users, 400 requests a second, p50 20 ms, p95 60 ms. Your verdict?
+# A colleague's table: 50 users, 400 requests a second, p50 20 ms, p95 60 ms. Your
+# verdict?
 # a  fine: the waits are short
 # b  it cannot be: the mean wait has to be 125 ms
 # c  it cannot be: 50 users cannot send 400 requests a second

@@ -14,19 +14,20 @@ import psutil
 
 from grader.processes import carriers
 from grader.shell import find_server
-from grader.world.load import texts
+from grader.world.load import metrics, texts
 from grader.world.load.log import Log
 from grader.world.servers import role_of
 
 EMBEDDER = "embeddingrunner"
 
 
-def told(name: str, log: Log) -> str:
-    """A load in a line: answers a second by how they ended, and the median wait of those with 200."""
+def told(name: str, log: Log, edges: str = "") -> str:
+    """A load in a line: answers a second by how they ended, the median wait of those with 200, the largest batches."""
     seconds = log.sender["seconds"]
     within = log.between(0, seconds)
     ends = ", ".join(f"{count / seconds:.0f} x {end}" for end, count in within.ends().items())
-    return f"{name:<20}{ends} a second; half of the 200s within {1000 * median_wait(within):.0f} ms"
+    line = f"{name:<16}{ends} a second, half of the 200s within {1000 * median_wait(within):.0f} ms"
+    return f"{line}; {edges}" if edges else line
 
 
 def median_wait(log: Log) -> float:
@@ -38,6 +39,12 @@ def median_wait(log: Log) -> float:
 def share(log: Log, end: str) -> float:
     """The share of requests that ended so, 0 to 1."""
     return log.ends().get(end, 0) / max(1, len(log))
+
+
+def largest_batches(url: str) -> str:
+    """The last edge of each runner's histogram of batch sizes: the max_batch_size that its process has."""
+    found = metrics.largest_edges(metrics.read(url))
+    return "largest batch: " + (", ".join(f"{edge:.0f}" for _, edge in sorted(found.items())) or "no batches")
 
 
 def lone(url: str, times: int = 12, first: int = 0) -> list[float]:
