@@ -13,6 +13,7 @@ from grader.model import Facts
 from grader.workspace import write_atomic
 from grader.world.load import closed, experiment, runs, servers, table
 from grader.world.load.log import Log
+from grader.world.load.metrics import RUNNERS
 from grader.world.load.settings import Setting
 from grader.world.load.summary import Summary, summarise
 from labs.helpers.load import fit, law, twin
@@ -110,8 +111,8 @@ def measure(played: twin.Setting, seconds: float = 8, users: int = 80) -> Summar
 def inside(row: Facts) -> dict[str, float]:
     """Requests in each process and in none of the others, on average over that row's runs."""
     found = [run.inside for run in runs.read_all(BENCH) if run.setting.name == row["setting"]]
-    mean = {name: float(np.mean([one[name].mean() for one in found])) for name in found[0] if name != "at"}
-    return {**mean, "api": mean["api"] - sum(count for name, count in mean.items() if name != "api")}
+    mean = {name: float(np.mean([one[name].mean() for one in found])) for name in ("api", *RUNNERS)}
+    return {**mean, "api": mean["api"] - sum(mean[name] for name in RUNNERS)}
 
 
 def told(counts: Mapping[str, float]) -> str:

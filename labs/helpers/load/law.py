@@ -32,6 +32,12 @@ def slowest_mean(row: Row, mean_ms: float) -> float:
     return (mean_ms - 0.95 * row.p95) / 0.05 / 1000
 
 
+def verdict(row: Row, mean_ms: float) -> str:
+    if mean_ms <= row.p95:
+        return "can be"
+    return f"only if the slowest 5% wait {slowest_mean(row, mean_ms):.0f} s each"
+
+
 def draw(rows: list[Row], people: int = 80) -> Picture:
     """A bar from p50 to p95 for each row, as its table says; a diamond where the law puts the mean."""
     figure, axes = canvas(f"Can these waits be true with {people} people?", 9, 1.2 + 0.42 * len(rows))
