@@ -177,11 +177,11 @@ for line in loop.splitlines():
 # end
 
 # %% [markdown] tags=["explain"]
-# Three rules. **Refuse**: the oldest request has waited `w0`, and a batch of all `n` that wait would take `a * n +
-# b`. If the sum reaches `max_latency`, that request is cancelled and its caller gets 503. **Hold**: while a batch is
-# computed (`is_locked`), none starts. **Wait**: with fewer than `max_batch_size` requests it may wait for company,
-# for as long as `optimizer.wait` says. No line waits for `max_latency`: it is a deadline, a **budget** for waiting
-# and computing together. `a`, `b` and `wait` are learnt from the last 50 batches.
+# Three rules. **Refuse**: the oldest request has waited `w0`, and a batch of all `n` that wait would take
+# `a * n + b`. If the sum reaches `max_latency`, that request is cancelled and its caller gets 503. **Hold**: while a
+# batch is computed (`is_locked`), none starts. **Wait**: with fewer than `max_batch_size` requests it may wait for
+# company, for as long as `optimizer.wait` says. No line waits for `max_latency`: it is a deadline, a **budget** for
+# waiting and computing together. `a`, `b` and `wait` are learnt from the last 50 batches.
 
 # %% tags=["predict"]
 # %%answer P3
@@ -264,6 +264,37 @@ print(f"a short text beside a long one: {1000 * statistics.median(mixed):.0f} ms
 # %% [markdown] tags=["explain"]
 # A batch ends for all of its requests at once, and its texts are padded to the longest (lab 02). A larger batch means
 # more strangers to wait for. That is a price of batching which no average shows.
+
+# %% [markdown] tags=["why"]
+# The two runners need not have the same setting. Batch the embedder alone: what becomes of the classifier?
+
+# %% tags=["do"] language="work" magic_args="tryout/window/half.yml"
+# version: 1
+# api_server: {max_runner_connections: 64}
+# runners:
+#   # TODO two lines: the embedder as in lab 02 (32, 10000 ms), the classifier's off
+#   # ...
+#   # solution
+#   embeddingrunner: {batching: {max_batch_size: 32, max_latency_ms: 10000}}
+#   classifierrunner: {batching: {enabled: false}}
+#   # end
+
+# %% tags=["do"] language="shell" magic_args="--serve half"
+# cd tryout/window
+# BENTOML_CONFIG=half.yml bentoml serve service:svc --host 127.0.0.1 --api-workers 1
+
+# %% tags=["see"]
+half = find_server("half").url
+closed.run(half, users=80, seconds=4, first=3000)  # training
+embedder_alone = closed.run(half, users=80, seconds=6, first=6000)
+print(trials.told("both batched", spike))
+print(trials.told("embedder alone", embedder_alone))
+print("requests in a batch:", trials.mean_batches(half))
+# %stop half
+
+# %% [markdown] tags=["explain"]
+# The classifier has no batches any more and answers one call after the other. Compare the two lines: batching pays
+# where the work is. And a batch size on a dashboard belongs to one method of one runner.
 #
 # *A place to stop.*
 

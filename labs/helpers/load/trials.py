@@ -47,6 +47,13 @@ def largest_batches(url: str) -> str:
     return "largest batch: " + (", ".join(f"{edge:.0f}" for _, edge in sorted(found.items())) or "no batches")
 
 
+def mean_batches(url: str) -> str:
+    """Requests a batch since the server's start, for each runner."""
+    found = metrics.batches(metrics.read(url))
+    told = {name: f"{found[name][1] / found[name][0]:.1f}" if name in found else "none" for name in metrics.RUNNERS}
+    return ", ".join(f"{name} {mean}" for name, mean in told.items())
+
+
 def lone(url: str, times: int = 12, first: int = 0) -> list[float]:
     """Somebody asks, waits, pauses and asks again, with nobody else there: seconds of each wait."""
     waits = []
