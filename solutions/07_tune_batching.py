@@ -273,7 +273,7 @@ print(f"a short text beside a long one: {1000 * statistics.median(mixed):.0f} ms
 # api_server: {max_runner_connections: 64}
 # runners:
 #   # TODO two lines: the embedder as in lab 02 (32, 10000 ms), the classifier's off
-#   # ...
+#   ...
 #   # solution
 #   embeddingrunner: {batching: {max_batch_size: 32, max_latency_ms: 10000}}
 #   classifierrunner: {batching: {enabled: false}}
@@ -316,7 +316,7 @@ print("requests in a batch:", trials.mean_batches(half))
 # seconds = 15
 #
 # # TODO four settings: disabled; 10 ms; an ample budget (10000) with sizes 4 and 32
-# # ...
+# ...
 # # solution
 # [[setting]]
 # name = "disabled"
