@@ -374,7 +374,7 @@ pictures.bend(rows)
 # ## 5 · Can it be true? (4 minutes)
 #
 # The module's first row: batching off, 80 clients, 85 answers a second, half of them within 42 ms, 95% within 180 ms.
-# There is a law that needs no knowledge of the server. Everyone of the eighty is always waiting for an answer. So
+# There is a law that needs no knowledge of the server. Every one of the eighty is always waiting for an answer. So
 # people waiting = answers a second x seconds that each waits. It is called **Little's law**.
 
 # %% tags=["predict"]
@@ -433,7 +433,7 @@ law.draw([*law.MODULE, *bench.law_rows(rows)])
 # end
 
 # %% tags=["do"]
-with trials.frozen("off", after=6, seconds=1.4):
+with trials.frozen("off", after=6, seconds=1.4) as stall:
     log = poisson.run(find_server("off").url, rate=20, seconds=15, connections=1)
 due, sent, ended = (log.column(name) for name in ("scheduled", "sent", "ended"))
 # TODO seconds that the tool counts, and seconds that people waited (due, sent, ended)
@@ -447,7 +447,7 @@ people = ended - due
 felt, shown = summary.percentiles(people, 99)[0], summary.percentiles(tool, 99)[0]
 measured("07f", felt / shown)
 print(f"p99: {shown:.0f} ms by the tool, {felt:.0f} ms as people wait")
-pictures.stall(log, 6, 1.4)
+pictures.stall(log, stall)
 
 # %% [markdown] tags=["explain"]
 # What should have been sent during the stall was not sent, so the tool has no slow answers to count: it fell silent

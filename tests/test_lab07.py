@@ -44,7 +44,7 @@ def test_the_stall_is_told_as_people_felt_it() -> None:
     waits = [(0.03, "200")] * 9 + [(1.4, "200")]
     assert (
         "Of 10 requests 1 took over 200 ms; the tool saw 0"
-        in pictures.stall(answered(*waits, sent_late=1.3), 6, 1.4).finding
+        in pictures.stall(answered(*waits, sent_late=1.3), trials.Stall(1.4, 6)).finding
     )
 
 

@@ -12,6 +12,7 @@ from grader.model import Facts
 from grader.world.load.log import Log
 from grader.world.load.summary import corrected, naive, percentiles
 from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas
+from labs.helpers.load.trials import Stall
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,10 +60,11 @@ def lone(before: Sequence[float], after: Sequence[float]) -> Picture:
     return Picture(figure, f"{told}, {last / first:.1f} times as long, with nobody else there either time.")
 
 
-def stall(log: Log, began: float, seconds: float) -> Picture:
+def stall(log: Log, stopped: Stall) -> Picture:
     """Each request twice, by the time at which it should have been sent: as people waited, and as the tool counts."""
+    began = stopped.began - log.sender.get("began", 0.0)
     figure, axes = canvas("What does a stall look like, to people and to the tool?", 9, 3.6)
-    axes.axvspan(began, began + seconds, color=GREY, alpha=0.2)
+    axes.axvspan(began, began + stopped.seconds, color=GREY, alpha=0.2)
     due = log.column("scheduled")
     axes.plot(due, 1000 * corrected(log), "o", color=ORANGE, markersize=5, label="since it should have been sent")
     axes.plot(due, 1000 * naive(log), "x", color=BLUE, markersize=4, label="since the tool did send it")

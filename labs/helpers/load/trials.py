@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import httpx
 import psutil
@@ -66,12 +67,22 @@ def lone(url: str, times: int = 12, first: int = 0) -> list[float]:
     return waits
 
 
+@dataclass
+class Stall:
+    """`began`: time.monotonic() when the process was stopped; 0 before."""
+
+    seconds: float
+    began: float = 0.0
+
+
 @contextlib.contextmanager
-def frozen(name: str, after: float, seconds: float, runner: str = EMBEDDER) -> Iterator[None]:
+def frozen(name: str, after: float, seconds: float, runner: str = EMBEDDER) -> Iterator[Stall]:
     """Stops the runner's process (SIGSTOP) so many seconds from now, for so long, while the block goes on."""
+    stall = Stall(seconds)
 
     def freeze() -> None:
         time.sleep(after)
+        stall.began = time.monotonic()
         for process in found:
             process.suspend()
         time.sleep(seconds)
@@ -82,7 +93,7 @@ def frozen(name: str, after: float, seconds: float, runner: str = EMBEDDER) -> I
     thread = threading.Thread(target=freeze)
     thread.start()
     try:
-        yield
+        yield stall
     finally:
         thread.join()
 
