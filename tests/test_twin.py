@@ -1,9 +1,8 @@
-"""The dispatcher's twin: its three rules, BentoML's own dispatcher beside it, and 12 settings of the real service."""
+"""The dispatcher's twin: its three rules, BentoML's own dispatcher beside it, and its fit."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import statistics
 import time
 from collections.abc import Sequence
@@ -11,14 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import ROOT
 
-from grader.model import Facts
 from labs.helpers.load import fit
 from labs.helpers.load.twin import Dispatcher, Service, Setting, play
 
 MACHINE = Service(a=0.005, b=0.018, visit=0.0015)
-MEASURED = ROOT / "tests" / "twin_measured.json"
 
 
 def waiting(setting: Setting, *ages: float, **learnt: Any) -> Dispatcher:
@@ -107,47 +103,3 @@ def test_bentomls_own_dispatcher_does_the_same(size: int, budget: float) -> None
     twins = play(Service(service.a, service.b, 3e-4, 0.0), setting, people=40, seconds=5)
     assert twins.goodput == pytest.approx(goodput, rel=0.15)
     assert (twins.refused > 0.1) == (refused > 0.1)
-
-
-def rows() -> list[Facts]:
-    """Each setting's medians over the rounds that tests/measure_twin.py made."""
-    runs = json.loads(MEASURED.read_text())["runs"]
-    names = {name.partition("/")[0] for name in runs}
-    found = []
-    for name in sorted(names):
-        group = [run for key, run in runs.items() if key.partition("/")[0] == name]
-        figures = ("goodput", "rate", "share_503")
-        found.append({"name": name, **group[0], **{f: statistics.median(run[f] for run in group) for f in figures}})
-    return found
-
-
-def played_as(row: Facts) -> Setting:
-    one = row["setting"]
-    return Setting(one["max_batch_size"], one["max_latency_ms"] / 1000, 64, one["batching"])
-
-
-def compare() -> list[tuple[str, float, float, float, float]]:
-    """(setting, good answers measured and played, share refused measured and played), of those not fitted to."""
-    from measure_twin import FIT
-
-    known = {row["name"]: row for row in rows()}
-    calm, flooded = (fit.Observed(played_as(known[n]), known[n]["goodput"], known[n]["rate"]) for n in FIT)
-    machine = fit.fit(calm, flooded)
-    found = []
-    for row in (row for name, row in known.items() if name not in FIT):
-        twins = play(machine, played_as(row))
-        found.append((row["name"], row["goodput"], twins.goodput, row["share_503"], twins.refused))
-    return found
-
-
-def test_twelve_settings_that_it_was_not_fitted_to() -> None:
-    """Good answers within 10% and refusals within 5 points in the median; none off by more than 25% or 15 points."""
-    found = compare()
-    for name, good, twins_good, refused, twins_refused in found:
-        gap = f"{twins_good / good - 1:+5.0%}"
-        print(f"{name:<10} {good:6.1f} {twins_good:6.1f} {gap}  {refused:4.0%} {twins_refused:4.0%}")
-    off = [abs(twins / good - 1) for _, good, twins, _, _ in found]
-    points = [100 * abs(twins - refused) for *_, refused, twins in found]
-    assert len(found) == 12
-    assert statistics.median(off) <= 0.10 and statistics.median(points) <= 5
-    assert max(off) <= 0.25 and max(points) <= 15

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 def dots(log: Log, title: str = "What did eighty people get?") -> Picture:
     """One mark an answer: time across, waiting up; 200s as circles, all else as crosses."""
     figure, axes = canvas(title, 9, 3.6)
-    for good, look in ((False, {"marker": "x", "color": ORANGE}), (True, {"marker": "o", "color": BLUE})):
+    for good, marker, color in ((False, "x", ORANGE), (True, "o", BLUE)):
         part = [r for r in log.requests if (r.end == "200") == good]
         name = "200" if good else "503, or no answer"
         x, y = [r.ended for r in part], [1000 * (r.ended - r.scheduled) for r in part]
-        axes.scatter(x, y, s=12, linewidths=0.8, label=f"{name} ({len(part)})", alpha=0.7, **look)
+        label = f"{name} ({len(part)})"
+        axes.scatter(x, y, s=12, linewidths=0.8, label=label, alpha=0.7, marker=marker, color=color)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("seconds since the load began")
     axes.set_ylabel("milliseconds waited")

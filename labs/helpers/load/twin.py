@@ -33,7 +33,7 @@ class Service:
     a: float
     b: float
     visit: float
-    steal: float = 1.3  # a request that comes while a batch is prepared (b, all Python) holds it up by so many visits
+    steal: float = 1.3  # a refusal while a batch is prepared (b, all Python) holds that batch up by so many visits
 
 
 @dataclass(frozen=True)
@@ -146,9 +146,6 @@ class Twin:
         return self.api_free
 
     def ask(self, again: bool) -> None:
-        if self.now < self.prepared:
-            self.prepared += self.service.steal * self.service.visit
-            self.ready += self.service.steal * self.service.visit
         self.at(self.through_api(), self.wait_for_connection, (self.now, again))
 
     def wait_for_connection(self, request: Request) -> None:
@@ -196,6 +193,9 @@ class Twin:
 
     def answer(self, request: Request, status: int) -> None:
         asked, again = request
+        if status == 503 and self.now < self.prepared:
+            self.prepared += self.service.steal * self.service.visit
+            self.ready += self.service.steal * self.service.visit
         self.played.answers.append((self.now, self.now - asked, status))
         if again and self.now < self.until:
             self.ask(again)
