@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def good() -> Facts:
         "models": {name: {"tag": tag, "there": True, "python": "3.11.7"} for name, tag in tags.items()},
         "docker": {"base_image": None, "python_version": "3.11"}, "requirements": "requirements.txt",
         "exact": {"torch": "2.13.0+cpu", "scikit-learn": "1.9.1"}, "loose": [], "unlisted": [],
-        "needed": {"torch": "torch", "sklearn": "scikit-learn"}, "here": {"torch": "2.13.0", "scikit-learn": "1.9.1"},
+        "needed": {"torch": "torch", "sklearn": "scikit-learn"}, "wrote": {"torch": "2.13.0", "scikit-learn": "1.9.1"},
         "secret_names": [], "secret_settings": [], "secret_contents": [],
     }  # fmt: skip
 
@@ -94,6 +95,26 @@ def test_each_fault_fails_its_check_in_words(name: str, changes: dict[str, Any],
     assert results[name].verdict is Verdict.FAIL, results[name].message
     assert told in results[name].message
     assert not [c for c in results.values() if c.verdict is Verdict.ERROR]
+
+
+def test_one_more_field_of_an_answer_is_no_fault() -> None:
+    more = {"labels": ["billing", "shipping"], "scores": [0.8, 0.9], "classes": ["billing"]}
+    assert judge({"answer": more})["answers-alone"].verdict is Verdict.PASS
+
+
+def test_models_are_compared_with_what_wrote_them(tmp_path: Path) -> None:
+    """Not with what is installed here: on another machine only the framework's version is known."""
+    known = {"demo_classifier": "{scikit-learn: 1.5.0}", "demo_embedder": f"{{cloudpickle: {version('cloudpickle')}}}"}
+    for name, versions in known.items():
+        folder = tmp_path / "models" / name / "v1"
+        folder.mkdir(parents=True)
+        (folder / "model.yaml").write_text(f"context: {{python_version: 3.12.1, framework_versions: {versions}}}")
+    about = {"models": [{"tag": f"{name}:v1"} for name in known]}
+    wrote = {p: sc3.version_of_writer(p, about, tmp_path) for p in ("scikit-learn", "numpy", "cloudpickle")}
+    assert wrote == {"scikit-learn": "1.5.0", "numpy": "", "cloudpickle": version("cloudpickle")}
+    embedder = {"models": about["models"][1:]}
+    assert sc3.version_of_writer("numpy", embedder, tmp_path) == version("numpy")
+    assert "scikit-learn 1.5.0, and here is" in sc3.made_elsewhere([sc3.stored(tmp_path, "demo_classifier:v1")])
 
 
 def test_a_base_image_with_a_digest_or_version_is_fixed() -> None:

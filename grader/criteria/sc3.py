@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from grader.errors import LabError
 from grader.kit import check, probe
 from grader.model import Facts, Finding
 from grader.processes import run
@@ -66,7 +67,9 @@ def stored(store: Path, tag: str) -> Facts:
     """A model that the Bento names, as the store has it: whether it is there, and what it was made with."""
     folder = store / "models" / tag.replace(":", "/")
     context = bentos.read_yaml(folder / "model.yaml").get("context") or {}
-    return {"tag": tag, "there": bool(context), "python": str(context.get("python_version", ""))}
+    versions = {packages.canonical(p): str(v) for p, v in (context.get("framework_versions") or {}).items()}
+    python = str(context.get("python_version", ""))
+    return {"tag": tag, "there": bool(context), "python": python, "versions": versions}
 
 
 def pinned(folder: Path, needs: packages.Imports, about: Facts, store: Path) -> Facts:
@@ -87,7 +90,7 @@ def pinned(folder: Path, needs: packages.Imports, about: Facts, store: Path) -> 
         "loose": pins.loose,
         "needed": needed,
         "unlisted": sorted(packages.closure(roots) - set(pins.exact) - {named(line) for line in pins.loose}),
-        "here": {p: version_here(p) for p in sorted(set(needed.values()))},
+        "wrote": {p: v for p in sorted(set(needed.values())) if (v := version_of_writer(p, about, store))},
     }
 
 
@@ -95,8 +98,21 @@ def named(line: str) -> str:
     return packages.canonical(line.split("[")[0].split("=")[0].split(">")[0].split("<")[0].split("~")[0].strip())
 
 
+def version_of_writer(package: str, about: Facts, store: Path) -> str:
+    """The version that wrote the pickles. model.yaml has the framework's; of the others the one installed here, if
+    the models were made by what is here: on another machine nobody knows it, and it is ""."""
+    models = [stored(store, str(m.get("tag"))) for m in about.get("models") or [] if isinstance(m, dict)]
+    noted = {p: v for m in models for p, v in m["versions"].items()}
+    return noted.get(package) or (version_here(package) if not made_elsewhere(models) else "")
+
+
+def made_elsewhere(models: list[Facts]) -> str:
+    """What made the models and is of another version here; "" if nothing is."""
+    here = [(p, v, version_here(p)) for m in models for p, v in m["versions"].items()]
+    return next((f"{p} {v}, and here is {ours or 'none'}" for p, v, ours in here if v != ours), "")
+
+
 def version_here(package: str) -> str:
-    """The version that made the pickles: the one installed here."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -157,6 +173,8 @@ def serves(ws: Any) -> Facts:
 
 def make_home(home: Path, folder: Path, store: Path, tags: list[str]) -> None:
     """A BENTOML_HOME with this Bento and its models, where `latest` of each model is a copy under a newer version."""
+    if elsewhere := made_elsewhere([stored(store, tag) for tag in tags]):
+        raise LabError(f"The models were made with {elsewhere}.", "Grade with the kit that made them.")
     (home / "empty").mkdir(parents=True)
     shutil.copytree(folder, home / "bentos" / NAME / folder.name, symlinks=True)
     for name, version in (tag.split(":") for tag in tags):
@@ -306,7 +324,7 @@ def torch_for_cpu(seen: Facts) -> Finding:
 @check(bento, after=every_package_pinned)
 def same_as_trained(seen: Facts) -> Finding:
     """A pickle is opened by the package that wrote it."""
-    pairs = {p: [seen["exact"].get(p, ""), v] for p, v in seen["here"].items()}
+    pairs = {p: [seen["exact"].get(p, ""), v] for p, v in seen["wrote"].items()}
     other = [f"{p} {a}, trained with {b}" for p, (a, b) in pairs.items() if a and a.split("+")[0] != b.split("+")[0]]
     if other:
         return Finding(False, f"The pickles would be opened by other versions: {few(other)}.", pairs, "the same")
@@ -350,10 +368,8 @@ def answers_alone(seen: Facts) -> Finding:
     if seen["problem"]:
         message = f"In an empty folder, with its own models, the Bento does not serve: {seen['problem']}"
         return Finding(False, f"{message}.", seen["problem"], wanted)
-    counts = (
-        {k: len(v) if isinstance(v, list) else v for k, v in answer.items()} if isinstance(answer, dict) else answer
-    )
-    if counts != wanted:
+    told = {k: answer.get(k) for k in wanted} if isinstance(answer, dict) else {}
+    if {k: len(v) if isinstance(v, list) else v for k, v in told.items()} != wanted:
         return Finding(False, f"Asked for two texts, the Bento answers {answer}.", answer, wanted)
     return Finding(True, f"In an empty folder it labels two texts {' and '.join(answer['labels'])}.", answer, wanted)
 

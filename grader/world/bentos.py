@@ -67,7 +67,8 @@ def _describe(bento: Path, path: Path, options: Facts, needs: Imports) -> File:
     purpose = purpose_of(name, options, needs)
     if not purpose and name.startswith("src/") and not link and is_configuration(path):
         purpose = "a configuration, for whoever names it in BENTOML_CONFIG"
-    return File(name, path.lstat().st_size, purpose, kind_of(name), link)
+    kind = "" if purpose and kind_of(name) == "data" else kind_of(name)  # data that the code reads is none that strayed
+    return File(name, path.lstat().st_size, purpose, kind, link)
 
 
 def purpose_of(name: str, options: Facts, needs: Imports) -> str:
@@ -82,7 +83,8 @@ def purpose_of(name: str, options: Facts, needs: Imports) -> str:
     own = name.removeprefix("src/")
     if own != name and own in needs.files:
         return "the service, or imported by it"
-    return "the service's code names it" if own != name and own in needs.named and not kind_of(name) else ""
+    read = own != name and own in needs.named and kind_of(name) in ("", "data")
+    return "the service's code names it" if read else ""
 
 
 def kind_of(name: str) -> str:
