@@ -4,3 +4,5 @@ lab_environment=$(export -p)
 [ ! -f ~/.bashrc ] || . ~/.bashrc
 eval "$lab_environment"
 unset lab_environment
+# $PORT_NAME of the servers that notebooks keep now
+PROMPT_COMMAND='for lab_port in "$LAB_WORK"/logs/*.port; do [ ! -f "$lab_port" ] || . "$lab_port"; done; unset lab_port'

@@ -16,7 +16,7 @@ from nbclient import NotebookClient
 from grader.kit import Kit
 from grader.notebooks import build
 from grader.processes import wait_until
-from grader.shell import holders
+from grader.serve import holders
 from grader.workspace import Workspace
 
 # each cell, and what it shows: an error's text where it refuses

@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT
 
 from cluster import names
-from grader import kernel, processes, shell
+from grader import kernel, processes, serve, shell
 from grader.errors import Refused
 from grader.kit import Kit
 from grader.workspace import Workspace
@@ -96,7 +96,7 @@ def test_an_interrupt_ends_all_that_was_started(ws: Workspace) -> None:
 def test_a_server_is_kept_logged_and_stopped(ws: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     shell.shell("--serve one", SERVER)
     shell.shell("--serve two", "ls -l $TOY_HOME >here.txt; " + SERVER)
-    one, two = shell.find_server("one"), shell.find_server("two")
+    one, two = serve.find_server("one"), serve.find_server("two")
     assert one.port != two.port and "one is ready after" in said(capsys)
     assert f"models -> {ws.store / 'models'}" in (ws.root / "here.txt").read_text()
     ask = f"import urllib.request as u; print(u.urlopen('{two.url}').status)"
@@ -105,8 +105,10 @@ def test_a_server_is_kept_logged_and_stopped(ws: Workspace, capsys: pytest.Captu
     out = said(capsys)
     assert "200" in out and '"GET / HTTP/1.1" 200' in out and out.endswith("-- two is running\n")
     shell.shell("--serve one", SERVER)  # a cell may be run twice
-    assert one.process.poll() is not None and shell.find_server("one").process.poll() is None
+    assert one.process.poll() is not None and serve.find_server("one").process.poll() is None
+    assert (ws.root / "logs" / "one.port").read_text() == f"export PORT_ONE={serve.find_server('one').port}\n"
     shell.stop("one")
+    assert not (ws.root / "logs" / "one.port").exists()
     shell.log("one")
     assert said(capsys).endswith("-- one is not running\n")
     assert (ws.root / "logs" / "one.log").read_text().startswith("here")
@@ -131,13 +133,13 @@ def test_a_server_that_does_not_come_is_told_with_its_log(ws: Workspace, line: s
     with pytest.raises(Refused) as refused:
         shell.shell(line, script)
     assert message in str(refused.value)
-    assert not shell._servers and not [p for p in processes.carriers(processes.own_mark()) if "sleep" in p.name()]
+    assert not serve.kept and not [p for p in processes.carriers(processes.own_mark()) if "sleep" in p.name()]
 
 
 def test_another_process_on_the_port_is_not_taken_for_ours(ws: Workspace) -> None:
     port = processes.free_port()
     with processes.started(["bash", "-c", SERVER.replace("$PORT", str(port))]) as (_, mark):
-        assert processes.wait_until(lambda: shell.listening(mark) == [port], 5)
+        assert processes.wait_until(lambda: serve.listening(mark) == [port], 5)
         with pytest.raises(Refused, match="ended with exit code 1"):
             shell.shell("--serve x", SERVER.replace("$PORT", str(port)))
 

@@ -15,7 +15,8 @@ from conftest import ROOT
 
 from grader.processes import free_port, started, wait_until
 
-TYPED = """echo "env: $BENTOML_HOME $NAMESPACE $PATH"; command -v bentoml; ./lab hint | cut -c 1-40
+TYPED = """echo "env: $BENTOML_HOME $NAMESPACE $PATH"; echo "api at $PORT_API"
+command -v bentoml; ./lab hint | grep -o 'hint 1 of 3'
 kubectl config current-context
 """
 
@@ -46,6 +47,8 @@ def test_a_terminal_has_the_workspaces_environment(tmp_path: Path) -> None:
     home.mkdir()
     (home / ".bashrc").write_text("export PATH=/usr/bin:/bin BENTOML_HOME=/mine\n")
     env = {**learner_environ(work, port), "HOME": str(home)}
+    (work / "logs").mkdir(parents=True)
+    (work / "logs" / "api.port").write_text("export PORT_API=4321\n")
     with started([str(ROOT / "lab"), "start"], cwd=ROOT, env=env, log=log) as (process, _):
         told = re.compile(rf"http://127\.0\.0\.1:{port}/lab\?token=(\w+)")
         assert wait_until(lambda: bool(told.search(log.read_text())) or process.poll() is not None, START / 1000)
@@ -57,5 +60,6 @@ def test_a_terminal_has_the_workspaces_environment(tmp_path: Path) -> None:
     assert store == str(work / "store") and namespace == "ml-serving"
     assert path.split(":")[:2] == [str(Path(sys.executable).parent), str(ROOT / ".lab" / "bin")]
     assert f"\n{Path(sys.executable).parent / 'bentoml'}\n" in shown
-    assert "\nNo check has failed" in shown
+    assert "\napi at 4321\n" in shown
+    assert "\nhint 1 of 3\n" in shown
     assert re.search(r"\nkind-serving-lab\n|kubectl: command not found", shown)

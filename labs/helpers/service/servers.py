@@ -20,9 +20,9 @@ from typing import Any
 import httpx
 import psutil
 
-from grader import shell
 from grader.processes import carriers
 from grader.progress import Progress
+from grader.serve import find_server
 from grader.world.servers import Served, served
 
 RUNNERS = ("embeddingrunner", "classifierrunner")
@@ -52,7 +52,7 @@ def start(
 
 def typed(name: str) -> Served:
     """The server that `%%shell --serve NAME` keeps, for what is drawn and counted here."""
-    kept = shell.find_server(name)
+    kept = find_server(name)
     return Served(kept.url, kept.home, kept.mark, kept.process, seconds=round(kept.seconds, 1))
 
 
