@@ -1,4 +1,4 @@
-"""Commands typed in a notebook: `%%shell` runs bash in the workspace; `%log` and `%stop` are for the servers it keeps."""
+"""Commands typed in a notebook: `%%shell` runs bash in the workspace; `%log` and `%stop` are for its servers."""
 
 import codecs
 import os
@@ -12,7 +12,9 @@ import time
 from grader.errors import Refused
 from grader.kit import Kit
 from grader.processes import carriers, started
-from grader.serve import BASH, BEAT, describe, end, find_server, kept, serve, tail, typed_environ
+from grader.serve import BASH, BEAT, describe, end, kept, serve, tail, typed_environ
+from grader.serve import NO_COLOURS as NO_COLOURS  # notebooks and their helpers take these two from here
+from grader.serve import find_server as find_server
 from grader.workspace import Workspace, learner_workspace
 
 LINE = re.compile(r"(--serve +(?P<name>[A-Za-z][\w-]*)( +--ready +(?P<path>/\S*))?( +--within +(?P<limit>[\d.]+))?)?")
