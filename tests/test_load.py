@@ -322,3 +322,24 @@ def test_a_cache_has_to_be_clear() -> None:
     """Seen without a cache on a busy machine: 15% by chance."""
     assert not runs.is_cached([[248, 210], [190, 205], [260, 180], [200, 199], [251, 190], [230, 215]])
     assert runs.is_cached([[248, 180], [240, 170], [260, 190], [251, 180]])
+
+
+def spoil(bench: Path, name: str, shares: tuple[float, ...]) -> None:
+    """Repeats of that setting in which a share of the answers never came."""
+    for repeat, share in enumerate(shares, 1):
+        path = bench / "runs" / f"{name}-{repeat}" / "requests.csv"
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join([lines[0], *lines[1 : max(2, int(len(lines) * share))]]) + "\n")
+
+
+def test_a_spoilt_setting_is_measured_again_and_a_busy_machine_is_not(bench: Path) -> None:
+    asked = experiment.Experiment(bench_runs.SETTINGS, {"users": 80, "seconds": 15.0}, 3, 1, {}, bench, bench, True)
+    assert experiment.refuse(asked, bench) == []
+    spoil(bench, "32-10s", (1.0, 0.6, 1.0))
+    assert experiment.refuse(asked, bench) == ["32-10s-1", "32-10s-2", "32-10s-3"]
+    assert sorted(p.name for p in (bench / "refused").iterdir()) == ["32-10s-1", "32-10s-2", "32-10s-3"]
+    assert experiment.wanted(asked, bench, 1, bench_runs.SETTINGS[3])
+    for name in ("disabled", "4-10s", "16-10s"):
+        spoil(bench, name, (1.0, 0.55, 0.8))
+    assert {row["verdict"] for row in table.rows(bench)} == {"refused"}
+    assert experiment.refuse(asked, bench) == []

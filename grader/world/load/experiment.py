@@ -127,20 +127,24 @@ def wanted(experiment: Experiment, bench: Path, repeat: int, setting: Setting) -
 
 
 def refuse(experiment: Experiment, bench: Path) -> list[str]:
-    """Puts away the runs of each setting whose row is refused for the machine's sake; returns their names."""
-    all_runs, names = runs.read_all(bench), []
+    """Puts away the runs of settings whose rows are refused for the machine's sake; returns their names. Where that is
+    most settings the machine is too busy for another try to help, and all stays."""
+    all_runs = runs.read_all(bench)
     good = table.goodputs(all_runs)
+    spoilt = []
     for setting in experiment.settings:
         group = [run for run in all_runs if run.setting.name == setting.name]
-        shared = [p for p in table.group_problems(group, good) if p.kind == "machine"]
-        for run in group:
-            if shared or any(p.kind == "machine" for p in run.problems()):
-                names.append(run.name)
-                kept = bench / "refused" / run.name
-                shutil.rmtree(kept, ignore_errors=True)
-                kept.parent.mkdir(exist_ok=True)
-                run.folder.replace(kept)
-    return names
+        shared = table.group_problems(group, good) if group else []
+        problems = [*shared, *(p for run in group for p in run.problems())]
+        spoilt += [group] if any(p.kind == "machine" for p in problems) else []
+    if len(spoilt) > len(experiment.settings) / 2:
+        return []
+    for run in [run for group in spoilt for run in group]:
+        kept = bench / "refused" / run.name
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.parent.mkdir(exist_ok=True)
+        run.folder.replace(kept)
+    return [run.name for group in spoilt for run in group]
 
 
 class Servers:

@@ -25,6 +25,11 @@ def of(groups: Mapping[str, Sequence[float]], without: str = "") -> float:
     return math.sqrt(squares / freedom) if freedom else math.nan
 
 
+def without_the_worst(groups: Mapping[str, Sequence[float]]) -> float:
+    """The noise of all settings but that which adds most to it: one that was disturbed is no busy machine."""
+    return min((of(groups, without=name) for name in groups if len(groups) > 1), default=math.nan)
+
+
 def spread(values: Sequence[float]) -> float:
     """Largest over smallest, less one."""
     return max(values) / min(values) - 1 if values and min(values) > 0 else math.inf

@@ -21,6 +21,7 @@ COLUMNS = (
     "cpus", "memory_gib", "cpu", "bentoml", "machine",
 )  # fmt: skip
 REPEATS = 2  # fewer say nothing of noise
+TOO_NOISY = 0.15  # a machine whose repeats deviate by more tells no two settings apart
 
 
 def rows(bench: Path) -> list[Facts]:
@@ -78,6 +79,8 @@ def group_problems(group: Sequence[Run], good: Mapping[str, Sequence[float]]) ->
         found.append(Problem("figures", "measured once: nobody knows how far a second time would differ"))
     if len({run.setting.key() for run in group}) > 1 or len({str(run.load) for run in group}) > 1:
         found.append(Problem("figures", "its repeats are of different settings or loads"))
+    if (least := noise.without_the_worst(good)) > TOO_NOISY:
+        found.append(Problem("machine", f"on this machine repeats of one setting deviate by {least:.0%} now"))
     answers = min(run.summary.goodput * run.summary.seconds for run in group)
     if noise.disagree(good, name, answers):
         others = noise.of(good, without=name)
