@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from cluster import up
 from cluster.engine import inspect, kubectl_json
 from cluster.names import Names
 from grader import processes
+from grader.environ import child_environ
 from grader.errors import LabError
 from grader.kit import Kit
 from grader.needs import look_for
-from grader.processes import listener, run, started
+from grader.processes import carriers, listener, run, started, wait_until
+from grader.workspace import locked
+from grader.world import pace, servers
 
 SLOT = Names(9, 5091)
 KIT = Kit()
@@ -195,3 +199,59 @@ def test_a_login_helper_that_is_gone(tools: FakeTools, tmp_path: Path, monkeypat
 
 def test_nothing_advises_to_remove_what_is_stopped() -> None:
     assert not [name for name, need in KIT.needs.items() if re.search("(system|container|network) prune", str(need))]
+
+
+# A machine that is slow
+
+
+BUSY = "import time\nprint('up', flush=True)\nwhile True: pass"
+
+
+def not_ready(script: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """What is said of a server that runs that script, and never answers."""
+    monkeypatch.setattr(pace, "patience", lambda seconds: seconds)
+    with started([sys.executable, "-c", script], log=tmp_path / "log") as (process, mark):
+        server = servers.Served("http://127.0.0.1:1", tmp_path, mark, process)
+        monkeypatch.setattr(servers.Served, "log", lambda *_: "")
+        wait_until(lambda: bool(carriers(mark)), 5)
+        servers.wait_ready(server, 1.0)
+        return server.problem
+
+
+def test_a_server_that_computes_right_up_to_its_limit_is_the_machines_trouble(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(LabError, match="too slow at the moment: after 1 s the server was still at work"):
+        not_ready(BUSY, monkeypatch, tmp_path)
+
+
+HANGS = [
+    "import time; time.sleep(60)",
+    "import subprocess, sys\nwhile True: subprocess.run([sys.executable, '-c', '1'])",
+]
+
+
+@pytest.mark.parametrize("script", HANGS, ids=["sleeps", "starts again and again"])
+def test_a_server_that_hangs_or_dies_and_dies_is_a_finding(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str
+) -> None:
+    assert not_ready(script, monkeypatch, tmp_path) == "the server was not ready after 1 s"
+
+
+# Disks and folders
+
+
+def test_a_disk_without_locks_is_used_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("grader.workspace.fcntl.flock", refuse)
+    said: list[str] = []
+    with locked(tmp_path / "x.lock", "it", said.append):
+        assert "has no locks" in said[0]
+
+
+@pytest.mark.parametrize("folder", ["/tmp/" + "x" * 80, "/home/me/.cache/tmp"])
+def test_a_long_or_hidden_folder_for_temporary_files_is_not_handed_on(folder: str) -> None:
+    assert "TMPDIR" not in child_environ({"TMPDIR": folder})
+    assert child_environ({"TMPDIR": "/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T/"})["TMPDIR"]

@@ -25,6 +25,7 @@ import httpx
 from grader.kit import check, probe
 from grader.model import Facts, Finding
 from grader.processes import free_port, started, wait_until
+from grader.world import pace
 from grader.world.kit_modules import kit_module
 from grader.world.servers import PORT, Served, served
 
@@ -104,7 +105,7 @@ def draw(pool: list[str], size: int) -> list[str]:
 
 
 def ask(server: Served, texts: list[str]) -> Facts:
-    return {"texts": texts, **send(server, json.dumps({"texts": texts}).encode(), JSON, PATIENCE)}
+    return {"texts": texts, **send(server, json.dumps({"texts": texts}).encode(), JSON, pace.patience(PATIENCE))}
 
 
 def send(server: Served, body: bytes, kind: str, patience: float) -> Facts:

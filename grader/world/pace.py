@@ -49,6 +49,12 @@ def cpu_of(mark: str) -> Callable[[], float]:
     return seconds
 
 
+def has_lived(mark: str, seconds: float) -> bool:
+    """Whether all that carries the mark is that old: what dies and is started again computes, too."""
+    now, found = time.time(), carriers(mark)
+    return bool(found) and all(now - process.create_time() > seconds for process in found)
+
+
 CPU = "cat /proc/[0-9]*/stat 2>/dev/null"  # for a shell in a container
 
 

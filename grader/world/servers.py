@@ -26,6 +26,7 @@ import yaml
 from grader.model import Facts
 from grader.processes import carriers, free_port, is_ours, listener, started, wait_until
 from grader.workspace import copy_tree
+from grader.world import pace
 from grader.world.metrics import Sample, read
 
 PORT = "LAB_SERVICE_PORT"  # names the port, for whoever has to know it beforehand (a mutant whose server holds it)
@@ -142,7 +143,7 @@ def prepare_home(home: Path, folder: Path | None, store: Path) -> None:
 def wait_ready(server: Served, limit: float) -> None:
     """Waits until our process listens and says ready, or until it is clear that this will not come."""
     began = time.monotonic()
-    settled = wait_until(lambda: is_settled(server), limit, pause=0.2)
+    settled = wait_until(lambda: is_settled(server), limit := pace.patience(limit), pause=0.2)
     server.seconds = round(time.monotonic() - began, 1)
     code = server.process.poll()
     if server.foreign:
@@ -150,6 +151,8 @@ def wait_ready(server: Served, limit: float) -> None:
     elif code is not None:
         server.problem = f"the server exited with code {code} after {server.seconds:g} s"
     elif not settled:
+        if pace.has_lived(server.mark, limit / 2) and pace.is_at_work(pace.cpu_of(server.mark)):
+            raise pace.too_slow("the server", limit)
         server.problem = f"the server was not ready after {limit:g} s"
 
 
