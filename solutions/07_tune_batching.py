@@ -118,8 +118,9 @@ print(trials.told("window", second, trials.largest_batches(window)))
 
 # %% [markdown] tags=["explain"]
 # The column on the right is the proof. A runner's histogram of batch sizes has its largest edge at `max_batch_size`,
-# so it tells you what the running process uses: BentoML's default. "Off" has a histogram at all, so batching was on.
-# Four rows made this way measure one setting four times, and whatever differs between them is noise.
+# so it tells you what the running process uses: BentoML's default. The row `off` has such a histogram, too, so
+# batching was on there. Four rows made this way measure one setting four times, and whatever differs between them is
+# noise.
 
 # %% [markdown] tags=["why"]
 # One environment variable decides whether the file counts: `BENTOML_CONFIG`, as in lab 05. The command that you type
@@ -198,8 +199,7 @@ for line in loop.splitlines():
 
 # %% [markdown] tags=["why"]
 # ## 3 · A lone request (5 minutes)
-#
-# Nobody else is there. Does a lone request wait for company? Ask a fresh server with an ample budget: your own
+# Nobody else is there. Does a lone request wait for company? Ask a fresh server with an ample budget: your
 # configuration of lab 02, which allows 32 requests in a batch and 10 seconds.
 
 # %% tags=["do"] language="shell" magic_args="--serve ample"
@@ -244,8 +244,8 @@ pictures.lone(before, after)
 # %% [markdown] tags=["explain"]
 # The third rule holds for one request, too. In the spike the first request of each batch had waited for the batch
 # before it. The dispatcher learnt that wait, and now waits as long with nobody to wait for. Each such wait is logged
-# and keeps the average up, so it goes on. The CPU idles, p95 is up, and no number in the file says so: that is P3 in
-# a quiet hour. In a busy one you would have seen 503s.
+# and keeps the average up, so it goes on. The CPU idles, p95 is up, and no number in the file says so: that is the
+# rise you were asked about, in a quiet hour. In a busy one you would have seen 503s.
 
 # %% [markdown] tags=["why"]
 # Who else is in the batch matters, too. Eight requests arrive in the same moment, all short; then seven short ones
@@ -413,7 +413,7 @@ law.draw([*law.MODULE, *bench.law_rows(rows)])
 #
 # The runner stands still for 1.4 seconds: a neighbour takes the machine, memory is swapped, a node is busy. You send
 # 20 requests a second for 12 seconds, at random times that are fixed beforehand. The sender has one connection, so
-# while it waits for an answer it sends nothing. Most load tools work that way.
+# while it waits for an answer it sends nothing. Many load tools work that way.
 
 # %% tags=["do"] language="shell" magic_args="--serve off"
 # cd tryout/off
@@ -512,16 +512,17 @@ pairs = {row["setting"]: bench.pair(machine, row) for row in rows}
 pictures.twins({**pairs, "yours": (seen.goodput, played.goodput)})
 
 # %% [markdown] tags=["explain"]
-# The first bars are of settings that it knows or half knows; yours it had never seen. Where it is off, it says what
-# was left out: the classifier, other processes on your cores, luck.
+# The first bars are of settings that it knows or half knows; yours it had never seen. Where it is wrong, something is
+# missing from it: the classifier's own batches, other programs on your cores, chance.
 
 # %% [markdown] tags=["why"]
 # The module tells a story. After batching went on, the mean batch grew from 1.4 to 18, and each request waited nearly
 # the whole window. The team went from 25 to 8 ms, and p95 came back. Play it: a quiet hour, then a busy one with both
-# budgets, on a machine ten times as fast as yours.
+# budgets, on a machine where a text alone takes 2.4 ms.
 
 # %% tags=["see"]
-fast = twin.Service(a=machine.a / 10, b=machine.b / 10, visit=machine.visit / 10)
+times = (machine.a + machine.b) / 0.0024  # as fast as yours
+fast = twin.Service(machine.a / times, machine.b / times, machine.visit / times)
 busy = 0.95 * twin.play(fast, twin.Setting(32, connections=64), people=60).goodput
 for rate, ms in ((busy / 3, 25), (busy, 25), (busy, 8)):
     setting = twin.Setting(size=32, budget=ms / 1000, connections=64)
