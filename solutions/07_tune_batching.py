@@ -236,7 +236,11 @@ spike = closed.run(ample, users=80, seconds=10, first=1000)
 # end
 print(trials.told("the spike", spike))
 after = trials.lone(ample, 12, first=200)
+# TODO how many times as long: the medians of `before` and `after`
+longer = ...
+# solution
 longer = statistics.median(after) / statistics.median(before)
+# end
 measured("07c", longer)
 measured("P3", "b" if longer > 1.5 else "d")
 pictures.lone(before, after)
@@ -256,7 +260,11 @@ short = [f"Where is parcel {word}?" for word in "abcdefgh"]
 long = "My parcel never came and nobody can tell me where it is. " * 35
 alone = [statistics.median(trials.burst(ample, short)) for _ in range(5)]
 crowd = [*short[:7], long]
+# TODO the same for `crowd`, of the first seven waits alone
+mixed = ...
+# solution
 mixed = [statistics.median(trials.burst(ample, crowd)[:7]) for _ in range(5)]
+# end
 print(f"a short text among short ones: {1000 * statistics.median(alone):.0f} ms")
 print(f"a short text beside a long one: {1000 * statistics.median(mixed):.0f} ms")
 # %stop ample
@@ -281,7 +289,11 @@ print(f"a short text beside a long one: {1000 * statistics.median(mixed):.0f} ms
 
 # %% tags=["do"] language="shell" magic_args="--serve half"
 # cd tryout/window
+# # TODO serve it with half.yml applied
+# ...
+# # solution
 # BENTOML_CONFIG=half.yml bentoml serve service:svc --host 127.0.0.1 --api-workers 1
+# # end
 
 # %% tags=["see"]
 half = find_server("half").url
@@ -504,7 +516,11 @@ mine = twin.Setting(size=16, budget=0.15, connections=64)
 # end
 
 # %% tags=["see"]
+# TODO twin.play what your setting does on this machine
+played = ...
+# solution
 played = twin.play(machine, mine)
+# end
 seen = bench.measure(mine, seconds=8)
 measured("07g", 100 * seen.share_503)
 print(f"the twin said {100 * played.refused:.0f}")
