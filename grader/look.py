@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from grader.errors import LabError
 from grader.kit import Kit
 from grader.model import Criterion, Evidence, Facts, Probe
 from grader.processes import Completed, run
@@ -52,6 +53,8 @@ def main(short: str, probe_name: str, work: str, name: str, out: str) -> None:
     try:
         told = {"facts": probe.look(Workspace(kit, Path(work), name))}
         data = json.dumps(told)
+    except LabError as trouble:  # the machine's, in words of its own
+        data = json.dumps({"problem": f"cannot tell: {trouble}"})
     except Exception as broken:
         frame = traceback.extract_tb(broken.__traceback__)[-1]
         where = f"{Path(frame.filename).name}:{frame.lineno}"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import re
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +21,12 @@ from cluster.names import Names
 from grader import processes
 from grader.environ import child_environ
 from grader.errors import LabError
+from grader.judge import judge_criterion
 from grader.kit import Kit
+from grader.look import look
 from grader.needs import look_for
 from grader.processes import carriers, listener, run, started, wait_until
-from grader.workspace import locked
+from grader.workspace import Workspace, locked
 from grader.world import pace, servers
 
 SLOT = Names(9, 5091)
@@ -199,6 +204,52 @@ def test_a_login_helper_that_is_gone(tools: FakeTools, tmp_path: Path, monkeypat
 
 def test_nothing_advises_to_remove_what_is_stopped() -> None:
     assert not [name for name, need in KIT.needs.items() if re.search("(system|container|network) prune", str(need))]
+
+
+# A whole criterion under a trouble: errors, and no fail
+
+
+@pytest.fixture
+def another_program() -> Iterator[int]:
+    """Who answers 404 to everything, as `python -m http.server` would."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+def verdicts(short: str, folder: Path) -> tuple[set[str], str]:
+    """Of all checks, looked at as in a grading; and the first message."""
+    criterion, ws = KIT.criterion(short), Workspace(KIT, folder, "trouble")
+    results = judge_criterion(criterion, {p.name: look(ws, criterion, p) for p in criterion.probes}).checks
+    return {r.verdict.value for r in results}, results[0].message
+
+
+@pytest.mark.parametrize("trouble", ["stopped", "another program"])
+def test_sc4_without_its_registry(
+    trouble: str, another_program: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_REGISTRY_PORT", "5999" if trouble == "stopped" else str(another_program))
+    found, message = verdicts("sc4", tmp_path)
+    assert found <= {"error", "not_run"} and "error" in found
+    assert "cannot tell" in message and "`./lab cluster up` starts it" in message
+
+
+SILENCES = {
+    "no cluster": "Unable to connect to the server: dial tcp 127.0.0.1:6443: connect: connection refused",
+    "a server that is starting": "Error from server (ServiceUnavailable): the server is currently unable",
+    "a proxy in between": "Unable to connect to the server: proxyconnect tcp: dial tcp 127.0.0.1:9: connection refused",
+    "no word at all": "",
+}
+
+
+@pytest.mark.parametrize("said", SILENCES)
+def test_sc5_without_a_cluster_that_answers(tools: FakeTools, said: str, tmp_path: Path) -> None:
+    tools.answer("kubectl*", "" if said != "no word at all" else "{half", int(said != "no word at all"), SILENCES[said])
+    found, message = verdicts("sc5", tmp_path)
+    assert found <= {"error", "not_run"} and "error" in found
+    assert "the probe objects cannot tell: The cluster" in message
 
 
 # A machine that is slow
