@@ -30,7 +30,7 @@ SETTINGS = ("passwd", "group", "nsswitch.conf", "localtime", "ld.so.cache", "ld.
             "alternatives", "mime.types")  # fmt: skip
 DEVICES = ("null", "zero", "full", "random", "urandom")
 LARGEST_FILE = 256 << 20  # bytes
-TOO_MUCH = 99  # exit code
+TOO_MUCH, NOT_BUILT = 99, 98  # exit codes
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -210,6 +210,6 @@ if __name__ == "__main__":
         code = main(json.loads(sys.argv[1]))
     except OSError as broken:
         print(f"the box cannot be built: {broken}", file=sys.stderr)
-        code = 98
+        code = NOT_BUILT
     sys.stderr.flush()
     os._exit(code)

@@ -18,10 +18,12 @@ import click
 
 from grader import guide, report
 from grader.answers import listed
+from grader.classroom import grade_class, judge_class
 from grader.doctor import examine, to_json
 from grader.errors import LabError, WrongCall
 from grader.grade import grade_all, make_report
 from grader.incidents import incident
+from grader.intake import opened
 from grader.kernel import prepare
 from grader.kit import Kit
 from grader.model import Report, Verdict, clean
@@ -31,7 +33,7 @@ from grader.processes import run
 from grader.update import update as update_notebook
 from grader.walk import start_at, walk_workspace
 from grader.walk import walk as run_walk
-from grader.workspace import Workspace, at, learner_workspace, write_atomic
+from grader.workspace import Workspace, learner_workspace, write_atomic
 
 EXAMPLES = """Examples:
 
@@ -72,18 +74,43 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @main.command()
 @output_options
 @click.option("--details", is_flag=True, help="show every check, the passed ones too")
+@click.option("--out", metavar="DIR", default="", help="where reports go (default: results/ beside the work)")
+@click.option("--trust", is_flag=True, help="with --work: run its code as you, without a sandbox")
 @click.option("--fragment", metavar="FILE", hidden=True)
 @click.argument("criteria", nargs=-1)
-def grade(criteria: tuple[str, ...], folder: str, fragment: str, **outputs: Any) -> None:
-    """Grade your work: all criteria, or those named. Example: ./lab grade sc1 --json report.json"""
+def grade(criteria: tuple[str, ...], folder: str, fragment: str, out: str, trust: bool, **outputs: Any) -> None:
+    """Grade your work: all criteria, or those named. Example: ./lab grade sc1 --json report.json
+
+    --work DIR is others' work: a copy is graded, in a sandbox, and without one on this machine it is refused."""
     check_paths(outputs)
     kit = Kit()
     chosen = kit.criteria(list(criteria))
-    ws = at(kit, Path(folder)) if folder else learner_workspace(kit)
-    made = grade_all(ws, chosen)
-    if fragment:
-        Path(fragment).write_text(report.to_html(made, kit, fragment=True))
-    finish(ws, made, **outputs)
+    with opened(kit, folder, out, trust, say) as ws:
+        made = grade_all(ws, chosen)
+        if fragment:
+            Path(fragment).write_text(report.to_html(made, kit, fragment=True))
+        finish(ws, made, **outputs)
+
+
+@main.command("class")
+@click.option("--out", metavar="DIR", default="", help="where reports and the table go (default: FOLDER-graded)")
+@click.option("--judge", is_flag=True, help="judge the kept evidence again, and say whose verdict changed and why")
+@click.option("--jobs", default=1, type=click.IntRange(1, 16), help="how many at a time (torch wants two cores each)")
+@click.argument("folder")
+@click.argument("criteria", nargs=-1)
+def class_command(folder: str, criteria: tuple[str, ...], out: str, judge: bool, jobs: int) -> None:
+    """Grade a room: each submission (a folder or an archive) in FOLDER, in a sandbox. Example: ./lab class room/
+
+    Stopped in the middle, it goes on from there; what is unchanged is not graded again."""
+    kit, source = Kit(), Path(folder).absolute()
+    target = Path(out).absolute() if out else source.with_name(f"{source.name}-graded")
+    if judge:
+        show(judge_class(kit, target, say) or ["No verdict changed."])
+        return
+    graded = grade_class(kit, source, target, say, list(criteria), jobs)
+    print(f"{len(graded)} submissions are graded: {target / 'class.html'}, {target / 'class.csv'}")
+    verdicts = [result.verdict for one in graded for result in one.report.criteria]
+    sys.exit(2 if Verdict.ERROR in verdicts else 0)
 
 
 @main.command()

@@ -25,6 +25,7 @@ WANTED = "LAB_SANDBOX"  # unshare or bwrap: how probes box what they start of th
 NAMESPACES = ("--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--net", "--ipc", "--uts")
 INIT = Path(__file__).with_name("box.py")
 MEMORY, PROCESSES, DISK = 4 << 30, 400, 1 << 30
+NOT_BUILT = 98  # exit code: the box is our affair, so this is an error and no fact
 NO_BOX = "others' work is graded in a sandbox, and this machine has none"
 
 
@@ -52,7 +53,8 @@ def boxed(
     listener = socket.create_server(("127.0.0.1", port), backlog=1024) if port else None
     spec = {
         "build": way == "unshare", "root": str(empty_folder()), "cwd": str(cwd), "command": list(command),
-        "shown": [str(p) for p in visible(*shown)], "written": [str(p) for p in written], "fds": list(pass_fds),
+        "shown": [str(p) for p in visible(*shown) if not any(p.is_relative_to(w) for w in written)],
+        "written": [str(p) for p in written], "fds": list(pass_fds),
         "listener": listener.fileno() if listener else None, "port": port,
         "memory": MEMORY, "processes": PROCESSES, "disk": DISK,
     }  # fmt: skip
@@ -92,6 +94,12 @@ def empty_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"serving-lab-box-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def check_built(code: int | None, log: str) -> None:
+    """Raises where a box was wanted and could not be made."""
+    if os.environ.get(WANTED) and code == NOT_BUILT:
+        raise RuntimeError(f"no sandbox could be made: {log.strip()[-300:]}")
 
 
 @functools.cache

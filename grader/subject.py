@@ -20,12 +20,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from grader.processes import started
-from grader.sandbox import boxed
+from grader.sandbox import boxed, check_built
 
 PATIENCE = 15.0  # seconds for each thing asked of the learner's code; the slowest, loading, takes one
 GRACE = 5.0  # more that the asker waits: the subject itself says when its time is over
@@ -77,11 +77,11 @@ class Subject:
         return None, problem
 
     def last_words(self) -> str:
-        try:
-            code: Any = self.process.wait(2)
-        except subprocess.TimeoutExpired:
-            code = "none yet"
+        code: int | None = None
+        with suppress(subprocess.TimeoutExpired):
+            code = self.process.wait(2)
         lines = self.log.read_text(errors="replace")[-2000:].strip().splitlines()
+        check_built(code, "".join(lines[-1:]))
         return f" (exit code {code}){': ' + lines[-1][:200] if lines else ''}"
 
 
@@ -89,7 +89,9 @@ S = TypeVar("S", bound=Subject)
 
 
 @contextmanager
-def subject(module: str, shown: Sequence[Path], environ: Mapping[str, str], kind: type[S]) -> Iterator[S]:
+def subject(
+    module: str, shown: Sequence[Path], environ: Mapping[str, str], kind: type[S], written: Sequence[Path] = ()
+) -> Iterator[S]:
     """A running subject that answers the questions of `module`, in an empty folder, boxed if this grading wants it."""
     ours, theirs = socket.socketpair()
     with tempfile.TemporaryDirectory(prefix="subject-", ignore_cleanup_errors=True) as folder, ours, theirs:
@@ -97,7 +99,7 @@ def subject(module: str, shown: Sequence[Path], environ: Mapping[str, str], kind
         command = [sys.executable, "-P", "-m", "grader.subject", module, str(theirs.fileno())]
         log = Path(folder) / "log"
         with (
-            boxed(command, empty, environ, [*shown, empty], pass_fds=[theirs.fileno()]) as box,
+            boxed(command, empty, environ, [*shown, empty], written, pass_fds=[theirs.fileno()]) as box,
             started(box.command, box.cwd, box.environ, log, pass_fds=box.pass_fds) as (process, _),
         ):
             theirs.close()

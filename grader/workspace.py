@@ -177,12 +177,18 @@ def write_atomic(path: Path, data: bytes) -> None:
             raise
 
 
+def is_special(path: Path) -> bool:
+    """Neither a file nor a folder nor a link."""
+    return not (path.is_symlink() or path.is_dir() or path.is_file()) and path.exists()
+
+
 def copy_tree(source: Path, target: Path, skip: set[str] | None = None) -> None:
-    """Copies a folder; links stay links; `skip` holds paths relative to it."""
+    """Copies a folder; links stay links; `skip` holds paths relative to it. Named pipes, sockets and devices, which
+    nobody could copy, are left out."""
     left_out = {source / s for s in skip or ()}
 
     def ignore(folder: str, names: list[str]) -> list[str]:
-        return [n for n in names if Path(folder, n) in left_out]
+        return [n for n in names if (path := Path(folder, n)) in left_out or is_special(path)]
 
     shutil.copytree(source, target, symlinks=True, ignore=ignore, dirs_exist_ok=True)
 

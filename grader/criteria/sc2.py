@@ -1,13 +1,14 @@
 """sc2: the service of lab 02 answers, and what it answers comes from the two saved models, through their two runners.
 
-The probe serves a scratch copy of service/ on a free port and asks it, while the saved models answer the same texts
-here. The service is asked as a learner would, as many callers at once would, and as no well-meaning caller would.
+The probe serves a scratch copy of service/ on a free port and asks it. What it should answer comes from the saved
+classifier, loaded in another process, and from MiniLM's own embeddings, made here. The service is asked as a learner
+would, as many callers at once would, and as no well-meaning caller would; by clients of several names.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
+import itertools
 import json
 import os
 import random
@@ -27,11 +28,11 @@ from grader.model import Facts, Finding
 from grader.processes import free_port, started, wait_until
 from grader.world import pace
 from grader.world.kit_modules import kit_module
-from grader.world.servers import PORT, Served, served
+from grader.world.saved import CLASSIFIER, SavedModels, saved_models
+from grader.world.servers import PORT, Served, frozen, served
 
 SERVICE_NAME = "demo_text_intelligence"
 RUNNERS = ("embeddingrunner", "classifierrunner")
-MODELS = ("demo_embedder", "demo_classifier")
 LAB_TEXTS = ["I was charged twice", "Where is my parcel?"]  # those of the notebook
 SIZES = (0, 1, 2, 10, 64)  # texts in the requests that come one after the other
 POOL = 96  # texts that the requests are drawn from, none of them seen before
@@ -43,6 +44,10 @@ CLOSE = 0.001  # batching moves a score by 0.000001, another classifier by 0.05 
 BATCHING = {"enabled": True, "max_batch_size": 64, "max_latency_ms": 60_000}
 CONFIG = {"version": 1, "runners": {name: {"batching": BATCHING} for name in RUNNERS}}
 JSON = "application/json"
+CLIENTS = itertools.cycle(
+    ["python-httpx/0.28.1", "curl/8.14.1", "python-requests/2.32.5", "Go-http-client/1.1", "k6/1.2"]
+)
+STILL = 1.5  # seconds for which a runner's process stands still: who answers meanwhile did without it
 
 BAD = {
     "no JSON": (b'{"texts": ', JSON),
@@ -66,9 +71,9 @@ BAD = {
 @probe(limit=240)
 def answers(ws: Any) -> Facts:
     """All that the service does when it is asked; about 20 s, half of it until the server is ready."""
-    sys.path.insert(0, str(ws.service))
-    with ThreadPoolExecutor(1) as pool:
-        saved = pool.submit(ask_models, ws)  # in the time that the server takes to start
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ThreadPoolExecutor(1) as pool, saved_models(ws) as subject:
+        saved = pool.submit(ask_models, ws, subject)  # in the time that the server takes to start
         with served(ws.service, ws.store, config=CONFIG) as server:
             facts: Facts = {"problem": server.problem, "foreign": server.foreign, "seconds": server.seconds}
             facts["log"] = server.log() if server.problem else ""
@@ -91,6 +96,7 @@ def ask_server(server: Served, store: Path, pool: list[str]) -> Facts:
     if any(answer["status"] is None for answer in facts["sizes"]):
         return facts
     facts["again"] = counted(server, facts["sizes"][-2]["texts"])
+    facts["frozen"] = {name: ask_frozen(server, name, draw(pool, 1)) for name in RUNNERS}
     facts["closed"] = ask_closed(server, store, draw(pool, 2))
     facts["bad"] = ask_badly(server)
     facts["together"] = at_once(server, [draw(pool, 1 + i % 2) for i in range(16)])
@@ -111,7 +117,8 @@ def ask(server: Served, texts: list[str]) -> Facts:
 def send(server: Served, body: bytes, kind: str, patience: float) -> Facts:
     """The answer's status and body; without one `status` is None, and `problem` says how that ended."""
     try:
-        got = httpx.post(f"{server.url}/classify", content=body, headers={"content-type": kind}, timeout=patience)
+        headers = {"content-type": kind, "user-agent": next(CLIENTS)}
+        got = httpx.post(f"{server.url}/classify", content=body, headers=headers, timeout=patience)
     except httpx.TimeoutException:
         return {"status": None, "body": None, "problem": f"no answer in {patience:g} s"}
     except httpx.HTTPError as broken:
@@ -150,6 +157,14 @@ def at_once(server: Served, requests: list[list[str]]) -> list[Facts]:
         return list(pool.map(lambda texts: ask(server, texts), requests))
 
 
+def ask_frozen(server: Served, runner: str, texts: list[str]) -> Facts:
+    """Whether a request is answered while that runner's processes stand still, and after that."""
+    processes = server.workers().get(runner, [])
+    with frozen(processes):
+        still = send(server, json.dumps({"texts": texts}).encode(), JSON, STILL)
+    return {"processes": len(processes), "status": still["status"], "after": ask(server, texts)["status"]}
+
+
 def ask_closed(server: Served, store: Path, texts: list[str]) -> Facts:
     """The answer while the store cannot be read: who loads a model for each request has none then."""
     server.close_store()
@@ -181,38 +196,56 @@ def batch_limits(server: Served) -> Facts:
     return {"max_batch": found}
 
 
-def ask_models(ws: Any) -> Facts:
+def ask_models(ws: Any, subject: SavedModels) -> Facts:
     """What the saved models say of POOL fresh texts; what hinders them is a fact too, and sc1's business."""
     candidates = fresh_texts(ws, 2 * POOL)
+    subject.get_ready(torch=False)
     try:
-        latest, told = score_all(candidates)
-    except (Exception, SystemExit) as broken:
-        problem = f"{type(broken).__name__}: {broken}"[:300]
-        return {"problem": problem, "pool": candidates[:POOL], "latest": "", "answers": {}}
+        latest, told = score_all(ws, subject, candidates)
+    except NoAnswer as problem:
+        return {"problem": str(problem), "pool": candidates[:POOL], "latest": "", "answers": {}}
     rows = told[latest]
     pool = [t for t, row in zip(candidates, rows, strict=True) if row["lead"] > CLEAR][:POOL]
+    pool += [t for t in candidates if t not in pool][: POOL - len(pool)]  # of a soft classifier, all leads are small
     by_version = {tag: dict(zip(candidates, rows, strict=True)) for tag, rows in told.items()}
     return {"problem": "", "pool": pool, "latest": latest, "answers": by_version}
 
 
-def score_all(texts: list[str]) -> tuple[str, dict[str, list[Facts]]]:
+class NoAnswer(Exception):
+    """The saved models, or preprocess.py, do not answer as they should."""
+
+
+def score_all(ws: Any, subject: SavedModels, texts: list[str]) -> tuple[str, dict[str, list[Facts]]]:
     """The latest classifier's tag, and what it and up to three older ones say, to tell it apart from those."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    import bentoml
+    about = must(subject.ask("describe_model", name=CLASSIFIER))
+    subject.ask("use_service", folder=str(ws.service))
+    prepared = must(subject.ask("prepare", texts=texts))  # the learner's, which sc1 has looked at
+    if not isinstance(prepared, list) or not all(isinstance(t, str) for t in prepared) or len(prepared) != len(texts):
+        raise NoAnswer(f"prepare() gave no list of {len(texts)} strings")
+    vectors = kit_module(ws, "weights").load_encoder().encode(prepared).tolist()
+    tags = [about["tag"], *(older["tag"] for older in about["older"][:3])]
+    return tags[0], {tag: labels_and_scores(subject, tag, vectors) for tag in tags}
 
-    prepare = importlib.import_module("preprocess").prepare  # the learner's, which sc1 has looked at
-    vectors = bentoml.models.get(MODELS[0]).load_model().encode(prepare(texts))
-    latest = bentoml.models.get(MODELS[1])
-    older = [m for m in bentoml.models.list(MODELS[1]) if m.tag != latest.tag][:3]
-    return str(latest.tag), {str(m.tag): labels_and_scores(m.load_model(), vectors) for m in [latest, *older]}
+
+def must(told: tuple[Any, str]) -> Any:
+    if told[1]:
+        raise NoAnswer(told[1])
+    return told[0]
 
 
-def labels_and_scores(classifier: Any, vectors: Any) -> list[Facts]:
+def labels_and_scores(subject: SavedModels, tag: str, vectors: list[list[float]]) -> list[Facts]:
     """For each text the label, its score, and by how much it leads."""
+    must(subject.ask("load", tag=tag))
+    scores, labels = must(subject.ask("predict_proba", tag=tag, rows=vectors)), must(subject.ask("classes", tag=tag))
     found = []
-    for row in classifier.predict_proba(vectors):
-        second, first = sorted(map(float, row))[-2:]
-        found.append({"label": str(classifier.classes_[row.argmax()]), "score": first, "lead": first - second})
+    try:
+        for row in scores:
+            second, first = sorted(map(float, row))[-2:]
+            found.append({"label": str(labels[row.index(max(row))]), "score": first, "lead": first - second})
+    except (TypeError, ValueError, IndexError) as wrong:
+        raise NoAnswer(f"{tag} gave no row of scores for each text ({type(wrong).__name__})") from None
+    if len(found) != len(vectors):
+        raise NoAnswer(f"{tag} gave {len(found)} rows of scores for {len(vectors)} texts")
     return found
 
 
@@ -370,6 +403,13 @@ def asks_both_runners(seen: Facts) -> Finding:
             )
             message = f"A request with {known} was answered without a call to {' and '.join(idle)}"
             return Finding(False, f"{message}, by the runners' own counters.", answer["calls"], wanted)
+    for name, still in seen["frozen"].items():
+        if still["status"] == 200:
+            message = f"With the process of {name} stopped, a request was answered all the same: not by that runner"
+            return Finding(False, f"{message}, whatever /metrics counts.", still, "no answer until it goes on")
+        if still["after"] != 200:
+            message = f"After the process of {name} stood still for {STILL:g} s, no request is answered any more"
+            return Finding(False, f"{message} (status {still['after']}).", still, "an answer as before")
     return Finding(True, "Each request reached both runners, by their own counters.", seen["two"]["calls"], wanted)
 
 

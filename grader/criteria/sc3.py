@@ -6,10 +6,8 @@ an empty folder and a store in which `latest` names other models than the Bento 
 
 from __future__ import annotations
 
-import json
-import os
+import re
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,14 +15,18 @@ from typing import Any
 from grader.errors import LabError
 from grader.kit import check, probe
 from grader.model import Facts, Finding
-from grader.processes import run
+from grader.subject import Subject, subject
 from grader.world import bentos, packages, secrets
+from grader.world.servers import QUIET
 
 NAME, MODULE, ROUTE = "demo_text_intelligence", "service", "/classify"
 RUNNERS = ["classifierrunner", "embeddingrunner"]
 MODELS = ["demo_classifier", "demo_embedder"]
 SETTINGS = ("bento.yaml", "README.md", "src/bentofile.yaml", "env/")  # what is made from the build file
 DECOY = "newer0than0bento"
+TEXTS = ["I was charged $49.99 twice for order #84213.", "My parcel AB-55102 has been in transit for two weeks."]
+VERSION = re.compile(r"[\w-][\w.-]*")  # of a Bento or a model, and their names: no path to somewhere else
+LOADING = 60.0  # seconds for which a Bento may load its models, and answer
 
 
 @probe(limit=90)
@@ -45,7 +47,7 @@ def bento(ws: Any) -> Facts:
         "stale": bentos.differences(folder, ws.service),
         "absent": sorted(needs.files - src),
         "imports_problem": needs.problem,
-        "models": {m["tag"].split(":")[0]: stored(ws.store, m["tag"]) for m in about.get("models") or []},
+        "models": {name: stored(ws.store, tag) for name, tag in tags_of(about).items()},
         "docker": about.get("docker") or {},
         **pinned(folder, needs, about, ws.store),
         **secrets_in(folder, files, ws),
@@ -55,8 +57,9 @@ def bento(ws: Any) -> Facts:
 def latest(store: Path) -> Path | None:
     """The folder of the newest Bento of our name."""
     pointer = store / "bentos" / NAME / "latest"
-    folder = pointer.with_name(pointer.read_text().strip()) if pointer.is_file() else None
-    return folder if folder and (folder / "bento.yaml").is_file() else None
+    version = pointer.read_text(errors="replace").strip() if pointer.is_file() else ""
+    folder = pointer.parent / version
+    return folder if VERSION.fullmatch(version) and (folder / "bento.yaml").is_file() else None
 
 
 def others(store: Path) -> list[str]:
@@ -79,8 +82,8 @@ def pinned(folder: Path, needs: packages.Imports, about: Facts, store: Path) -> 
     source = locked if locked.is_file() else python / "requirements.txt"
     pins = packages.read_pins(source.read_text() if source.is_file() else "")
     modules = set(needs.outside)
-    for model in about.get("models") or []:
-        for pickle in sorted((store / "models" / model["tag"].replace(":", "/")).glob("*.pkl")):
+    for tag in tags_of(about).values():
+        for pickle in sorted((store / "models" / tag.replace(":", "/")).glob("*.pkl")):
             modules |= packages.pickled_modules(pickle)
     needed = packages.packages_of(modules)
     roots = sorted({*needed.values(), *pins.exact})
@@ -154,21 +157,33 @@ def serves(ws: Any) -> Facts:
     folder = latest(ws.store)
     if folder is None:
         return {"problem": "there is no Bento", "loads": {}, "answer": None, "named": {}}
-    models = bentos.read_yaml(folder / "bento.yaml").get("models") or []
-    named_tags = {m["tag"].split(":")[0]: m["tag"] for m in models}
+    named_tags = tags_of(bentos.read_yaml(folder / "bento.yaml"))
     with tempfile.TemporaryDirectory(prefix="bento-") as temporary:
-        home, out = Path(temporary) / "home", Path(temporary) / "facts.json"
+        home = Path(temporary) / "home"
         make_home(home, folder, ws.store, list(named_tags.values()))
-        environ = {k: v for k, v in os.environ.items() if k != "BENTOML_CONFIG"}
         # One thread: with two, a second job on the same cores makes every encode 20 times slower.
-        environ |= {"BENTOML_HOME": str(home), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "grader.world.bento_try", f"{NAME}:{folder.name}", str(out)]
-        done = run(command, 100, cwd=home / "empty", env=environ)
-        ended = "it did not answer within 100 s" if done.code is None else f"exit code {done.code}: {done.tail(2)}"
-        lost: Facts = {"problem": ended, "loads": {}, "answer": None}
-        facts = json.loads(out.read_text()) if out.is_file() else lost
+        environ = {**QUIET, "BENTOML_HOME": str(home), "OMP_NUM_THREADS": "1"}
+        with subject("grader.world.bento_try", [ws.store / "models"], environ, Subject, written=[home]) as asked:
+            facts = try_bento(asked, f"{NAME}:{folder.name}")
         facts["problem"] = facts["problem"].replace(f"{home}/bentos/{NAME}/{folder.name}/", "")
     return {**facts, "named": named_tags}
+
+
+def try_bento(asked: Subject, tag: str) -> Facts:
+    """Which models it loads, and what it answers."""
+    _, slow = asked.ask("ready", patience=90)
+    if slow:  # nothing of the submission was touched yet
+        raise RuntimeError(f"the process that loads the Bento did not start: {slow}")
+    loads, problem = asked.ask("load", patience=LOADING, tag=tag)
+    answer, trouble = asked.ask("classify", patience=LOADING, texts=TEXTS) if not problem else (None, "")
+    return {"problem": problem or trouble, "loads": loads or {}, "answer": answer}
+
+
+def tags_of(about: Facts) -> dict[str, str]:
+    """The models that bento.yaml names, by name. A tag is a name and a version, and no path to somewhere else."""
+    tags = [str(m.get("tag")) for m in about.get("models") or [] if isinstance(m, dict)]
+    parts = [(tag, tag.split(":")) for tag in tags]
+    return {p[0]: tag for tag, p in parts if len(p) == 2 and all(map(VERSION.fullmatch, p))}
 
 
 def make_home(home: Path, folder: Path, store: Path, tags: list[str]) -> None:

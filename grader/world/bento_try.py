@@ -1,42 +1,48 @@
-"""Loads a Bento and asks it, in a process that has the Bento alone: `python -m grader.world.bento_try TAG OUT`."""
+"""A Bento as a subject answers for it (grader/subject.py), in a process that has the Bento and its models alone."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
-from grader.model import Facts
-
-TEXTS = ["I was charged $49.99 twice for order #84213.", "My parcel AB-55102 has been in transit for two weeks."]
+_service: Any = None
 
 
-def main(tag: str, out: str) -> None:
+def ready() -> str:
+    """Imports what a server has imported, outside the learner's time."""
+    import bentoml
+    import sentence_transformers  # noqa: F401
+
     warnings.simplefilter("ignore")
-    facts: Facts = {"problem": "", "loads": {}, "answer": None}
-    try:
-        load_and_ask(tag, facts)
-    except BaseException as broken:
-        # all of it is the submission's code, SystemExit included
-        facts["problem"] = f"{type(broken).__name__}: {(str(broken).strip().splitlines() or [''])[0][:200]}"
-    Path(out).write_text(json.dumps(facts, default=str))
+    return str(bentoml.__version__)
 
 
-def load_and_ask(tag: str, facts: Facts) -> None:
+def load(tag: str) -> dict[str, str]:
+    """Loads it as a server does; the tag of each model that its code asked the store for, by name."""
+    global _service
     import bentoml
 
-    svc: Any = bentoml.load(tag)
-    models = [m for runner in svc.runners for m in runner.models] + list(svc.models)
-    facts["loads"] = {m.tag.name: str(m.tag) for m in models}
-    for runner in svc.runners:
+    _service = bentoml.load(tag)
+    models = [m for runner in _service.runners for m in runner.models] + list(_service.models)
+    return {m.tag.name: str(m.tag) for m in models}
+
+
+def classify(texts: list[str]) -> Any:
+    """What it answers, its runners in this same process."""
+    for runner in _service.runners:
         runner.init_local(quiet=True)
-    api = svc.apis["classify"]
-    answer = api.func({"texts": TEXTS})
-    facts["answer"] = asyncio.run(answer) if asyncio.iscoroutine(answer) else answer
+    answer = _service.apis["classify"].func({"texts": texts})
+    answer = asyncio.run(answer) if asyncio.iscoroutine(answer) else answer
+    return as_plain(answer)
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def as_plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): as_plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_plain(v) for v in value]
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+QUESTIONS = {f.__name__: f for f in (ready, load, classify)}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,11 +26,14 @@ import yaml
 
 from grader.model import Facts
 from grader.processes import carriers, free_port, is_ours, listener, started, wait_until
+from grader.sandbox import WANTED, boxed, check_built
 from grader.workspace import copy_tree
 from grader.world import pace
 from grader.world.metrics import Sample, read
 
 PORT = "LAB_SERVICE_PORT"  # names the port, for whoever has to know it beforehand (a mutant whose server holds it)
+QUIET = {"BENTOML_DO_NOT_TRACK": "True", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
+LOG_END = 200_000  # bytes of a log that are read
 HEALTH = ("/readyz", "/livez", "/healthz", "/metrics")
 
 
@@ -39,9 +43,11 @@ class Served:
 
     url: str
     home: Path  # its BENTOML_HOME: a start wipes the metrics folder of its home, so no two servers share one
+    log_file: Path  # out of its reach
     mark: str
     process: subprocess.Popen[str]
     problem: str = ""
+    boxed: bool = False  # in a sandbox, where nobody else can listen
     foreign: str = ""  # who listens on the port, when it is not ours
     seconds: float = 0.0  # until it was ready, or was given up
 
@@ -51,7 +57,9 @@ class Served:
 
     def log(self, lines: int = 8) -> str:
         """The end of what the server printed, without the warnings that every classic service gets."""
-        text = (self.home / "log").read_text(errors="replace")
+        with self.log_file.open("rb") as file:
+            file.seek(max(0, self.log_file.stat().st_size - LOG_END))
+            text = file.read().decode(errors="replace")
         return "\n".join([line for line in text.splitlines() if "Deprecat" not in line][-lines:])
 
     def holder(self) -> psutil.Process | None:
@@ -60,7 +68,7 @@ class Served:
 
     def alive(self) -> bool:
         """Whether it runs and the one that listens is ours."""
-        return self.process.poll() is None and is_ours(self.holder(), self.mark)
+        return self.process.poll() is None and (self.boxed or is_ours(self.holder(), self.mark))
 
     def workers(self) -> dict[str, list[int]]:
         """The process ids of each runner, by the name that `bentoml serve` gave it, and of "api"."""
@@ -88,7 +96,7 @@ class Served:
 
     def close_store(self) -> None:
         """Takes the models away from the running server: whoever opens one from now on does not find it."""
-        (self.home / "models").unlink()
+        (self.home / "models").unlink(missing_ok=True)
 
     def open_store(self, store: Path) -> None:
         (self.home / "models").symlink_to((store / "models").absolute())
@@ -111,28 +119,32 @@ def served(
 ) -> Iterator[Served]:  # fmt: skip
     """Serves `target` from a copy of `folder` (or from an empty one: a Bento needs none), with the models and Bentos of
     `store`, on a free port of 127.0.0.1. `config` is a whole BentoML configuration; without one BentoML's own holds.
-    `in_place` serves the folder itself, for whoever wants to edit what is served."""
+    `in_place` serves the folder itself, for whoever wants to edit what is served. What is served gets little of this
+    process's environment, and runs in a box where others' work is graded."""
     with tempfile.TemporaryDirectory(prefix="served-", ignore_cleanup_errors=True) as temporary:
-        home = Path(temporary)
+        home, log = Path(temporary) / "home", Path(temporary) / "log"
         prepare_home(home, None if in_place else folder, store)
-        # The learner's folder alone is importable, and no configuration applies but the one that is given here.
-        environ = {k: v for k, v in os.environ.items() if k not in ("BENTOML_CONFIG", "PYTHONPATH")}
-        environ |= {"BENTOML_HOME": str(home), **(env or {})}
+        environ = {**QUIET, "BENTOML_HOME": str(home), **(env or {})}
         if config is not None:
             (home / "configuration.yml").write_text(yaml.safe_dump(config))
             environ["BENTOML_CONFIG"] = str(home / "configuration.yml")
-        port = int(os.environ.get(PORT) or free_port())
+        is_boxed = bool(os.environ.get(WANTED))
+        port = free_port() if is_boxed else int(os.environ.get(PORT) or free_port())
         command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
-        where = folder if in_place else home / "project"
-        with started([*command, "--api-workers", "1", *options], where, environ, home / "log") as (process, mark):
-            server = Served(f"http://127.0.0.1:{port}", home, mark, process)
+        command += ["--api-workers", "1", *options]
+        where = (folder if in_place else None) or home / "project"
+        with (
+            boxed(command, where.absolute(), environ, [store.absolute(), where.absolute()], [home], port=port) as box,
+            started(box.command, box.cwd, box.environ, log, pass_fds=box.pass_fds) as (process, mark),
+        ):
+            server = Served(f"http://127.0.0.1:{port}", home, log, mark, process, boxed=is_boxed)
             wait_ready(server, limit)
             yield server
 
 
 def prepare_home(home: Path, folder: Path | None, store: Path) -> None:
     """home/project, the copy that is served, and home/models and home/bentos, links into the store."""
-    (home / "project").mkdir()
+    (home / "project").mkdir(parents=True)
     if folder and folder.is_dir():
         copy_tree(folder, home / "project")
     for name in ("models", "bentos"):
@@ -146,6 +158,7 @@ def wait_ready(server: Served, limit: float) -> None:
     settled = wait_until(lambda: is_settled(server), limit := pace.patience(limit), pause=0.2)
     server.seconds = round(time.monotonic() - began, 1)
     code = server.process.poll()
+    check_built(code, server.log())
     if server.foreign:
         server.problem = f"port {server.port} is held by {server.foreign}, which was not started here"
     elif code is not None:
@@ -160,13 +173,33 @@ def is_settled(server: Served) -> bool:
     """Ready, ended, or kept out by somebody else's server."""
     if server.process.poll() is not None:
         return True
+    if server.boxed:
+        return is_ready(server)
     holder = server.holder()
     if holder is not None and not is_ours(holder, server.mark):
         with contextlib.suppress(psutil.Error):
             server.foreign = f"{holder.name()} (process {holder.pid})"
         return bool(server.foreign)
-    if holder is None:
-        return False
+    return holder is not None and is_ready(server)
+
+
+def is_ready(server: Served) -> bool:
     with contextlib.suppress(httpx.HTTPError):
         return httpx.get(f"{server.url}/readyz", timeout=5).status_code == 200
     return False
+
+
+@contextlib.contextmanager
+def frozen(processes: Sequence[int]) -> Iterator[None]:
+    """Those processes do nothing meanwhile, and know nothing of it."""
+    try:
+        send(processes, signal.SIGSTOP)
+        yield
+    finally:
+        send(processes, signal.SIGCONT)
+
+
+def send(processes: Sequence[int], sign: signal.Signals) -> None:
+    for pid in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, sign)

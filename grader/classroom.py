@@ -1,0 +1,248 @@
+"""Grades a room's submissions, one after the other: each a folder or an archive, taken in and graded in a sandbox.
+
+    OUT/NAME/  report.json, report.html, evidence.json (judged again without the submission), done.json (written last)
+    OUT/class.csv (a row a check), class.html
+
+Whatever one of them does costs that one alone. An interrupted run goes on where it stopped, since what is unchanged is
+not graded again.
+"""
+
+import csv
+import hashlib
+import html
+import io
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from grader import report
+from grader.errors import LabError, WrongCall
+from grader.grade import gather, make_report
+from grader.intake import ENDINGS, taken_in
+from grader.judge import broken_off, judge_criterion, not_run, summarise
+from grader.kit import Kit
+from grader.model import Criterion, CriterionResult, Evidence, Facts, Report, Verdict, clean
+from grader.needs import missing
+from grader.sandbox import WANTED, find_way
+from grader.workspace import Workspace, locked, read_json, write_atomic
+
+ELSEWHERE = "needs the learner's own machine: `./lab grade --json FILE` makes a report there, not verified here"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Graded:
+    """One submission: its name, as far as it can be shown, and its report; `kept`: it had not changed."""
+
+    name: str
+    report: Report
+    kept: bool = False
+    seconds: float = 0.0
+
+
+def grade_class(
+    kit: Kit, folder: Path, out: Path, say: Say, shorts: list[str] | None = None, jobs: int = 1
+) -> list[Graded]:
+    """Every submission in that folder, in order of their names, `jobs` at a time. Raises LabError before the first,
+    never after."""
+    if not folder.is_dir():
+        raise WrongCall(f"There is no folder {folder}.", "Name the folder that holds the submissions.")
+    chosen, way = kit.criteria(shorts or kit.settings.get("class") or None), find_way()
+    found = dict(submissions(folder, out))
+    if not found:
+        raise WrongCall(f"{folder} holds no submission.", f"One is a folder, or an archive ({', '.join(ENDINGS)}).")
+    graded: list[Graded] = []
+    out.mkdir(parents=True, exist_ok=True)
+    with (
+        locked(out / ".lock", "the class's folder", say),
+        mock.patch.dict(os.environ, {WANTED: way}),
+        ThreadPoolExecutor(jobs) as pool,
+    ):
+        for one in pool.map(lambda item: grade_one(kit, item[1], out / item[0], chosen), found.items()):
+            graded.append(one)
+            took = "unchanged, not graded again" if one.kept else f"{one.seconds:.0f} s"
+            say(f"[{len(graded)} of {len(found)}] {one.name}: {summary(one.report)} ({took})")
+            write_tables(out, graded)
+    return graded
+
+
+def submissions(folder: Path, out: Path) -> Iterator[tuple[str, Path]]:
+    """(a folder's name for its report, the submission); no two share one, whatever they are called."""
+    taken: set[str] = set()
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.absolute() == out.absolute():
+            continue
+        if not (path.is_dir() or path.name.endswith(ENDINGS)):
+            continue
+        plain = re.sub(r"[^\w.-]", "_", path.name.split(".")[0] or "_")[:60]
+        name = plain if plain not in taken else f"{plain}-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:6]}"
+        taken.add(name)
+        yield name, path
+
+
+def grade_one(kit: Kit, source: Path, out: Path, criteria: list[Criterion]) -> Graded:
+    """Never raises for what a submission is or does: then each check is an error, with the reason."""
+    name, key = clean(os.fsencode(source.name).decode(errors="replace")), key_of(kit, source, criteria)
+    if read_done(out) == key:
+        return Graded(name, read_report(out), kept=True)
+    evidence: Facts = {}
+    began = time.monotonic()
+    ws = Workspace(kit, source, out=out)
+    try:
+        with taken_in(source) as taken:
+            ws = Workspace(kit, taken.root, out=out)
+            results = [grade_kept(ws, c, evidence) for c in criteria]
+            made = make_report(ws, [*results, *elsewhere(kit, criteria)])
+    except Exception as refused:
+        why = refused.problem if isinstance(refused, LabError) else f"{type(refused).__name__}: {refused}"
+        results = [broken_off(c, f"not graded: {why}") for c in criteria]
+        made = make_report(Workspace(kit, out / "nothing"), [*results, *elsewhere(kit, criteria)])
+    report.save(made, ws, {})
+    write_atomic(out / "evidence.json", json.dumps(evidence).encode())
+    write_atomic(out / "done.json", json.dumps({"key": key, "name": name}).encode())
+    return Graded(name, made, seconds=time.monotonic() - began)
+
+
+def grade_kept(ws: Workspace, criterion: Criterion, evidence: Facts) -> CriterionResult:
+    """As `./lab grade` does, and what was seen is kept."""
+    if lacking := missing(ws.kit, criterion.needs):
+        return not_run(criterion, str(lacking), asdict(lacking))
+    began = time.monotonic()
+    try:
+        record = gather(ws, criterion)
+    except Exception as broken:
+        return broken_off(criterion, f"grading broke off: {type(broken).__name__}: {broken}")
+    evidence[criterion.short] = {name: asdict(e) for name, e in record.evidence.items()}
+    return summarise(criterion, record.results, time.monotonic() - began, record.problem)
+
+
+def elsewhere(kit: Kit, criteria: Iterable[Criterion]) -> list[CriterionResult]:
+    here = {c.short for c in criteria}
+    return [not_run(c, ELSEWHERE if c.checks else "not built yet") for c in kit.criteria() if c.short not in here]
+
+
+def key_of(kit: Kit, source: Path, criteria: list[Criterion]) -> str:
+    """Changes with any file's name, size or time of change in the submission, and with the graders."""
+    parts = [c.short for c in criteria]
+    graders = sorted((kit.root / "grader").rglob("*.py")) + sorted(kit.criteria_dir.glob("*.toml"))
+    parts += [hashlib.sha256(p.read_bytes()).hexdigest() for p in graders]
+    for place, folders, names in os.walk(source) if source.is_dir() else [(str(source.parent), [], [source.name])]:
+        folders.sort()
+        for name in sorted(names):
+            about = os.lstat(f"{place}/{name}")
+            parts.append(f"{os.fsencode(place)!r} {os.fsencode(name)!r} {about.st_size} {about.st_mtime_ns}")
+            if len(parts) > 100_000:
+                return ""  # never the same: it will be refused each time
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def read_done(out: Path) -> str | None:
+    try:
+        return read_json(out / "done.json").get("key") or None
+    except LabError:
+        return None
+
+
+def read_report(out: Path) -> Report:
+    return Report.from_json(read_json(out / "report.json"))
+
+
+def summary(made: Report) -> str:
+    parts = []
+    for result in made.criteria:
+        if result.verdict is not Verdict.NOT_RUN:
+            first = result.first_problem()
+            parts.append(f"{result.id.split('-')[0]} {result.verdict.value}{f' ({first.id})' if first else ''}")
+    return ", ".join(parts) or "nothing graded"
+
+
+# ---------------------------------------------------------------- kept evidence, judged again
+
+
+def judge_class(kit: Kit, out: Path, say: Say) -> list[str]:
+    """Judges all that was kept by the checks as they are now, without the submissions. Returns whose verdict changed,
+    with the reason; reports and tables then say the new ones."""
+    graded, changes = [], []
+    for place in sorted(p.parent for p in out.glob("*/done.json")):
+        name, before = read_json(place / "done.json")["name"], read_report(place)
+        kept = read_json(place / "evidence.json")
+        results = tuple(judge_again(kit, result, kept) for result in before.criteria)
+        after = Report(before.made, before.machine, before.answers, results)
+        changes += [f"{name}: {line}" for line in differences(before, after)]
+        report.save(after, Workspace(kit, place, out=place), {})
+        graded.append(Graded(name, after, kept=True))
+        say(f"{name}: {summary(after)}")
+    write_tables(out, graded)
+    return changes
+
+
+def judge_again(kit: Kit, result: CriterionResult, kept: Facts) -> CriterionResult:
+    short = result.id.split("-")[0]
+    if short not in kept:
+        return result
+    return judge_criterion(kit.criterion(short), {name: Evidence(**e) for name, e in kept[short].items()})
+
+
+def differences(before: Report, after: Report) -> Iterator[str]:
+    for old, new in zip(before.criteria, after.criteria, strict=True):
+        then = {c.id: c.verdict for c in old.checks}
+        for check in new.checks:
+            if then.get(check.id) is not check.verdict:
+                was = then[check.id].value if check.id in then else "not there"
+                yield f"{new.id} {check.id}: {was} -> {check.verdict.value}: {check.message}"
+
+
+# ---------------------------------------------------------------- tables
+
+
+def write_tables(out: Path, graded: list[Graded]) -> None:
+    write_atomic(out / "class.csv", to_csv(graded).encode())
+    write_atomic(out / "class.html", to_page(out, graded).encode())
+
+
+def to_csv(graded: list[Graded]) -> str:
+    """A row a check. What could be a formula to a spreadsheet begins with an apostrophe."""
+    text = io.StringIO()
+    rows = csv.writer(text)
+    rows.writerow(["submission", "criterion", "check", "verdict", "message", "seconds", "made"])
+    for one in graded:
+        for result in one.report.criteria:
+            for check in result.checks:
+                row: list[Any] = [one.name, result.id, check.id, check.verdict.value, check.message, result.seconds]
+                rows.writerow([harmless(str(part)) for part in [*row, one.report.made]])
+    return text.getvalue()
+
+
+def harmless(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def to_page(out: Path, graded: list[Graded]) -> str:
+    """One table: a row a submission, which leads to its report; each verdict in words."""
+    shorts = [c.id.split("-")[0] for c in graded[0].report.criteria] if graded else []
+    lines = []
+    for one in graded:
+        places = [p.parent.name for p in out.glob("*/done.json") if read_json(p).get("name") == one.name]
+        link = f'<a href="{html.escape(places[0])}/report.html">{html.escape(one.name)}</a>' if places else ""
+        cells = "".join(f"<td>{html.escape(cell(result))}</td>" for result in one.report.criteria)
+        lines.append(f"<tr><th scope=row>{link}</th>{cells}</tr>")
+    head = "".join(f"<th scope=col>{html.escape(short)}</th>" for short in shorts)
+    style = "body{font-family:sans-serif}table{border-collapse:collapse}td,th{border:1px solid #999;padding:.3em .6em}"
+    top = f"<!doctype html><html lang=en><meta charset=utf-8><title>The class</title><style>{style}</style>"
+    return (
+        f"{top}<table><caption>{len(graded)} submissions</caption><tr><th>{head}</tr>{''.join(lines)}</table></html>\n"
+    )
+
+
+def cell(result: CriterionResult) -> str:
+    passed, first = sum(c.verdict is Verdict.PASS for c in result.checks), result.first_problem()
+    count = f" {passed}/{len(result.checks)}" if result.checks else ""
+    where = f": {first.id}" if first and result.verdict is not Verdict.NOT_RUN else ""
+    return f"{report.SIGNS[result.verdict]}{count}{where}"
