@@ -15,12 +15,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 
 import psutil
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 MEMORY = 4  # GiB; two copies of torch and the embedder while a service runs
 DISK = 6  # GiB; model stores, Bentos, an image of some GB, and the cluster's own images
@@ -36,6 +33,11 @@ def python() -> Finding:
 
 def packages() -> Finding:
     """Whether .venv still is what the lock file made: a `%pip install` in a notebook changes it for all."""
+    from importlib import metadata  # the other questions start quicker without
+
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
     lock = (Path(__file__).parent.parent / "requirements.lock").read_text()
     pins = [Requirement(line.rstrip(" \\")) for line in lock.splitlines() if re.match(r"[a-z0-9].*==", line)]
     here = {canonicalize_name(d.name): d.version for d in metadata.distributions()}
@@ -50,6 +52,13 @@ def architecture() -> Finding:
     found = platform.machine()
     known = found.lower() in ("x86_64", "amd64", "arm64", "aarch64")
     return known, f"{platform.system()} on {found}" + ("" if known else ", for which there are no images and no torch")
+
+
+def path() -> Finding:
+    """circus, which starts BentoML's --reload, hands paths on without quotes."""
+    here = Path(__file__).resolve().parent.parent
+    odd = re.search(r"[\s'\"]", str(here))
+    return not odd, f"the kit's folder is {here}" + (", and BentoML's --reload takes no space or quote" if odd else "")
 
 
 def memory() -> Finding:
@@ -184,7 +193,7 @@ def ask(*command: str) -> Finding:
             return False, f"{name} did not answer within {LIMIT:g} s"
 
 
-ALL = (python, packages, architecture, memory, disk, port, proxy, docker)
+ALL = (python, packages, path, architecture, memory, disk, port, proxy, docker)
 QUESTIONS: dict[str, Callable[..., Finding]] = {q.__name__: q for q in ALL}
 
 

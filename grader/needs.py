@@ -18,6 +18,9 @@ from grader.kit import Kit
 from grader.processes import run
 
 
+LIMIT = 14  # seconds for a need whose entry names none; all are asked at once, on any machine
+
+
 @dataclass(frozen=True)
 class Need:
     """`found` says what was seen, `add` is the one command (or sentence) that adds it."""
@@ -51,12 +54,12 @@ def _look(entry: dict[str, Any]) -> tuple[bool, str]:
         return False, f"no {title}"
     try:
         done = run(
-            [program, *command[1:]], entry.get("limit", 10), env=listed(os.environ)
+            [program, *command[1:]], entry.get("limit", LIMIT), env=listed(os.environ)
         )  # which also ends what a hung tool started
     except OSError as wrong:
         return False, f"no {title} ({type(wrong).__name__} from {program})"
     if done.code is None:
-        return False, f"no {title} ({Path(program).name} did not answer within {entry.get('limit', 10)} s)"
+        return False, f"no {title} ({Path(program).name} did not answer within {entry.get('limit', LIMIT)} s)"
     ours = program == sys.executable  # cluster/machine.py speaks in whole sentences
     lines = ((done.stdout.strip() if ours else "") or done.output.strip() or "it said nothing").splitlines()
     said = lines[0][:160]

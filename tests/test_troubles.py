@@ -306,3 +306,12 @@ def test_a_disk_without_locks_is_used_all_the_same(tmp_path: Path, monkeypatch: 
 def test_a_long_or_hidden_folder_for_temporary_files_is_not_handed_on(folder: str) -> None:
     assert "TMPDIR" not in child_environ({"TMPDIR": folder})
     assert child_environ({"TMPDIR": "/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T/"})["TMPDIR"]
+
+
+def test_a_folder_with_a_space_is_refused_where_bentoml_would_wait_for_ever(tmp_path: Path) -> None:
+    from labs.helpers.service.servers import start
+
+    (tmp_path / "my kit").mkdir()
+    with pytest.raises(LabError, match="a path with a space"):
+        start(str(tmp_path / "my kit"), options=["--reload"])
+    assert ask("path").startswith("found the kit's folder is")
