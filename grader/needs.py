@@ -17,7 +17,6 @@ from grader.errors import BadKit
 from grader.kit import Kit
 from grader.processes import run
 
-
 LIMIT = 14  # seconds for a need whose entry names none; all are asked at once, on any machine
 
 
