@@ -13,7 +13,7 @@ from grader.incidents import open_check
 from grader.kit import Kit, Lab
 from grader.model import CheckResult, Report, Verdict
 from grader.notebooks import make_notebook
-from grader.stubs import source_stubs
+from grader.stubs import Stub, source_stubs
 from grader.workspace import Workspace, digest, read_json, write_atomic
 
 
@@ -113,18 +113,19 @@ def todo_ladders(kit: Kit) -> dict[str, tuple[Sequence[str], str]]:
     found: dict[str, tuple[Sequence[str], str]] = {}
     for lab in kit.labs():
         file = lab.source.with_suffix(".hints.toml")
-        made = {what: make_ladder(stub.ours) for what, stub in source_stubs(lab.source).items() if stub.ours}
+        made = {what: make_ladder(stub) for what, stub in source_stubs(lab.source).items() if stub.ours}
         written = tomllib.loads(file.read_text()) if file.exists() else {}
         found |= {what: (steps, lab.number) for what, steps in {**made, **written}.items()}
     return found
 
 
-def make_ladder(ours: Sequence[str]) -> list[str]:
-    """Nudge, pointer and worked step of a solution: its words, its beginning, all of it."""
-    code = [line.strip() for line in ours if line.strip() and not line.lstrip().startswith("#")]
-    words = list(dict.fromkeys(re.findall(r"[A-Za-z_][\w-]{3,}", " ".join(code))))
+def make_ladder(stub: Stub) -> list[str]:
+    """Nudge, pointer and worked step of a solution: the words that its stub has not, its beginning, all of it."""
+    code = [line.strip() for line in stub.ours if line.strip() and not line.lstrip().startswith("#")]
+    there, words = (re.findall(r"[A-Za-z_][\w-]{3,}", " ".join(lines)) for lines in (stub.lines, code))
+    words = [word for word in dict.fromkeys(words) if word not in there]
     begins = code[0] if len(code) > 1 else code[0][: len(code[0]) // 2].rstrip()
-    dedented = textwrap.dedent("\n".join(ours)).splitlines()
+    dedented = textwrap.dedent("\n".join(stub.ours)).splitlines()
     count = f"{len(code)} lines" if len(code) > 1 else "one line"
     return [
         f"The solution is {count}{', with ' if words else ''}{', '.join(f'`{word}`' for word in words[:5])}.",
