@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import warnings
 from typing import Any
 
@@ -32,17 +33,33 @@ def classify(texts: list[str]) -> Any:
     """What it answers, its runners in this same process."""
     for runner in _service.runners:
         runner.init_local(quiet=True)
-    answer = _service.apis["classify"].func({"texts": texts})
-    answer = asyncio.run(answer) if asyncio.iscoroutine(answer) else answer
-    return as_plain(answer)
+    return asyncio.run(ask(by_route("/classify"), json.dumps({"texts": texts}).encode()))
 
 
-def as_plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): as_plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_plain(v) for v in value]
-    return value.tolist() if hasattr(value, "tolist") else value
+def by_route(route: str) -> Any:
+    """The API function that answers there, whatever its name."""
+    routes = {f"/{api.route.strip('/')}": api for api in _service.apis.values()}
+    if route not in routes:
+        raise LookupError(f"no API function has the route {route}; there are {', '.join(routes) or 'none'}")
+    return routes[route]
+
+
+async def ask(api: Any, body: bytes) -> Any:
+    """As BentoML's server does it (api_func in its http_app.py): a request for the input's descriptor, the function
+    with or without a context, a response of the output's descriptor."""
+    from starlette.requests import Request
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    scope = {"type": "http", "method": "POST", "path": api.route, "headers": headers, "query_string": b""}
+    with _service.context.in_request(request := Request(scope, receive)) as context:
+        given = [await api.input.from_http_request(request), *([context] if api.needs_ctx else [])]
+        answer = api.func(*given)
+        answer = await answer if asyncio.iscoroutine(answer) else answer
+        response = await api.output.to_http_response(answer, context if api.needs_ctx else None)
+    return json.loads(bytes(response.body))
 
 
 QUESTIONS = {f.__name__: f for f in (ready, load, classify)}
