@@ -1,0 +1,508 @@
+"""sc6: batching off and at least three settings, compared under one load, by figures that anybody can compute again.
+
+The first probe reads bench/ and computes every row from the run folders; it runs nothing of the submission. The second
+measures one row again, drawn by lot, with batching off beside it, and compares how much better the one is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import math
+import random
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from grader.errors import LabError
+from grader.kit import check, probe
+from grader.model import Facts, Finding
+from grader.world.load import machine, measure, noise, runs, table
+from grader.world.load.log import read_requests, write_requests
+from grader.world.load.runs import Run, text
+from grader.world.load.servers import serving
+from grader.world.load.summary import summarise
+
+SETTINGS = 3  # with batching
+REPEATS = 3
+FIGURES = ("goodput", "p50_ms", "p95_ms", "p99_ms", "share_503", "share_504", "share_other", "mean_ms", "in_flight")
+NOTED = ("goodput", "p95_ms", "share_503")
+EXACT = 0.01  # a table's figure is the computed one, but for rounding
+ROUND = 0.02  # a note's may be rounded further
+SECONDS = 8  # of each load of the grader's own, three times each setting
+LEAST = 0.10  # ratios closer than this are not told apart
+MOST = 0.50  # a machine on which only larger differences than this can be told cannot tell
+BUSY = "Grade sc6 again when this machine is quieter."
+
+
+@probe(limit=60)
+def bench(ws: Any) -> Facts:
+    """What lies in bench/, and what its run folders say."""
+    folder = ws.root / "bench"
+    return {
+        "table": read_table(folder / "table.csv"),
+        "note": read_note(folder / "note.toml"),
+        **read_runs(folder),
+        "here": machine.facts(),
+    }
+
+
+def read_table(path: Path) -> Facts:
+    try:
+        rows = list(csv.DictReader(text(path).splitlines()))
+    except (OSError, ValueError, csv.Error) as wrong:
+        return {"problem": f"{type(wrong).__name__}: {wrong}", "rows": []}
+    missing = [c for c in table.COLUMNS if rows and c not in rows[0]]
+    return {"problem": f"it has no column {missing[0]}" if missing else "", "rows": rows[:1000]}
+
+
+def read_note(path: Path) -> Facts:
+    try:
+        return {"problem": "", **tomllib.loads(text(path))}
+    except (OSError, ValueError) as wrong:
+        return {"problem": f"{type(wrong).__name__}: {wrong}"}
+
+
+def read_runs(folder: Path) -> Facts:
+    """Of each run what it is and what is wrong with it, and the rows that all of them make."""
+    try:
+        found = runs.read_all(folder)
+        return {"problem": "", "runs": [run_facts(run) for run in found], "rows": table.of(found)}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as wrong:
+        return {"problem": f"{type(wrong).__name__}: {wrong}"[:300], "runs": [], "rows": []}
+
+
+def run_facts(run: Run) -> Facts:
+    return {
+        "name": run.name,
+        "setting": run.setting.name,
+        "key": list(run.setting.key()),
+        "load": run.load,
+        "machine": run.facts["machine"],
+        "problems": [list(problem) for problem in run.problems()],
+    }
+
+
+@probe(limit=150)
+def repeat(ws: Any) -> Facts:
+    """One row drawn by lot and batching off, in turn, three times each: about 80 s. An error where the machine cannot
+    tell; nothing at all where the files already show what is wrong."""
+    seen = bench.look(ws)
+    if wrong := next((f.message for judge in FILES if not (f := judge.judge(seen)).ok), ""):
+        return {"skipped": wrong}
+    if refused := next((row for row in seen["rows"] if row["verdict"] != "ok"), None):
+        raise LabError(f"The row {refused['setting']} is refused, and not by your doing: {refused['why']}.", BUSY)
+    rows = {row["setting"]: row for row in seen["rows"]}
+    off = next(row for row in seen["rows"] if not row["batching"])
+    on = [name for name, row in rows.items() if row["batching"]]
+    # How many a tight budget refuses hangs on the speed of the minute, so such a row is drawn only if need be.
+    drawn = rows[random.choice([name for name in on if rows[name]["share_503"] < 0.02] or on)]
+    theirs = [run for run in runs.read_all(ws.root / "bench") if run.setting.name in (off["setting"], drawn["setting"])]
+    load = {**theirs[0].load, "seconds": SECONDS}
+    mine = measure_again(ws, list({run.setting.name: run for run in theirs}.values()), load)
+    return compare(drawn["setting"], off["setting"], theirs, mine)
+
+
+def measure_again(ws: Any, theirs: list[Run], load: Facts) -> list[Run]:
+    """Two settings in turn, a-b-b-a-a-b, so that neither has the better hour; each with its run's configuration."""
+    import yaml
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        bases = [(run.setting, yaml.safe_load(run.configuration)) for run in theirs]
+        servers = [stack.enter_context(serving(setting, base, ws.service, ws.store)) for setting, base in bases]
+        made = []
+        for order, which in enumerate((0, 1, 1, 0, 0, 1)):
+            place = Path(folder) / f"{theirs[which].setting.name}-{order}"
+            made.append(measure.measure(servers[which], load, 2 + order, 500 + order, place))
+        return made
+
+
+def compare(drawn: str, off: str, their_runs: list[Run], my_runs: list[Run]) -> Facts:
+    """How many times as many answers the drawn setting gives, by both; and how far the two may differ by chance."""
+    theirs, mine = table.goodputs(their_runs), table.goodputs(my_runs)
+    spread = [noise.of(theirs), noise.of(mine)]
+    counts = [sum(1 / len(values) for values in group.values()) for group in (theirs, mine)]
+    chance = 4 * math.sqrt(sum(s**2 * n for s, n in zip(spread, counts, strict=True)))
+    if chance > MOST:
+        raise LabError(f"Repeats of one setting differ by {max(spread):.0%} here, so this machine cannot tell.", BUSY)
+    told, found = (mean(group[drawn]) / mean(group[off]) for group in (theirs, mine))
+    busy = [mean([run.facts["cpu"]["others"] for run in some]) for some in (their_runs, my_runs)]
+    if abs(math.log(found / told)) > max(LEAST, chance) and abs(busy[0] - busy[1]) > 0.15 * machine.facts()["cpus"]:
+        text = f"The ratio moved from {told:.2f} to {found:.2f} while other programs used {busy[1]:.1f} cores"
+        raise LabError(f"{text}, not {busy[0]:.1f} as when you measured.", BUSY)
+    return {
+        "setting": drawn, "told": round(told, 3), "found": round(found, 3), "noise": [round(s, 3) for s in spread],
+        "allowed": round(max(LEAST, chance), 3), "theirs": theirs, "mine": mine, "skipped": "",
+    }  # fmt: skip
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def number(value: Any) -> float:
+    """A figure of a CSV or a note; not-a-number for everything else."""
+    try:
+        return math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def close(found: Any, wanted: Any, by: float) -> bool:
+    """Whether two figures are one but for rounding; both may be missing."""
+    a, b = number(found), number(wanted)
+    return (math.isnan(a) and math.isnan(b)) or abs(a - b) <= max(by * abs(b), 0.0051)
+
+
+@check(bench)
+def settings_compared(seen: Facts) -> Finding:
+    """The course module's own form: a table with batching off, three settings, throughput, p50, p95 and errors."""
+    wanted = f"batching off and {SETTINGS} settings, each with goodput, p50, p95 and errors"
+    rows = seen["table"]["rows"]
+    if seen["table"]["problem"] or not rows:
+        return Finding(False, f"bench/table.csv: {seen['table']['problem'] or 'it has no rows'}.", None, wanted)
+    whole = [r for r in rows if not any(math.isnan(number(r[c])) for c in ("goodput", "p50_ms", "p95_ms", "share_503"))]
+    on, off = ([r["setting"] for r in whole if r["batching"] == value] for value in ("True", "False"))
+    if not off or len(on) < SETTINGS:
+        message = f"bench/table.csv has {len(on)} settings with batching on and {len(off)} with batching off"
+        return Finding(False, f"{message}; wanted: {wanted}.", [r["setting"] for r in whole], wanted)
+    return Finding(True, f"Compared are batching off and {', '.join(on)}.", [*off, *on], wanted)
+
+
+@check(bench, after=settings_compared)
+def rows_from_runs(seen: Facts) -> Finding:
+    """Every figure is what the run folders give: of 200s alone, after the warm-up, from the scheduled time."""
+    if seen["problem"] or not seen["runs"]:
+        return Finding(False, f"bench/runs: {seen['problem'] or 'there is no complete run'}.", None, "run folders")
+    computed = {row["setting"]: row for row in seen["rows"]}
+    if odd := {row["setting"] for row in seen["table"]["rows"]} ^ set(computed):
+        return Finding(False, f"{min(odd)} stands in one of bench/table.csv and bench/runs only.", sorted(odd), [])
+    for row in seen["table"]["rows"]:
+        for figure in FIGURES:
+            found, wanted = row[figure], computed[row["setting"]][figure]
+            if not close(found, wanted, EXACT):
+                message = f"{row['setting']}: the table says {figure} = {found}, its run folders give {wanted}"
+                return Finding(False, f"{message}. Let `table.write` make the table.", found, wanted)
+    return Finding(True, f"Its figures follow from {len(seen['runs'])} run folders.", len(seen["runs"]), None)
+
+
+@check(bench, after=rows_from_runs)
+def settings_differ(seen: Facts) -> Finding:
+    keys: dict[str, set[str]] = {}
+    for run in seen["runs"]:
+        keys.setdefault(str(run["key"]), set()).add(run["setting"])
+    if twice := [sorted(names) for names in keys.values() if len(names) > 1]:
+        message = f"{' and '.join(twice[0])} are one and the same setting under {len(twice[0])} names."
+        return Finding(False, message, twice[0], "one name a setting")
+    return Finding(True, f"{len(keys)} settings, all different.", len(keys), None)
+
+
+@check(bench, after=settings_differ)
+def settings_applied(seen: Facts) -> Finding:
+    """Three witnesses a run: the file in the process, the values in the process, the server's behaviour."""
+    if found := problem_of(seen, "setting"):
+        return Finding(False, f"{found}. So the row is not of that setting.", found, "three witnesses")
+    return Finding(True, "Each setting held in both runners' own processes, and they behaved so.", None, None)
+
+
+@check(bench, after=settings_applied)
+def same_load(seen: Facts) -> Finding:
+    loads = sorted({json.dumps(run["load"], sort_keys=True) for run in seen["runs"]})
+    if len(loads) > 1:
+        return Finding(False, f"The rows are of {len(loads)} loads: {' and '.join(loads)}.", loads, "one load")
+    return Finding(True, f"Every row is of the same load: {loads[0]}.", loads, loads)
+
+
+@check(bench, after=same_load)
+def measured_here(seen: Facts) -> Finding:
+    here = seen["here"]
+    for run in seen["runs"]:
+        if run["machine"].get("machine") != here["machine"]:
+            message = f"{run['name']} was measured on another machine ({run['machine'].get('cpu')}) than this one"
+            return Finding(False, f"{message} ({here['cpu']}).", run["machine"], here)
+    return Finding(True, f"All of it was measured here: {here['cpus']} cores, {here['cpu']}.", None, None)
+
+
+@check(bench, after=measured_here)
+def repeated(seen: Facts) -> Finding:
+    for row in seen["rows"]:
+        if row["repeats"] < REPEATS:
+            message = f"{row['setting']} was measured {row['repeats']} times; {REPEATS} show how far repeats differ."
+            return Finding(False, message, row["repeats"], REPEATS)
+    return Finding(True, "Each row is the median of three repeats or more.", None, None)
+
+
+@check(bench, after=repeated)
+def figures_hold(seen: Facts) -> Finding:
+    """Little's law, steady waits, level concurrency, no cache: what makes figures wrong whoever measured them."""
+    if found := problem_of(seen, "figures"):
+        return Finding(False, f"{found}.", found, "figures that hold")
+    return Finding(True, "Little's law holds in every run, and each was steady.", None, None)
+
+
+def problem_of(seen: Facts, kind: str) -> str:
+    """The first problem of that kind, and whose it is."""
+    found = [f"{run['name']}: {text}" for run in seen["runs"] for k, text in run["problems"] if k == kind]
+    return found[0] if found else ""
+
+
+@check(bench, after=figures_hold)
+def note_written(seen: Facts) -> Finding:
+    note, wanted = seen["note"], "[chosen] and [runner_up] with setting, goodput, p95_ms, share_503; and why"
+    if note["problem"]:
+        return Finding(False, f"bench/note.toml: {note['problem']}.", None, wanted)
+    for part in ("chosen", "runner_up"):
+        given = note.get(part)
+        missing = [k for k in ("setting", *NOTED) if not isinstance(given, dict) or k not in given]
+        if missing:
+            return Finding(False, f"bench/note.toml: [{part}] has no {', '.join(missing)}.", given, wanted)
+    if len(str(note.get("why", "")).split()) < 5:
+        return Finding(False, "bench/note.toml: `why` says nothing yet. Write it for a colleague.", None, wanted)
+    return Finding(True, f"You chose {note['chosen']['setting']}.", note["chosen"]["setting"], wanted)
+
+
+@check(bench, after=note_written)
+def note_agrees(seen: Facts) -> Finding:
+    """What the note says of two settings is what the table says, and the better one is chosen."""
+    rows, note = {row["setting"]: row for row in seen["rows"]}, seen["note"]
+    for part in ("chosen", "runner_up"):
+        name = note[part]["setting"]
+        if name not in rows:
+            return Finding(False, f"The note's {part} is {name}, which is not in the table.", name, sorted(rows))
+        for figure in NOTED:
+            found, wanted = note[part][figure], rows[name][figure]
+            if not close(found, wanted, ROUND):
+                message = f"The note says {figure} = {found} of {name}; the table says {wanted}."
+                return Finding(False, message, found, wanted)
+    chosen, other = rows[note["chosen"]["setting"]], rows[note["runner_up"]["setting"]]
+    if chosen is other:
+        return Finding(False, "The note's runner_up is the setting that it chose.", chosen["setting"], "another")
+    if worse(chosen, other):
+        message = f"{other['setting']} gives more answers than {chosen['setting']}, sooner, and refuses no more."
+        return Finding(False, message, chosen["setting"], other["setting"])
+    return Finding(True, "The note says what the table says.", note["chosen"], None)
+
+
+def worse(one: Facts, other: Facts) -> bool:
+    """Whether the other is better in everything by more than repeats differ."""
+    clear = 1 + max(one["noise"], other["noise"], 0.02)
+    more = other["goodput"] > clear * one["goodput"]
+    return bool(more and clear * other["p95_ms"] < one["p95_ms"] and other["share_503"] <= one["share_503"])
+
+
+FILES = (
+    settings_compared, rows_from_runs, settings_differ, settings_applied, same_load, measured_here, repeated,
+    figures_hold, note_written, note_agrees,
+)  # fmt: skip
+
+
+@check(repeat, after=note_agrees)
+def repeats_like_yours(seen: Facts) -> Finding:
+    """Ratios are compared: a machine's speed changes from hour to hour, and that of two settings does so together."""
+    if seen["skipped"]:
+        return Finding(False, seen["skipped"], None, None)
+    gap = abs(math.log(seen["found"] / seen["told"]))
+    times = f"{seen['setting']} gives {seen['found']:.2f} times as many answers as batching off; your table says"
+    message = f"Measured again by the grader, {times} {seen['told']:.2f}. Chance explains {seen['allowed']:.0%}."
+    return Finding(gap <= seen["allowed"], message, seen["found"], seen["told"])
+
+
+# What the mutants do to a copy of a right bench/.
+
+
+def bench_of(ws: Any) -> Path:
+    return Path(ws.root) / "bench"
+
+
+def change_rows(ws: Any, change: Any) -> None:
+    """Edits table.csv as a person would."""
+    path = bench_of(ws) / "table.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    for row in rows:
+        change(row)
+    with path.open("w", newline="") as file:
+        out = csv.DictWriter(file, table.COLUMNS, lineterminator="\n")
+        out.writeheader()
+        out.writerows(rows)
+
+
+def change_facts(folder: Path, change: Any) -> None:
+    facts = json.loads((folder / "run.json").read_text())
+    change(facts)
+    (folder / "run.json").write_text(json.dumps(facts))
+
+
+def folders(ws: Any, name: str) -> list[Path]:
+    return sorted((bench_of(ws) / "runs").glob(f"{name}-[0-9]"))
+
+
+def names(ws: Any, batching: bool = True) -> list[str]:
+    """The settings of that bench, those with the most answers first."""
+    rows = [row for row in table.rows(bench_of(ws)) if row["batching"] is batching]
+    return [str(row["setting"]) for row in sorted(rows, key=lambda row: -row["goodput"])]
+
+
+@contextlib.contextmanager
+def two_settings_only(ws: Any) -> Iterator[None]:
+    for folder in folders(ws, names(ws)[-1]):
+        shutil.rmtree(folder)
+    table.write(bench_of(ws))
+    yield
+
+
+@contextlib.contextmanager
+def typed_table(ws: Any) -> Iterator[None]:
+    best = names(ws)[0]
+    change_rows(ws, lambda row: row.update(p95_ms="42.0") if row["setting"] == best else None)
+    yield
+
+
+@contextlib.contextmanager
+def refusals_counted(ws: Any) -> Iterator[None]:
+    """A third of what came back was refused; the table's throughput is whatever came back."""
+    for folder in folders(ws, names(ws)[0]):
+        requests = read_requests(folder / "requests.csv")
+        write_requests(
+            folder / "requests.csv", [r._replace(end="503") if i % 3 == 0 else r for i, r in enumerate(requests)]
+        )
+    yield
+
+
+@contextlib.contextmanager
+def warmup_counted(ws: Any) -> Iterator[None]:
+    """Figures of the whole load, its first seconds included."""
+
+    def change(row: dict[str, Any]) -> None:
+        whole = [summarise(runs.read(folder).log) for folder in folders(ws, row["setting"])]
+        for figure in ("goodput", "p50_ms", "p95_ms", "p99_ms", "mean_ms"):
+            row[figure] = round(sorted(getattr(s, figure) for s in whole)[1], 2)
+
+    change_rows(ws, change)
+    yield
+
+
+@contextlib.contextmanager
+def naive_p99(ws: Any) -> Iterator[None]:
+    """A stall held up one request in twenty for 1.4 s; the table counts from the time of sending."""
+    for folder in folders(ws, names(ws)[0]):
+        requests = read_requests(folder / "requests.csv")
+        held = [r._replace(scheduled=r.sent - 1.4) if i % 20 == 0 else r for i, r in enumerate(requests)]
+        write_requests(folder / "requests.csv", held)
+    yield
+
+
+@contextlib.contextmanager
+def three_names(ws: Any) -> Iterator[None]:
+    """One setting, measured under the names of all the others."""
+    first, *others = names(ws)
+    for name in others:
+        for folder, source in zip(folders(ws, name), folders(ws, first), strict=True):
+            shutil.rmtree(folder)
+            shutil.copytree(source, folder)
+            change_facts(folder, lambda facts, name=name: facts["setting"].update(name=name))
+    table.write(bench_of(ws))
+    yield
+
+
+@contextlib.contextmanager
+def never_applied(ws: Any) -> Iterator[None]:
+    """As in the course module: the setting stands in a file that no process was told of."""
+    for folder in folders(ws, names(ws)[-1]):
+        change_facts(folder, lambda facts: facts["setting"].update(max_batch_size=64))
+    table.write(bench_of(ws))
+    yield
+
+
+@contextlib.contextmanager
+def other_loads(ws: Any) -> Iterator[None]:
+    for folder in folders(ws, names(ws)[0]):
+        change_facts(folder, lambda facts: facts["load"].update(users=40))
+    table.write(bench_of(ws))
+    yield
+
+
+@contextlib.contextmanager
+def other_machine(ws: Any) -> Iterator[None]:
+    for name in [*names(ws), *names(ws, False)]:
+        for folder in folders(ws, name):
+            change_facts(folder, lambda facts: facts["machine"].update(machine="0" * 12, cpu="a colleague's"))
+    table.write(bench_of(ws))
+    yield
+
+
+@contextlib.contextmanager
+def one_repeat(ws: Any) -> Iterator[None]:
+    for name in [*names(ws), *names(ws, False)]:
+        for folder in folders(ws, name)[1:]:
+            shutil.rmtree(folder)
+    table.write(bench_of(ws))
+    yield
+
+
+@contextlib.contextmanager
+def waits_halved(ws: Any) -> Iterator[None]:
+    """Waits that look better, at a throughput that eighty waiting users cannot give."""
+    for folder in folders(ws, names(ws)[0]):
+        requests = read_requests(folder / "requests.csv")
+        halved = [r._replace(scheduled=(r.sent + r.ended) / 2, sent=(r.sent + r.ended) / 2) for r in requests]
+        write_requests(folder / "requests.csv", halved)
+    table.write(bench_of(ws))
+    yield
+
+
+@contextlib.contextmanager
+def note_contradicts(ws: Any) -> Iterator[None]:
+    """The worst setting is chosen, and the figures of the best are written beside its name."""
+    rows = {row["setting"]: row for row in table.rows(bench_of(ws))}
+    best, *_, worst = names(ws)
+    figures = "\n".join(f"{key} = {rows[best][key]}" for key in NOTED)
+    parts = [f'[{part}]\nsetting = "{name}"\n{figures}\n' for part, name in (("chosen", worst), ("runner_up", best))]
+    (bench_of(ws) / "note.toml").write_text('why = "It is the one that everybody uses for this."\n' + "\n".join(parts))
+    yield
+
+
+@contextlib.contextmanager
+def invented_runs(ws: Any) -> Iterator[None]:
+    """Run folders that agree with one another and with the table: with batching off, three times slower than it was."""
+    for folder in folders(ws, names(ws, False)[0]):
+        requests, seconds = read_requests(folder / "requests.csv"), runs.read(folder).load["seconds"]
+        early = [r for r in requests if r.sent < seconds / 3]
+        slow = [r._replace(scheduled=3 * r.scheduled, sent=3 * r.sent, ended=3 * r.ended) for r in early]
+        write_requests(folder / "requests.csv", slow)
+    table.write(bench_of(ws))
+    yield
+
+
+@contextlib.contextmanager
+def note_without_why(ws: Any) -> Iterator[None]:
+    path = bench_of(ws) / "note.toml"
+    note = tomllib.loads(path.read_text())
+    parts = [
+        f"[{part}]\n" + "\n".join(f"{k} = {json.dumps(v)}" for k, v in note[part].items())
+        for part in ("chosen", "runner_up")
+    ]
+    path.write_text('why = ""\n' + "\n".join(parts) + "\n")
+    yield
+
+
+@contextlib.contextmanager
+def own_ways(ws: Any) -> Iterator[None]:
+    """Right, and unlike ours: rows in another order, a column more, and a note whose figures are rounded."""
+    path = bench_of(ws) / "table.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    with path.open("w", newline="") as file:
+        out = csv.DictWriter(file, ["remark", *table.COLUMNS], lineterminator="\n")
+        out.writeheader()
+        out.writerows({**row, "remark": "mine"} for row in reversed(rows))
+    note = tomllib.loads((bench_of(ws) / "note.toml").read_text())
+    lines = ['why = "Enough answers, and soon enough for people who wait at a screen."']
+    for part in ("chosen", "runner_up"):
+        given = note[part]
+        lines += [f"[{part}]", f'setting = "{given["setting"]}"', f"goodput = {given['goodput']:.0f}"]
+        lines += [f"p95_ms = {given['p95_ms']:.0f}", f"share_503 = {given['share_503']:.3f}"]
+    (bench_of(ws) / "note.toml").write_text("\n".join(lines) + "\n")
+    yield
