@@ -36,7 +36,17 @@ def make_bench(bench: Path, settings: tuple[Setting, ...] = SETTINGS, repeats: i
     rows = {row["setting"]: row for row in table.write(bench)}
     best = sorted(rows, key=lambda name: -rows[name]["goodput"])
     parts = [part(name, rows[name], key) for key, name in zip(("chosen", "runner_up"), best, strict=False)]
+    (bench / "experiment.toml").write_text(experiment_text(settings, repeats, users))
     (bench / "note.toml").write_text('why = "It answers most, and nobody is refused."\n' + "\n".join(parts))
+
+
+def experiment_text(settings: tuple[Setting, ...], repeats: int, users: int) -> str:
+    lines = [f"repeats = {repeats}", "", "[load]", f"users = {users}", "seconds = 15"]
+    for setting in settings:
+        lines += ["", "[[setting]]", f'name = "{setting.name}"']
+        figures = [f"max_batch_size = {setting.max_batch_size}", f"max_latency_ms = {setting.max_latency_ms}"]
+        lines += figures if setting.batching else ["batching = false"]
+    return "\n".join(lines) + "\n"
 
 
 def part(name: str, row: dict[str, Any], key: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.model import Evidence, Facts, Verdict
+from grader.mutants import apply
 
 KIT = Kit()
 SC6 = KIT.criterion("sc6")
@@ -54,7 +55,9 @@ def test_what_is_right_and_unlike_ours_passes(right: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if m["fails"] != "repeats-like-yours"], ids=lambda m: m["id"])
 def test_each_wrong_bench_fails_its_own_check(right: Path, tmp_path: Path, mutant: Facts) -> None:
     root = Path(shutil.copytree(right, tmp_path / "work"))
-    with KIT.fixture("sc6", mutant["around"])(SimpleNamespace(root=root)):
+    ws = SimpleNamespace(root=root, kit=KIT)
+    apply(ws, SC6, mutant)  # type: ignore[arg-type]
+    with KIT.fixture("sc6", mutant["around"])(ws):
         found = verdicts(root, LIKE)
     assert failed(found) == [mutant["fails"]], found
     assert mutant.get("says", "") in found[mutant["fails"]]

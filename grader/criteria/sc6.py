@@ -25,6 +25,7 @@ from grader.world.load import machine, measure, noise, runs, table
 from grader.world.load.log import read_requests, write_requests
 from grader.world.load.runs import Run, text
 from grader.world.load.servers import serving
+from grader.world.load.settings import Setting
 from grader.world.load.summary import summarise
 
 SETTINGS = 3  # with batching
@@ -347,9 +348,22 @@ def names(ws: Any, batching: bool = True) -> list[str]:
 
 
 @contextlib.contextmanager
-def two_settings_only(ws: Any) -> Iterator[None]:
-    for folder in folders(ws, names(ws)[-1]):
-        shutil.rmtree(folder)
+def measured_as_asked(ws: Any) -> Iterator[None]:
+    """The runs that a changed bench/experiment.toml would have given: of its settings, each as it asks."""
+    asked = {
+        one["name"]: Setting(**one) for one in tomllib.loads((bench_of(ws) / "experiment.toml").read_text())["setting"]
+    }
+    found = {run.setting.name: run.setting for run in runs.read_all(bench_of(ws))}
+    for name, old in found.items():
+        if name not in asked or asked[name].key() != old.key():
+            for folder in folders(ws, name):
+                shutil.rmtree(folder)
+    for name, setting in asked.items():
+        like = next(other for other, old in found.items() if old.key() == setting.key())
+        for source in folders(ws, like) if like != name else []:
+            folder = source.with_name(source.name.replace(like, name))
+            shutil.copytree(source, folder)
+            change_facts(folder, lambda facts, name=name: facts["setting"].update(name=name))
     table.write(bench_of(ws))
     yield
 
@@ -392,19 +406,6 @@ def naive_p99(ws: Any) -> Iterator[None]:
         requests = read_requests(folder / "requests.csv")
         held = [r._replace(scheduled=r.sent - 1.4) if i % 20 == 0 else r for i, r in enumerate(requests)]
         write_requests(folder / "requests.csv", held)
-    yield
-
-
-@contextlib.contextmanager
-def three_names(ws: Any) -> Iterator[None]:
-    """One setting, measured under the names of all the others."""
-    first, *others = names(ws)
-    for name in others:
-        for folder, source in zip(folders(ws, name), folders(ws, first), strict=True):
-            shutil.rmtree(folder)
-            shutil.copytree(source, folder)
-            change_facts(folder, lambda facts, name=name: facts["setting"].update(name=name))
-    table.write(bench_of(ws))
     yield
 
 
