@@ -1,68 +1,130 @@
 # ---
 # jupyter:
+#   jupytext: {custom_cell_magics: "work,shell"}
 #   kernelspec: {name: python3, display_name: Python 3 (ipykernel), language: python}
-#   lab: {id: "00", minutes: 10, grades: [], needs: [],
-#         inputs: [service/tickets.py, labs/helpers/lesson/practice.py], gives: [service/tickets.py]}
+#   lab: {id: "00", minutes: 12, grades: [], needs: [],
+#         inputs: [service/tickets.py, labs/helpers/lesson/practice.py, labs/helpers/charts/route.py],
+#         gives: [service/tickets.py]}
 # ---
 
 # %% [markdown] tags=["why"]
 # # 00 · Start here
 #
-# By lab 08 a cluster on your machine sorts a shop's tickets, eighty people ask it at once, and you can say from its
-# metrics for what they wait. This notebook is ten minutes on how the labs work. After it you can
+# A shop gets tickets. Two models sort them, on a server that eighty people ask at once. First you see the finished
+# thing run, then you learn how the labs work. After this notebook you can
 #
-# - say what each lab makes, and which of it is files and which runs;
-# - fill in a TODO, write a file from a cell, and put down a guess before you see the answer;
-# - read the four verdicts, and tell your mistake from the grader's;
-# - see what this machine lacks for the later labs, and the command that adds it.
+# - say what BentoML is for, and its four words;
+# - fill in a TODO, type a command in a cell, and write down a guess before you see the answer;
+# - read the four verdicts, and tell your mistake from the grader's.
 #
-# **Needed:** this kernel, nothing else. **Your time** (an estimate): 10 minutes. The way 2, cells 3, verdicts 4, the
-# machine 1. **The machine's time** is told by the last cell.
+# **Needed:** this kernel, nothing else. **Your time** (an estimate): 12 minutes. The whole thing 3, words 3, cells
+# and verdicts 5, the machine 1.
 #
-# Click into the grey cell below and press Shift+Enter: that runs it and moves on. It loads the tools and shows two
-# tickets of each kind.
+# **What you should know already:** Python functions and imports; what an HTTP request is; how to read YAML; that
+# numpy arrays have a shape. Of Docker and Kubernetes: that a container is a process with its own files, and that a
+# cluster runs containers. Everything else is explained when it is used.
+#
+# Click into the grey cell below and press Shift+Enter: that runs it and moves on.
 
 # %% tags=["do"]
 # %load_ext grader.magic
 import sys
 
+from grader.answers import measured
 from labs.helpers.charts import route
-from labs.helpers.lesson import practice, timing
+from labs.helpers.lesson import practice, recall, timing
+from labs.helpers.service import servers, workers
 
-sys.path.insert(0, "service")  # the folder of your service; so far it holds the tickets
-from tickets import TICKETS, held_out
+sys.path.insert(0, "service")  # so far it holds the tickets
+from tickets import held_out
 
 clock = timing.Clock()
-print("\n".join(f"{label:<9} {text}" for text, label in TICKETS[1:7]))
-
-# %% [markdown] tags=["explain"]
-# Six of the eight tickets that all labs share, each behind the kind that a person gave it. The number in `[1]` beside
-# the cell says that it ran, and as which. Running a cell again, or the whole notebook from the top (Run, Run All
-# Cells), does no harm in any lab.
 
 # %% [markdown] tags=["why"]
-# ## 1 · The way (2 minutes)
+# ## 1 · The whole thing (3 minutes)
 #
-# A model in a notebook answers one person: you. Between that and an answer to anybody lie six stations, and each
-# lab builds one. Follow the arrows once with your finger.
+# The number beside a cell says that it ran, and as which. The next two are typed commands: `%%shell` in the first
+# line makes a cell a terminal. They train and save the two models (some seconds, in a folder that no later lab uses),
+# and start the finished service. You will write all of it yourself.
+
+# %% tags=["do"] language="shell"
+# export BENTOML_HOME=$LAB_WORK/practice/store PYTHONDONTWRITEBYTECODE=1
+# python "$LAB_KIT/service/save_models.py" 2>/dev/null
+
+# %% tags=["do"] language="shell" magic_args="--serve finished"
+# export BENTOML_HOME=$LAB_WORK/practice/store PYTHONDONTWRITEBYTECODE=1
+# cd "$LAB_KIT/service"
+# # TODO bentoml serve service:svc --port "$PORT" --api-workers 1
+# ...
+# # solution
+# bentoml serve service:svc --port "$PORT" --api-workers 1
+# # end
+
+# %% [markdown] tags=["why"]
+# Ask it for two tickets. The command is
+#
+#     curl -s -H 'content-type: application/json' -d '{"texts": ["...", "..."]}' "127.0.0.1:$PORT/classify"
+#
+# and `-w '%{time_total}'` adds the time. Type it with two texts of your own.
+
+# %% tags=["see"] language="shell"
+# # TODO that command; a backslash at the end continues a line
+# ...
+# # solution
+# curl -s -w '\n%{http_code}, after %{time_total} s\n' \
+#   -H 'content-type: application/json' \
+#   -d '{"texts": ["I was charged twice", "Where is my parcel?"]}' \
+#   "127.0.0.1:$PORT/classify"
+# # end
+
+# %% tags=["see"]
+finished = servers.typed("finished")
+workers.draw_processes(finished)
+
+# %% [markdown] tags=["explain"]
+# Two labels, two scores, and the time that one person waits. One command started all these processes: one speaks
+# HTTP, and each model has one of its own. Six stations are between two models in a notebook and eighty people at
+# once; follow the arrows once with your finger.
 
 # %% tags=["see"]
 # Square boxes are files, rounded ones are running processes.
 # The number in a box is the lab that makes what it stands for.
-# Labs 06 and 09 to 12 change this way, break it, and compare it with others.
+# %stop finished
 route.draw()
 
 # %% [markdown] tags=["explain"]
-# The order of square and rounded is worth a second look: nothing that runs is ever changed. To serve another model
-# you make new files and start from them. When something fails in lab 05, its cause may lie in a file of lab 01; that
-# is why each station is checked before the next one begins.
+# Nothing that runs is ever changed: to serve another model you make new files and start from them. When something
+# fails in lab 05, its cause may be in a file of lab 01. That is why each station is checked before the next begins.
 
 # %% [markdown] tags=["why"]
-# ## 2 · A cell to fill in (3 minutes)
+# ## 2 · Words (3 minutes)
 #
-# Before two models sort tickets, let two words do it: a rule that looks for a word in the text. A server will need
-# code as files, not as cells, so labs write files from cells: `%%work NAME` in the first line saves the rest of the
-# cell under that name. This first rule is given, and its author gave up early.
+# **BentoML** is a Python framework for serving models. You could do it with a web framework: load the model in a
+# handler and return its answer. Then each worker process has a copy of the model, nothing puts the requests of many
+# callers into one call, and the way into an image is yours to invent. BentoML has four words for its answer:
+#
+# | word | what it is |
+# |---|---|
+# | **service** | the API: a function for each address, run by a process that holds no model |
+# | **runner** | a worker process that holds one model and may join waiting calls into a **batch** |
+# | **IO descriptor** | what goes in and comes out, for example JSON or an image |
+# | **Bento** | a folder with the sources, the packages and the names of the models: what an image is made from |
+#
+# These labs use the **classic** API of BentoML 1.4, which the **course module** is written in: the course text that
+# the kit grew out of. It works and is deprecated; lab 11 moves the service to the **modern** one. Where the software
+# does something else than the module says, you see both and the experiment between them. Most of what it says is
+# right.
+#
+# Some words mean several things elsewhere. In these labs a **label** is a ticket's, and what Kubernetes and Docker
+# call labels is a *Kubernetes label*, an *image label*. A **probe** is asked by the kubelet, Kubernetes' agent on a
+# node. A **check** is the grader's: it looks at one fact of what you made and says whether it will do.
+
+# %% [markdown] tags=["why"]
+# ## 3 · Cells and verdicts (5 minutes)
+#
+# Before two models sort tickets, let words do it: a rule that looks for a word in the text. A server needs code as
+# files, so `%%work NAME` saves the rest of a cell under that name. This first rule is given, and its author gave up
+# early.
 
 # %% tags=["do"]
 # %%work practice/triage.py
@@ -76,103 +138,12 @@ def sort(text: str) -> str:
     return found[0] if found else "billing"
 
 
-# %% [markdown] tags=["explain"]
-# One line tells what was written. The file is yours: open it in the list on the left. If you edit it there and run
-# the cell again, the cell refuses and shows the difference, since it cannot know which of the two you want to keep.
-
 # %% [markdown] tags=["predict"]
-# Soon you put in a word for account and a word for shipping. You know eight tickets; the rule will meet 120 others,
-# of which 47 are about billing. How many will it sort right? Write a number in the place of the dots and run the
-# cell: `%%answer` keeps it, and a guess that turns out wrong teaches more than one that was never made.
-
-# %% tags=["predict"]
-# %%answer 00a
-# TODO a number from 0 to 120, and why
-...
-# solution
-"52: people seldom use the plain word for what they mean."
-# end
-
-# %% [markdown] tags=["why"]
-# ## 3 · A check that fails, and passes (4 minutes)
+# The file is yours: open it in the list on the left. If you edit it there and run the cell again, the cell refuses
+# and shows the difference.
 #
-# A **probe** looks at the world and writes down facts: here it starts your file in a fresh process and asks it to
-# sort the 120. A **check** reads the facts and says whether they will do. Checks come in an order: whether the rule
-# beats a guess is no question while it knows one kind only, so the second check comes `after` the first.
-
-# %% tags=["do"]
-from grader.kit import check
-from grader.model import Finding
-
-
-@check(practice.asked, after=practice.every_ticket_gets_a_label)
-def three_kinds(seen):
-    kinds = sorted(set(seen["labels"]))
-    said = f"the labels given were: {', '.join(kinds)}"
-    return Finding(len(kinds) == 3, said, len(kinds), 3)
-
-
-# %% tags=["do"]
-@check(practice.asked, after=three_kinds)
-def better_than_all_billing(seen):
-    right = sum(a == b for a, b in zip(seen["labels"], seen["wanted"], strict=True))
-    lazy = seen["wanted"].count("billing")
-    said = f"{right} of 120 right; calling all of them billing gives {lazy}"
-    return Finding(right > lazy, said, right, lazy + 1)
-
-
-checks = [practice.every_ticket_gets_a_label, three_kinds, better_than_all_billing]
-
-# %% [markdown] tags=["explain"]
-# Nothing was printed, since nothing has been looked at yet: the two cells only say what will do. These few lines are
-# all of a check: it compares, and says what it found and what it wanted. It never decides whose fault something is;
-# that is the judge's work, and the judge is the same for all labs. The next cell hands it what the probe saw.
-
-# %% tags=["check"]
-# The file of the first rule, judged. A line: the verdict, the check, what was found.
-tickets = held_out(120)
-print(practice.judge(checks, practice.look(tickets)))
-
-# %% [markdown] tags=["explain"]
-# Three of the four verdicts at once. **pass**: looked at, and right. **fail**: the work is not right yet, and the line
-# says what was found. **not run**: nobody looked, here because an earlier check failed; later also because a tool is
-# missing, and then the line names the command that adds it. Not run proves nothing, so it never counts as passed.
-
-# %% [markdown] tags=["why"]
-# Now mend it. Choose two words with the eight tickets in mind, small letters, one for each label. Leave the dots in
-# once and run the cell if you like: it says what is missing, and writes nothing.
-
-# %% tags=["do"]
-# %%work practice/triage.py
-"""Sort a ticket by a word in it: the cheapest thing that could work."""
-
-WORDS = {"charged": "billing"}
-# TODO a word that tickets about an account have, and one that those about shipping have
-account_word, shipping_word = ..., ...
-# solution
-account_word, shipping_word = "password", "parcel"
-# end
-WORDS |= {account_word: "account", shipping_word: "shipping"}
-
-
-def sort(text: str) -> str:
-    found = [label for word, label in WORDS.items() if word in text.lower()]
-    return found[0] if found else "billing"
-
-
-# %% tags=["check"]
-# The same probe and the same checks; only your file is another one.
-seen = practice.look(tickets)
-print(practice.judge(checks, seen))
-
-# %% [markdown] tags=["explain"]
-# If a line still fails, its message says why: another word, and run the two cells again. Then compare the last line
-# with your guess. The rule passes, and it is bad: the check asked for more than nothing, and that is what it got. A
-# check proves what it looks at and no more, which is worth remembering in every lab.
-
-# %% [markdown] tags=["predict"]
-# One verdict is left. Suppose that the grader's clock stops your file after a thousandth of a second. No Python even
-# starts so fast. Should that be a fail? Write what you would call it, and why.
+# A grader looks at it in a fresh process. Suppose that it gives the process a thousandth of a second. No Python even
+# starts so fast.
 
 # %% tags=["predict"]
 # %%answer 00b
@@ -187,50 +158,144 @@ print(practice.judge(checks, seen))
 "c: no file could have passed, so it says nothing about mine."
 # end
 
+# %% tags=["see"]
+tickets = held_out(120)
+print(practice.judge(practice.CHECKS, practice.look(tickets)), "\n")
+hurried = practice.judge(practice.CHECKS, practice.look(tickets, limit=0.001))
+print(hurried.splitlines()[0])
+measured("00b", "c" if "error" in hurried.splitlines()[0] else "a")
+
+# %% [markdown] tags=["explain"]
+# All four verdicts. **pass**: looked at, and right. **fail**: the work is not right yet, and the line says what was
+# found. **not run**: nobody looked, here because an earlier check failed; later also because a tool is missing, and
+# then the line names the command that adds it. **error**: the grader or the machine had trouble, which says nothing
+# about your work.
+
+# %% [markdown] tags=["predict"]
+# Now a better rule: a word for account and one for shipping. It will meet 120 tickets that you have not seen, of
+# which 47 are about billing. How many will it sort right? Write a number instead of the dots.
+
+# %% tags=["predict"]
+# %%answer 00a
+# TODO a number from 0 to 120, and why
+...
+# solution
+"52: people seldom use the plain word for what they mean."
+# end
+
+# %% [markdown] tags=["why"]
+# Choose the two words, in small letters. Leave the dots in once and run the cell if you like: it says what is
+# missing, and writes nothing.
+
+# %% tags=["do"]
+# %%work practice/triage.py
+"""Sort a ticket by a word in it: the cheapest thing that could work."""
+
+# TODO beside "charged", a word that means account and one that means shipping
+WORDS = {"charged": "billing", ...: ...}
+# solution
+WORDS = {
+    "charged": "billing",
+    "password": "account",
+    "parcel": "shipping",
+}
+# end
+
+
+def sort(text: str) -> str:
+    # TODO the label of the first word of WORDS that is in text.lower(), else "billing"
+    ...
+    # solution
+    found = [label for word, label in WORDS.items() if word in text.lower()]
+    return found[0] if found else "billing"
+    # end
+
+
 # %% tags=["check"]
-# The same file, which passed a minute ago, and a probe without the time to look.
-hurried = practice.look(tickets, limit=0.001)
-print(practice.judge(checks, hurried))
+seen = practice.look(tickets)
+print(practice.judge(practice.CHECKS, seen), "\n")
+print(practice.three_wrong(tickets, seen))
+measured("00a", practice.count_right(seen))
 
 # %% [markdown] tags=["explain"]
-# **error**: the grader or the machine had trouble, which says nothing about your work. Grade again; if it comes back,
-# look at the machine. An answer that *your* server never gives, within a time that was fair, is another matter: that
-# is a fact about your server, and a fail.
-
-# %% [markdown] tags=["explain"]
-# In the labs all this is one line of a notebook, `%grade sc1`. Whatever else helps you is typed in a terminal: **File,
-# New, Terminal** opens one beside the notebooks. It begins in your workspace, and `./lab` lies in the kit's folder, so
-# type `cd "$LAB_KIT"` there first, once. (In a terminal of your own, go to the folder that you cloned.)
+# If a line still fails, read its message and the three tickets that went wrong: another word, and run the two cells
+# again. In the labs a check like this is one line of a notebook, `%grade sc1`. More help is a command, in a `%%shell`
+# cell or in a terminal (**File, New, Terminal**):
 #
 # | type | and get |
 # |---|---|
 # | `./lab status` | the next cell to do, and the last check that failed |
-# | `./lab grade sc1` | the verdicts of one criterion; without a name, of all seven |
+# | `./lab grade sc1` | the verdicts of one criterion |
 # | `./lab hint` | a nudge for the last failed check; again, a pointer; again, the worked step |
 # | `./lab diff 01` | your notebook beside the solution, after the third hint |
 # | `./lab reset 01` | the notebook as it came; yours is kept in `backups/` |
-#
-# One word before you go on. **The module** is the course text that these labs grew out of. They quote it now and then,
-# and where the software does something else than the text says, you see both, and the experiment between them.
 
 # %% [markdown] tags=["why"]
 # ## 4 · This machine (1 minute)
 #
 # Labs 00 to 03 need what you have already. Containers and a cluster come later, and an installation is better begun
-# today than in the middle of lab 04. This is `./lab doctor`, which looks and changes nothing.
+# today than in the middle of lab 04. `./lab doctor` looks and changes nothing.
 
-# %% tags=["see"]
-# Missing is no failure: what needs it will say "not run".
-# A port that JupyterLab itself holds counts as found.
-# !python -m grader.cli doctor
-print(f"\nThis notebook took {clock.seconds:.0f} s of this machine's time.")
+# %% tags=["see"] language="shell"
+# # TODO type ./lab doctor; it ends with 1 where something is missing, so add: || true
+# ...
+# # solution
+# ./lab doctor || true
+# # end
 
 # %% [markdown] tags=["explain"]
-# For each line that says `missing`, the end of the line is what to do. Docker, kind and kubectl are for labs 04 to 08,
-# the rest for single experiments; each lab names its needs in its first cell.
+# For each line that says `missing`, the end of the line is what to do. Docker, kind and kubectl are for labs 04 to
+# 08; each lab names its needs in its first cell.
 #
+# ## To keep
+# - A service speaks HTTP and holds no model; a runner holds one model.
+# - A check proves what it looks at, and no more: your rule passed, and it is poor.
+# - An error is about the grader or the machine; a fail is about your work.
+
+# %% tags=["predict"]
+# %%answer 00x
+# Eight API processes are started instead of one. How many copies of MiniLM are in
+# memory now?
+# a  eight
+# b  as many as there are embedding runners
+# c  none until someone asks
+# TODO the letter of one of these
+...
+# solution
+"b"
+# end
+
+# %% tags=["predict"]
+# %%answer 00y
+# A check says "not run". What do you know about your work?
+# a  it is right
+# b  it is wrong
+# c  nothing yet
+# TODO the letter of one of these
+...
+# solution
+"c"
+# end
+
+# %% tags=["predict"]
+# %%answer 00z
+# You edit a file of the service while a pod runs it. What does the pod answer with?
+# a  the new file, at its next request
+# b  the old one, until an image is made and a new pod starts
+# c  an error: the file has changed
+# TODO the letter of one of these
+...
+# solution
+"b"
+# end
+
+# %% tags=["see"]
+recall.recall("00x", "00y", "00z")
+print(f"This notebook took {clock.seconds:.0f} s of this machine's time.")
+
+# %% [markdown] tags=["explain"]
 # ## What is open
 # Your rule found the tickets that use your words. The others mean the same and say it otherwise: *parcel*, *package*,
 # *delivery*, *order*, *courier*. A longer list of words would catch more of them, and the next customer would find
-# another word. What would a program have to know of a text, so that two texts about the same thing lie close together
+# another word. What would a program have to know of a text, so that two texts about the same thing are close together
 # although they share no word? Lab 01 begins with numbers that do this.

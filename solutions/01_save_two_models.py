@@ -1,7 +1,8 @@
 # ---
 # jupyter:
+#   jupytext: {custom_cell_magics: "work,shell"}
 #   kernelspec: {name: python3, display_name: Python 3 (ipykernel), language: python}
-#   lab: {id: "01", minutes: 30, grades: [sc1], needs: [],
+#   lab: {id: "01", minutes: 32, grades: [sc1], needs: [],
 #         inputs: [service/tickets.py, service/weights.py], gives: [service/tickets.py, service/weights.py]}
 # ---
 
@@ -12,13 +13,13 @@
 # models many times a second. After this notebook you can
 #
 # - say what an embedding is, and show it with eight tickets;
-# - keep training and serving on one preprocessing, and show what happens when the two drift apart;
+# - copy preprocessing, watch labels change without an error, and repair it;
 # - save both models so that a server may batch them, and read in the store whether it may;
 # - say what `latest` means and when, and why a model store is to be trusted like code.
 #
 # **Needed:** this kernel, nothing else: no container, no cluster, and no network once MiniLM's weights are on this
-# machine. **Your time** (an estimate): 30 minutes. Embeddings 6, preprocessing 8, saving 10, the store 6; each part
-# ends where you can stop for today. **The machine's time** is counted by the first cell and told by the last.
+# machine. **Your time** (an estimate): 32 minutes. Embeddings 6, preprocessing 9, saving 10, the store 5, three
+# questions 2; each part ends where you can stop for today. **The machine's time** is counted and shown at the end.
 #
 # The first cell loads the tools and shows the tickets. Read all eight: in a minute they are numbers.
 
@@ -28,8 +29,9 @@ import sys
 
 import bentoml
 
+from grader.answers import measured
 from labs.helpers.charts import tickets
-from labs.helpers.lesson import timing
+from labs.helpers.lesson import claims, recall, timing
 from labs.helpers.store import models
 
 sys.path.insert(0, "service")  # from where the server will import, too
@@ -46,7 +48,7 @@ for i, (text, label) in enumerate(TICKETS, 1):
 # %% [markdown] tags=["why"]
 # ## 1 · What an embedding is (6 minutes)
 #
-# A classifier computes with numbers, and a ticket is words. Something has to turn words into numbers so that tickets
+# A classifier computes with numbers, and a ticket is words. Something must turn words into numbers so that tickets
 # about the same thing land close together. Here that is MiniLM; the next cell loads it (some seconds) and hands it
 # the eight tickets.
 
@@ -56,11 +58,15 @@ from weights import load_encoder
 
 encoder = load_encoder()
 texts, labels = (list(column) for column in zip(*TICKETS, strict=True))
+# TODO rows: what encoder.encode makes of the texts
+rows = ...
+# solution
 rows = encoder.encode(texts)
+# end
 
 print(f"{len(texts)} tickets became {rows.shape[0]} rows of {rows.shape[1]} numbers")
 print("ticket 1 begins with", rows[0, :5].round(3))
-print("the rows are so long, as vectors:", np.linalg.norm(rows, axis=1).round(3))
+print("length of each row, as a vector:", np.linalg.norm(rows, axis=1).round(3))
 
 # %% [markdown] tags=["explain"]
 # Each row is the **embedding** of one ticket. No single number in it means anything; the angle between two rows does.
@@ -68,8 +74,8 @@ print("the rows are so long, as vectors:", np.linalg.norm(rows, axis=1).round(3)
 # angle: 1 when they point the same way, 0 when they have nothing in common.
 
 # %% [markdown] tags=["predict"]
-# Look at the eight tickets above. Which two will lie closest together? And will each ticket's nearest neighbour carry
-# the same label? Write one line in the place of the dots, and run the cell.
+# Look at the eight tickets above. Will each ticket's nearest neighbour have the same label? Write a number instead of
+# the dots, and run the cell: `%%answer` keeps it, and the cell that measures answers back.
 
 # %% tags=["predict"]
 # %%answer 01a
@@ -82,13 +88,13 @@ print("the rows are so long, as vectors:", np.linalg.norm(rows, axis=1).round(3)
 # %% tags=["see"]
 # One row a ticket. A frame marks its nearest other ticket: solid when the two have
 # the same label, dashed when they have not. The diagonal is each ticket with itself.
+near = tickets.nearest(rows)
+measured("01a", sum(labels[i] == labels[j] for i, j in enumerate(near)))
 tickets.draw_alike(texts, labels, rows)
 
 # %% [markdown] tags=["explain"]
-# Compare with your line. Nobody told MiniLM about billing or shipping, and still most tickets found their own kind. A
-# dashed frame is a ticket that did not: two people who ask for help in a polite sentence are alike too, whatever the
-# help is about. Which of the likenesses count has to be learnt from labels. So there are two models: one that reads,
-# and is large and never changes here, and one that decides, and is small and yours.
+# So there are two models: one that reads, and is large and never changes here, and one that decides, and is small and
+# yours.
 #
 # *A place to stop. Coming back, run the cells above again (Run, Run All Above Selected Cell): it takes seconds.*
 
@@ -96,9 +102,8 @@ tickets.draw_alike(texts, labels, rows)
 # ## 2 · One preprocessing, in one file (8 minutes)
 #
 # `#84213` says which order, not what is wrong with it, and MiniLM reads it all the same. What differs from customer
-# to customer becomes one plain word before MiniLM sees it. That has to happen twice, in training and in the server,
-# so it lies in a file that both import. One mask in it is yours: the numbers of orders and parcels, like `#84213`,
-# `AB-55102` and `77001`.
+# to customer becomes one plain word before MiniLM sees it. That must happen twice, in training and in the server.
+# This file does it. The four patterns are **regular expressions**, given here; how they are used is yours.
 
 # %% tags=["do"]
 # %%work service/preprocess.py
@@ -116,25 +121,28 @@ MASKS = (
     (r"(?:https?://|www\.)\S+", " link "),
     (r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}", " address "),
     (rf"[$€£] ?{DIGITS}|\b{DIGITS} ?(?:[€£]|(?:usd|eur|gbp)\b)", " amount "),
-    # By now the text is in small letters.
-    # TODO a pattern for the numbers of orders and parcels
-    (..., " number "),
-    # solution
     (r"#? ?\b[a-z]{0,4}-?\d{4,}\b", " number "),
-    # end
 )
 
 
 def prepare(texts: Sequence[str]) -> list[str]:
     """One prepared text for each text, in order."""
+    # TODO a list with _prepare_one of each text
+    ...
+    # solution
     return [_prepare_one(text) for text in texts]
+    # end
 
 
 def _prepare_one(text: str) -> str:
+    # TODO _one_spaced(casefolded NFKC text); each of MASKS by re.sub; one-spaced again
+    ...
+    # solution
     prepared = _one_spaced(unicodedata.normalize("NFKC", text).casefold())
     for pattern, word in MASKS:
         prepared = re.sub(pattern, word, prepared)
     return _one_spaced(prepared)
+    # end
 
 
 def _one_spaced(text: str) -> str:
@@ -149,14 +157,11 @@ same = ["Order #84213 was charged  $49.99 twice", "order #77001 was charged $12 
 for text in [*same, texts[5], "Still locked out. Mail refunds@shop.example"]:
     print(f"{text:<54}-> {preprocess.prepare([text])[0]}")
 first, second = preprocess.prepare(same)
-told = "one text" if first == second else "still two texts: the mask misses something"
-print("the first two are now", told)
+claims.holds(first == second, "The first two are one text now, and get one embedding.")
 
 # %% [markdown] tags=["explain"]
-# What is equal before MiniLM is equal after it: two customers with the same trouble now get the same embedding, to
-# the last digit. Note the price, too. The masks put the words `number` and `amount` into tickets of every kind; which
-# masks help is a question for data, and once it is answered, both sides have to agree on the answer. `%%work` wrote
-# the file into `service/` because that folder is all that a server will see.
+# Note the price: the masks put the words `number` and `amount` into tickets of every kind. Which masks help is a
+# question for data. Once it is answered, both sides have to agree on the answer.
 
 # %% [markdown] tags=["why"]
 # The classifier learns from the prepared tickets, and then meets 120 that it has never seen. These are made from
@@ -166,10 +171,14 @@ print("the first two are now", told)
 # %% tags=["do"]
 from sklearn.linear_model import LogisticRegression
 
+unseen = [text for text, _ in held_out(120)]
+# TODO fit LogisticRegression(C=10.0, max_iter=1000); shared: scores of the unseen
+given = classifier = shared = ...
+# solution
 given = encoder.encode(preprocess.prepare(texts))
 classifier = LogisticRegression(C=10.0, max_iter=1000).fit(given, labels)
-unseen = [text for text, _ in held_out(120)]
 shared = classifier.predict_proba(encoder.encode(preprocess.prepare(unseen)))
+# end
 
 print("classes:", *classifier.classes_)
 for text, scores in zip(unseen[:3], shared, strict=False):
@@ -181,10 +190,26 @@ for text, scores in zip(unseen[:3], shared, strict=False):
 # cell again, look, and put 10 back.
 
 # %% [markdown] tags=["predict"]
-# The module tells a story of fraud scores that went wrong without an error, because the server prepared its inputs
-# with a copy of the training's code. Here it happens to you. The server got a copy of `preprocess.py`. Later the
-# training's file learnt to mask mail addresses; the copy did not. Nothing else differs. Of the 120 tickets, how many
-# get another label from the server than training would give them?
+# The course module tells of a fraud team whose server had a copy of the notebook's preprocessing; the copy drifted,
+# and the scores went wrong without an error. Make such a copy. The server was set up a week ago, by copying this
+# file, and the mask for mail addresses came later: so the copy is your file without that line.
+
+# %% tags=["do"] language="shell"
+# mkdir -p server
+# # TODO grep -v: all lines of service/preprocess.py but the one of " address "
+# ...
+# # solution
+# grep -v '" address "' service/preprocess.py > server/copied.py
+# # end
+# # TODO diff of the two files; diff ends with 1 where they differ, so add: || true
+# ...
+# # solution
+# diff server/copied.py service/preprocess.py || true
+# # end
+
+# %% [markdown] tags=["predict"]
+# One line, and nothing else differs. Of the 120 tickets, how many get another label from the server than training
+# would give them?
 
 # %% tags=["predict"]
 # %%answer 01b
@@ -195,25 +220,36 @@ for text, scores in zip(unseen[:3], shared, strict=False):
 # end
 
 # %% tags=["see"]
-from pathlib import Path
-from types import ModuleType
+sys.path.insert(0, "server")
+importlib.invalidate_caches()
+copied = importlib.reload(importlib.import_module("copied"))
 
-aged = ModuleType("the server's copy")
-lines = Path("service/preprocess.py").read_text().splitlines()
-exec("\n".join(line for line in lines if '" address "' not in line), aged.__dict__)
-
-drifted = classifier.predict_proba(encoder.encode(aged.prepare(unseen)))
+drifted = classifier.predict_proba(encoder.encode(copied.prepare(unseen)))
 print("\n".join(tickets.flips(unseen, classifier.classes_, shared, drifted)))
+measured("01b", (shared.argmax(axis=1) != drifted.argmax(axis=1)).sum())
 tickets.draw_drift(shared, drifted, "With a copy that lacks the mask for addresses")
 
 # %% [markdown] tags=["explain"]
-# Every one of these would have left the server as a well-formed answer with status 200. No log line, no exception,
-# and the tickets without an address are answered as ever (the circles on the line): a test with two of those finds
-# nothing. Look at the flipped ones above: it is the words in the address that moved them.
-#
-# The mistake is not that the copy was old. It is that there was a copy. `sc1` checks the training's half of it by
-# doing: it trains a twin of your saved classifier on the tickets as `service/preprocess.py` prepares them, and
-# compares the scores of the two. The server's half can be checked once there is a server.
+# Every one of these would have left the server as a well-formed answer with status 200: no log line, no exception.
+# Tickets without an address are answered as before (the circles on the line), so a test with two of those finds
+# nothing. The mistake is not that the copy was old. It is that there was a copy. Repair it.
+
+# %% tags=["do"] language="shell"
+# # TODO echo one line into server/copied.py: it imports prepare from preprocess
+# ...
+# # solution
+# echo "from preprocess import prepare" > server/copied.py
+# # end
+
+# %% tags=["see"]
+repaired = importlib.reload(copied)
+after = classifier.predict_proba(encoder.encode(repaired.prepare(unseen)))
+left = int((shared.argmax(axis=1) != after.argmax(axis=1)).sum())
+claims.holds(left == 0, f"{left} of 120 labels differ now.")
+
+# %% [markdown] tags=["explain"]
+# `sc1` checks the training's half of this by doing: it trains a twin of your saved classifier on the tickets as
+# `service/preprocess.py` prepares them, and compares the scores. The server's half can be checked once there is one.
 #
 # *A place to stop: `service/preprocess.py` is kept, and the cells above run again in seconds.*
 
@@ -227,10 +263,14 @@ tickets.draw_drift(shared, drifted, "With a copy that lacks the mask for address
 
 # %% tags=["do"]
 first_try = {"lesson": "first-try"}  # a label: the last part finds these two by it
+# TODO two saves: picklable_model.save_model(name, object, labels=first_try); sklearn
+plain = ...
+# solution
 plain = [
     bentoml.picklable_model.save_model("demo_embedder", encoder, labels=first_try),
     bentoml.sklearn.save_model("demo_classifier", classifier, labels=first_try),
 ]
+# end
 for model in plain:
     print(f"{models.signatures(model)}\n")
 
@@ -238,59 +278,78 @@ for model in plain:
 # %grade sc1
 
 # %% [markdown] tags=["explain"]
-# It fails, and it should, each time that you run the notebook from the top: the cell above saves the first try anew,
-# as the newest version, and the script below saves the right one after it. What counts is the last `%grade`.
+# It fails, and it should: the cell above saves the first try as the newest version, each time that you run it, and
+# the script below saves the right one after it. What counts is the last `%grade`.
 #
-# Both models are there, load in a fresh process and answer as they ought to. But a server does not call the object, it
-# calls the methods that the store names, the **signatures**. For a picklable object
-# BentoML does not guess any: it noted `__call__`, so nobody could ask this model to `encode`. For scikit-learn it
-# noted `predict`, which gives labels without scores. And where it noted something, it noted `batchable: false`.
-# Nothing warned you when you saved. (The warning about `picklable_model` is about something else: it is deprecated
-# since 1.4, and works. Lab 11 moves to its successor.)
+# Both models are there and load in a fresh process. But the runner that BentoML makes of a stored model
+# (`to_runner()`, lab 02) has the methods that the store names, the **signatures**, and no others. For a picklable
+# object BentoML noted `__call__`, so nobody could ask this model to `encode`. For scikit-learn it noted `predict`,
+# which gives labels without scores. And where it noted something, it noted `batchable: false`. Nothing warned you
+# when you saved. (The warning about `picklable_model` is about something else: it is deprecated since 1.4, and
+# works.)
 
 # %% [markdown] tags=["predict"]
 # Why care about `batchable`? Take eight people with one text each. The server can ask MiniLM eight times, or once
-# with all eight texts. How many times faster is the second? Say a number to yourself before you run the cell.
+# with all eight texts. How many times faster is the second?
+
+# %% tags=["predict"]
+# %%answer 01d
+# TODO how many times faster is one call of eight texts than eight calls of one?
+...
+# solution
+"4: the fixed part of a call is paid once, and eight texts fill the machine better."
+# end
 
 # %% tags=["see"]
+# TODO timing.fastest(lambda: ...) of eight calls of one text, and of one call of eight
+one_by_one = together = ...
+# solution
 one_by_one = timing.fastest(lambda: [encoder.encode([text]) for text in texts])
 together = timing.fastest(lambda: encoder.encode(texts))
+# end
 alone, among = encoder.encode(texts[:1])[0], encoder.encode(texts)[0]
 gap = abs(alone - among).max()
 
 print(f"eight calls of one text {1000 * one_by_one:.0f} ms,", end=" ")
-print(f"one call of eight {1000 * together:.0f} ms:", end=" ")
-print(f"{one_by_one / together:.1f} times faster")
-print(f"ticket 1, alone or with others: {len(alone)} numbers differ by {gap:g} at most")
-
-# %% [markdown] tags=["explain"]
-# Each call costs something that does not depend on how many texts it carries, and together they pay it once. This is
-# what `batchable: true` buys: the server may put strangers' texts into one call. The second line is what it promises:
-# nobody's answer depends on who else was in the call. BentoML takes your word for it; `sc1` tries it out.
+print(f"one call of eight {1000 * together:.0f} ms")
+claims.holds(
+    gap < 1e-5,
+    f"Ticket 1, alone or with others: its numbers differ by {gap:.0e} at most.",
+)
+measured("01d", one_by_one / together)
 
 # %% [markdown] tags=["why"]
-# `batch_dim` says along which axis the callers' arrays are joined before the call and cut after it. Two people, one
-# embedding each: here is BentoML's own code joining them, once along axis 0 and once along axis 1.
+# `batch_dim` says along which axis the callers' arrays are joined before the call and cut after it. Save both models
+# again, this time with signatures, and with the wrong axis on purpose: `"batch_dim": 1`. A method is a key, its two
+# settings are the value: `{"predict": {"batchable": True, "batch_dim": 1}}`.
+
+# %% tags=["do"]
+# TODO one dictionary each: encode; predict and predict_proba
+for_embedder, for_classifier = ..., ...
+# solution
+sideways = {"batchable": True, "batch_dim": 1}
+for_embedder = {"encode": sideways}
+for_classifier = {"predict": sideways, "predict_proba": sideways}
+# end
+save = {"labels": first_try, "signatures": for_embedder}
+plain.append(bentoml.picklable_model.save_model("demo_embedder", encoder, **save))
+save["signatures"] = for_classifier
+plain.append(bentoml.sklearn.save_model("demo_classifier", classifier, **save))
 
 # %% tags=["see"]
-from bentoml._internal.runner.container import DefaultContainer, NdarrayContainer
-
-two = [["a text of A's"], ["one of B's"]]
 for axis in (0, 1):
-    joined, _ = NdarrayContainer.batches_to_batch([rows[:1], rows[1:2]], axis)
-    print(f"batch_dim {axis}: two embeddings become {joined.shape}, their labels:")
+    joined = np.concatenate([rows[:1], rows[1:2]], axis=axis)
+    print(f"batch_dim {axis}: two callers' embeddings become {joined.shape}")
     print("   ", timing.outcome(classifier.predict, joined))
-    print("    two lists of texts become, with the places where to cut:")
-    print("   ", timing.outcome(DefaultContainer.batches_to_batch, two, axis))
 
 # %% [markdown] tags=["explain"]
-# Along axis 0 two people make two rows. Along axis 1 they make one row of twice the width, a text that nobody wrote,
-# and the classifier refuses it; a list of texts has no axis 1 to be joined along. While one person asks at a time a
-# wrong axis stays hidden, since there is nothing to join. It shows when two ask at once.
+# Along axis 0 two callers make two rows. Along axis 1 they make one row of twice the width, a text that nobody wrote,
+# and the classifier refuses it. While one person asks at a time a wrong axis stays hidden, since there is nothing to
+# join. It shows when two ask at once. The store took it without a word; `sc1` would not.
 
 # %% [markdown] tags=["why"]
-# Now the script that does it right, as a file: what was saved by a notebook cell last Tuesday, nobody can make again.
-# Two places are yours: what the classifier learns from, and the signatures of both models.
+# Now the script that does it right, as a file: nobody can reproduce what a notebook cell saved last Tuesday. Two
+# places are yours: what the classifier learns from, and the signatures of both models.
 
 # %% tags=["do"]
 # %%work service/save_models.py
@@ -326,54 +385,76 @@ about = {
     "weights": REVISION,
     "sha256": SHA256["model.safetensors"],
 }
+# TODO save the encoder as demo_embedder, with its signatures and about as its metadata
+embedder = ...
+# solution
 embedder = bentoml.picklable_model.save_model(
     "demo_embedder",
     encoder,
     signatures=embedder_signatures,
     metadata=about,
 )
+# end
 about |= {"embedder": str(embedder.tag), "classes": sorted(set(labels))}
+# TODO the same for the classifier, by bentoml.sklearn, as demo_classifier
+saved = ...
+# solution
 saved = bentoml.sklearn.save_model(
     "demo_classifier",
     classifier,
     signatures=classifier_signatures,
     metadata=about,
 )
+# end
 print(embedder.tag, saved.tag, sep="\n")
 
-# %% tags=["see"]
-# !python service/save_models.py
+# %% tags=["do"] language="shell"
+# # TODO run the script; then bentoml models list
+# ...
+# # solution
+# python service/save_models.py
+# bentoml models list
+# # end
 
-saved = [bentoml.models.get(model.tag.name) for model in plain]
-for before, after in zip(plain, saved, strict=True):
+# %% tags=["see"] language="shell"
+# # TODO cd to what bentoml models get demo_embedder:latest -o path says; cat model.yaml
+# ...
+# # solution
+# cd "$(bentoml models get demo_embedder:latest -o path)"
+# cat model.yaml
+# # end
+
+# %% tags=["see"]
+saved = [bentoml.models.get(model.tag.name) for model in plain[:2]]
+for before, after in zip(plain, saved, strict=False):
     left, right = models.signatures(before), models.signatures(after)
     print(f"\n{models.side_by_side(left, right)}")
-    print(f"a worker made from the left one:  {models.methods(before)}")
-    print(f"a worker made from the right one: {models.methods(after)}")
+    print(f"a runner made from the left one:  {models.methods(before)}")
+    print(f"a runner made from the right one: {models.methods(after)}")
 
 # %% [markdown] tags=["explain"]
 # Left your first try, right the script's version; a bar marks what differs. These few lines of `model.yaml` are all
-# that matters here: the pickles beside them hold models like those before. The lines below show who reads them. When
-# a server starts, BentoML makes a worker for each model, with the methods that the store names and no others. The
-# store keeps one number for what goes in and one for what comes out, so your `0` became a pair.
+# that matters here: the pickles beside them hold the same models as before. The store keeps one number for what goes
+# in and one for what comes out, so your `0` became a pair.
 
 # %% tags=["check"]
 # %grade sc1
 
 # %% [markdown] tags=["explain"]
-# Passed, also the check that stopped you and the one that had to wait for it: only once a signature is there can its
-# axis be looked at. If a check still fails here, its message says where to look, and `./lab hint` in a terminal goes
-# from a nudge to the worked step.
+# Passed, also the check that stopped you. If a check still fails here, its message says where to look, and `./lab
+# hint` in a terminal goes from a nudge to the worked step.
 #
 # *A place to stop: both models are kept, and the criterion stays passed.*
 
 # %% [markdown] tags=["why"]
-# ## 4 · What lies in a store (6 minutes)
+# ## 4 · What is in a store (5 minutes)
 #
 # Before you hand this folder to a server, look at it once with your own eyes: it holds no database and no server,
 # only files.
 
 # %% tags=["see"]
+from pathlib import Path
+
 store = Path("store")
 print(models.tree(store))
 models.draw_sizes(store)
@@ -381,12 +462,12 @@ models.draw_sizes(store)
 # %% [markdown] tags=["explain"]
 # A name is a folder, a version is a folder in it, and `latest` is a text file with a version in it. Each run of the
 # script adds a version and moves `latest`; nothing is ever overwritten. That is good for knowing what was served last
-# week, and it means that each run of `save_models.py` keeps another copy of MiniLM until somebody deletes it.
+# week, and it means that each run of `save_models.py` keeps another copy of MiniLM until you delete it.
 
 # %% [markdown] tags=["predict"]
-# Your first try and the script's version both lie there, and `demo_embedder:latest` names the newer. Suppose that a
-# server asked for `latest` this morning, and somebody saves a new version at noon. Which one does the server answer
-# with in the afternoon?
+# Your first try and the script's version are both there, and `demo_embedder:latest` names the newer. Suppose that a
+# server asked for `latest` this morning, and a new version is saved at noon. Which one does the server answer with in
+# the afternoon?
 
 # %% tags=["predict"]
 # %%answer 01c
@@ -403,27 +484,29 @@ models.draw_sizes(store)
 
 # %% tags=["see"]
 bentoml.picklable_model.save_model("demo_note", "saved in the morning")
+# TODO server: models.get demo_note:latest; save another text; get it as newcomer
+server = newcomer = ...
+# solution
 server = bentoml.models.get("demo_note:latest")
 bentoml.picklable_model.save_model("demo_note", "saved at noon")
 newcomer = bentoml.models.get("demo_note:latest")
+# end
 
 askers = {"asked in the morning": server, "asked in the afternoon": newcomer}
 for who, model in askers.items():
     print(f"{who:<24}{model.tag}  holds {model.load_model()!r}")
+measured("01c", "a" if server.load_model() == "saved in the morning" else "b")
 
 # %% [markdown] tags=["explain"]
-# It is often said that `latest` is resolved when a model is loaded. Look at the order above: both were loaded in the
-# last line, after the second save, and they differ. What decides is `get`: it reads the file `latest` once, and from
-# then on the asker holds a version. So two servers that were started from the same line, one before noon and one
-# after, answer with two models, and both say `latest`. The long tag names the same version tomorrow. Hence the rule
-# that the labs keep from here on: `latest` for people who try things out, the full tag for whatever is released.
+# Both were loaded in the last line, after the second save, and they differ: what decides is `get`, which reads the
+# file `latest` once. Hence the rule that the labs keep from here on, as the course module does: `latest` for people
+# who try things out, the full tag for whatever is released.
 
 # %% [markdown] tags=["why"]
-# One more thing about those pickles. Save an object, load it, and watch what is printed, and when. Then look at what
-# a **sha256** makes of a file in which one bit has changed.
+# One more thing about those pickles. Save an object, load it, and watch what is printed, and when.
 
 
-# %% tags=["do"]
+# %% tags=["see"]
 class Surprise:
     """Pickled as: call print with this text."""
 
@@ -435,44 +518,71 @@ bentoml.picklable_model.save_model("demo_surprise", Surprise())
 print("saved, and nothing has happened yet. Now a server starts and loads its model:")
 bentoml.picklable_model.load_model("demo_surprise")
 
-# %% tags=["see"]
-from hashlib import sha256
-
-from weights import SHA256, find_weights
-
-pickled = Path(saved[1].path_of("saved_model.pkl")).read_bytes()
-changed = bytes([pickled[0] ^ 1]) + pickled[1:]
-for what, data in {"the classifier": pickled, "one bit changed": changed}.items():
-    print(f"{what:<16}{sha256(data).hexdigest()}")
-weights = sha256((find_weights() / "model.safetensors").read_bytes()).hexdigest()
-good = weights == SHA256["model.safetensors"]
-print(f"MiniLM          {weights}", "as expected" if good else "ANOTHER FILE")
-
 # %% [markdown] tags=["explain"]
 # A pickle is a list of calls to make. This one called `print`; it could as well have read a password or opened a
 # connection, with all rights of the server. So **a model store is code**: take it from people from whom you would
-# take a program, and check that it came over unchanged. BentoML notes no checksum of its own (look into a
-# `model.yaml`: there is none), which is why `weights.py` checks MiniLM's files before it loads them, and why
-# `save_models.py` wrote their sha256 into the metadata. Weights in a `.safetensors` file are numbers alone and call
-# nothing; only the pickle around them does.
-
-# %% [markdown] tags=["why"]
-# Last, leave the store as a colleague would like to find it: without the first try and the two toys. Then ask it in
-# the way that the module asks.
+# take a program, and check that it came over unchanged. BentoML notes no checksum of its own, which is why
+# `weights.py` checks MiniLM's files before it loads them. Weights in a `.safetensors` file are numbers alone and call
+# nothing; only the pickle around them does. Last, leave the store as a colleague would like to find it.
 
 # %% tags=["do"]
 for model in bentoml.models.list():
     toy = model.tag.name in ("demo_note", "demo_surprise")
     if toy or model.info.labels.get("lesson") == "first-try":
         bentoml.models.delete(model.tag)
-# !bentoml models list
-print(f"This notebook took {clock.seconds:.0f} s of this machine's time so far.")
+print("left:", *sorted(str(model.tag) for model in bentoml.models.list()))
 
 # %% [markdown] tags=["explain"]
-# Two names, with one version for each run of the script. What you deleted was not `latest`, so `latest` did not move.
-#
+# ## To keep
+# - An embedding turns a text into numbers so that texts about one thing are close; which closeness counts comes from
+#   labels.
+# - One preprocessing module that both sides import. A copy is right until the first change.
+# - A release names a version; `latest` is a question that is answered once.
+
+# %% tags=["predict"]
+# %%answer 01x
+# A test sends three tickets to a server with a copied preprocessing, and all labels are
+# right. What does that prove?
+# a  the copy equals the original
+# b  only that these three texts meet no difference
+# c  the classifier was trained with the copy
+# TODO the letter of one of these
+...
+# solution
+"b"
+# end
+
+# %% tags=["predict"]
+# %%answer 01y
+# Why does batchable need a promise that BentoML cannot check?
+# a  a text's answer must not depend on the others in its call
+# b  all texts of a call must have the same length
+# c  the callers must have agreed to it
+# TODO the letter of one of these
+...
+# solution
+"a"
+# end
+
+# %% tags=["predict"]
+# %%answer 01z
+# A colleague sends you a folder of models by mail. What is the first thing to ask?
+# a  is it larger than the disk?
+# b  which signatures do they have?
+# c  would I run a program from this sender?
+# TODO the letter of one of these
+...
+# solution
+"c"
+# end
+
+# %% tags=["see"]
+recall.recall("01x", "01y", "01z")
+print(f"This notebook took {clock.seconds:.0f} s of this machine's time.")
+
+# %% [markdown] tags=["explain"]
 # ## What is open
-# Two models lie in a folder, and the tickets are still waiting, since nobody can ask a folder. In lab 02 they get a
-# service: one process that listens, and for each model a worker of its own. Before you open it: one of the two models
-# has taken nearly all the room here and nearly all the time. When eighty people ask at once, which of the three
-# processes will they be waiting for, and how would you find out without guessing?
+# Two models are in a folder, and the tickets are still waiting, since nothing can ask a folder. In lab 02 they get a
+# service: one process that listens, and for each model a worker of its own. One of the two models has taken nearly
+# all the room here and nearly all the time. When eighty people ask at once, which of the three processes will they be
+# waiting for, and how would you find out without guessing?

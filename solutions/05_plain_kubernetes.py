@@ -1,28 +1,29 @@
 # ---
 # jupyter:
-#   jupytext: {custom_cell_magics: work}
+#   jupytext: {custom_cell_magics: "work,shell"}
 #   kernelspec: {name: python3, display_name: Python 3 (ipykernel), language: python}
-#   lab: {id: "05", minutes: 45, grades: [sc5], needs: [docker], live: [cluster],
+#   lab: {id: "05", minutes: 40, grades: [sc5], needs: [docker], live: [cluster],
 #         inputs: [labs/helpers/kube, cluster, manifests], gives: []}
 # ---
 
 # %% [markdown] tags=["why"]
 # # 05 · Plain Kubernetes
 #
-# One container answered on this machine. Kubernetes is asked for more: two of them, on machines of its choosing, again
-# when one is gone, and nobody sent to one that is not ready. After this notebook you can
+# One container answered on this machine. Kubernetes promises more: two of them, on machines of its choosing, replaced
+# when one dies, with no traffic to one that is not ready. After this notebook you can
 #
-# - write a Deployment that a hardened namespace accepts, and read why one was refused;
-# - show what people get during a roll-out without probes and with yours;
-# - follow a request from the Service to the process that answers it, and say what `port-forward` does not show;
-# - prove which configuration and which models a pod runs with, in three ways;
-# - say what a GPU in a manifest means to the scheduler, and see a pod wait for one.
+# - get a Deployment into a hardened namespace, and read why one was refused;
+# - say what a release costs the people who ask meanwhile, and what each part of your answer to that is worth;
+# - follow a request to the process that answers it, with the commands in the order in which one debugs;
+# - prove which configuration and which Secret a pod has;
+# - ask for a whole GPU, a slice of one or a turn on one, and read the scheduler's answer.
 #
-# **Needed:** lab 04's image in the registry, and the cluster. **Your time** (an estimate): 45 minutes. Let in 10, ready
-# 12, the request's way 8, which configuration 6, an edit 3, devices and Yatai 6.
+# **Needed:** lab 04's image in the registry, and the cluster. **Your time** (an estimate): 40 minutes. Let in 8, a
+# release under load 14, the request's way 8, which configuration 4, devices and an operator 5, three questions 1. Two
+# incidents wait after it: `%incident 05`.
 #
-# The first cell finds the cluster well, or makes it so, and lays out the files that are given. Yours come to them. If
-# you run the notebook again, the Deployment of the run before goes first, so that you see again what is described.
+# A word on words: the **kubelet** is the agent on each node that starts containers and asks their **probes**. A
+# *Kubernetes label* is a name on an object by which others find it; it has nothing to do with a ticket's label.
 
 # %% tags=["do"]
 # %load_ext grader.magic
@@ -30,30 +31,39 @@ import time
 
 import httpx
 
-from cluster.forward import forward
-from labs.helpers.bento import bentos
+from grader.answers import measured
 from labs.helpers.kube import devices, edits, objects, path, pods, visitors, yatai
-from labs.helpers.lesson import timing
+from labs.helpers.lesson import recall, timing
 
 clock = timing.Clock()
-# !$LAB_KIT/lab cluster up 2>&1 | grep -v kind:
-print(*objects.lay_out(), "in deploy/; namespace", objects.NAMESPACE)
-print(objects.begin_anew())
+deployment = "deployment/demo-text-intelligence"
+
+# %% tags=["do"] language="shell"
+# # TODO ./lab cluster up: it starts what is missing, or checks that all is healthy
+# ...
+# # solution
+# ./lab cluster up
+# # end
 
 # %% [markdown] tags=["why"]
-# ## 1 · Let in (10 minutes)
+# ## 1 · Let in (8 minutes)
 #
-# `deployment.yaml` is the form of most texts: two replicas of an image. `namespace.yaml` has one label more than usual:
-# it *enforces* the **restricted** profile of Pod Security. `kustomization.yaml` holds them together, and has your
-# image by its digest.
+# The next cell copies the provided files into `deploy/`; you will add yours. (Running the notebook again deletes the
+# Deployment of the run before.) `deployment.yaml` has two replicas of an image and little else. `namespace.yaml` has
+# one line more than usual: it *enforces* the **restricted** profile of Pod Security.
 
 # %% tags=["do"]
+print(*objects.lay_out(), "in deploy/; namespace", objects.NAMESPACE)
+print(objects.begin_anew())
 objects.kustomize()
-# !sed -n '/^spec/,$p' deploy/deployment.yaml
-# !grep enforce: deploy/namespace.yaml
+
+# %% tags=["see"] language="shell"
+# sed -n '/^spec/,$p' deploy/deployment.yaml
+# grep enforce: deploy/namespace.yaml
 
 # %% [markdown] tags=["predict"]
-# The Deployment says nothing about users or capabilities. You apply it. How many pods will there be a moment later?
+# `kustomization.yaml` holds the files together and has your image by its digest. You apply it. How many pods will
+# there be a moment later?
 
 # %% tags=["predict"]
 # %%answer 05a
@@ -69,18 +79,30 @@ objects.kustomize()
 "c: the ReplicaSet's events say that its pods violate the profile."
 # end
 
-# %% tags=["do"]
-# !kubectl apply -k deploy 2>&1 | cut -c 1-150
+# %% tags=["do"] language="shell"
+# # TODO apply the folder deploy with kubectl (-k: it has a kustomization); then get pods
+# ...
+# # solution
+# kubectl apply -k deploy
+# kubectl get pods
+# # end
+
+# %% tags=["see"]
 time.sleep(3)
-print(len(objects.pods()), "pods.")
-print(objects.warnings("ReplicaSet", most=1))
+measured("05a", "c" if not objects.pods() else "b")
+
+# %% tags=["see"] language="shell"
+# # TODO kubectl describe replicaset, its last five lines
+# ...
+# # solution
+# kubectl describe replicaset | tail -5
+# # end
 
 # %% [markdown] tags=["explain"]
-# "created", says `apply`, and no pod is there. A Deployment makes a ReplicaSet, and that one asks for pods and is
-# refused; the reason stands in *its* events. The message lists what is missing, word for word.
+# The message lists what is missing, word for word. Why be so strict? A runner runs whatever a pickle tells it to (lab
+# 01). Code that gets into the container should find no root, no capability and no way to become another user.
 #
-# Why be so strict? A runner runs whatever a pickle tells it to (lab 01). Code that gets into the container should find
-# no root, no capability and no way to become another user.
+# Write what the message asks for, as a **patch**: parts of a Deployment that are laid over those that are there.
 
 # %% tags=["do"] language="work" magic_args="deploy/security.yaml"
 # apiVersion: apps/v1
@@ -92,6 +114,7 @@ print(objects.warnings("ReplicaSet", most=1))
 #       automountServiceAccountToken: false # the service does not talk to Kubernetes
 #       enableServiceLinks: false # or a Service `bentoml` would set BENTOML_PORT here
 #       # TODO securityContext: what the message asks of the pod; the user is 1034
+#       ...
 #       # solution
 #       securityContext:
 #         runAsNonRoot: true
@@ -108,6 +131,7 @@ print(objects.warnings("ReplicaSet", most=1))
 #           securityContext:
 #             readOnlyRootFilesystem: true
 #             # TODO drop what a process may do beyond its user: two lines
+#             ...
 #             # solution
 #             allowPrivilegeEscalation: false
 #             capabilities: {drop: [ALL]}
@@ -122,30 +146,70 @@ print(objects.warnings("ReplicaSet", most=1))
 #           emptyDir: {sizeLimit: 64Mi}
 
 # %% [markdown] tags=["explain"]
-# A **patch**: the parts of a Deployment that it names are laid over those that are there. `readOnlyRootFilesystem` is
-# not asked for by the profile. With it, nothing that gets in can leave anything behind, and the two small volumes are
-# all that BentoML needs to write.
+# The profile does not ask for `readOnlyRootFilesystem`. With it, nothing that gets in can leave a file behind, and
+# the two small volumes are all that BentoML needs to write. One more patch before the pods come: without a CPU limit
+# BentoML takes all cores of the node, in every pod. It starts as many API processes as the limit has cores. (Name a
+# request, too: a limit alone counts as the request, and a node whose cores are all spoken for takes no third pod.)
+
+# %% tags=["do"] language="work" magic_args="deploy/cpu.yaml"
+# apiVersion: apps/v1
+# kind: Deployment
+# metadata: {name: demo-text-intelligence}
+# spec:
+#   template:
+#     spec:
+#       containers:
+#         - name: server
+#           # TODO resources: a request of 250m cpu, and a limit of one cpu
+#           ...
+#           # solution
+#           resources:
+#             requests: {cpu: 250m}
+#             limits: {cpu: "1"}
+#           # end
+
+# %% tags=["do"]
+objects.kustomize("security.yaml", "cpu.yaml")
+
+# %% tags=["do"] language="shell"
+# # TODO apply again, then wait: kubectl rollout status deployment/demo-text-intelligence
+# ...
+# # solution
+# kubectl apply -k deploy
+# kubectl rollout status deployment/demo-text-intelligence
+# kubectl get pods -o wide
+# # end
+
+# %% [markdown] tags=["explain"]
+# Two pods are running, on two nodes. Did you see how soon `rollout status` was content? Remember it.
 
 # %% [markdown] tags=["why"]
-# ## 2 · Ready (12 minutes)
+# ## 2 · A release under load (14 minutes)
 #
-# To see what people get, somebody has to ask from *inside*, through the Service, while pods come and go. The next cell
-# starts a pod that can do that. It is refused by the same profile, so it has the same settings, and a label that the
-# NetworkPolicy lets in.
+# A release replaces pods that work. What do people get meanwhile? To see it, a caller must ask from *inside*, through
+# the Service, at a fixed rate: five requests a second, whether the ones before were answered or not. A pod of its own
+# does that. The same profile applies to it, so it has the same settings, and a Kubernetes label that the
+# NetworkPolicy (who may connect to whom) lets in. First make sure that both pods answer.
 
 # %% tags=["do"]
 visitors.start()
-# !kubectl -n {objects.NAMESPACE} get pod client -o wide | cut -c 1-90
+with visitors.asking(good=20) as warm:
+    pass
+print(
+    "before anything changes:",
+    warm.told().split(":")[0],
+    "and the last 20 were answered",
+)
 
 # %% [markdown] tags=["predict"]
-# Now your patch goes in, and pods will start. There is no probe yet. `rollout status` will say when it is done, and
-# somebody asks from the first second on. What do they get?
+# Nothing changes but the pods: `kubectl rollout restart` replaces each by one that is the same. There is no probe
+# yet.
 
 # %% tags=["predict"]
 # %%answer 05b
-# No probe is set. `rollout status` says that it is done, and at once somebody asks.
-# What do they get?
-# a  refused connections, for as long as the models load
+# Two pods work, no probe is set, and the Deployment is restarted. What do people get
+# who ask meanwhile?
+# a  no answer: refused, or waiting in vain, for as long as the models load
 # b  answers that come late: the Service waits for the pod
 # c  status 503 from the new pods
 # TODO the letter of one of these, and why
@@ -155,27 +219,46 @@ visitors.start()
 # end
 
 # %% tags=["do"]
-objects.kustomize("security.yaml")
-with visitors.asking(pause=0.3, good=10) as blind:
-    objects.kubectl("apply", "-k", "deploy")
-    print(objects.wait_for())
-print(blind.told())
+blind = visitors.begin(rate=5)
+
+# %% tags=["do"] language="shell"
+# # TODO kubectl rollout restart, and rollout status, of the Deployment
+# ...
+# # solution
+# kubectl rollout restart deployment/demo-text-intelligence
+# kubectl rollout status deployment/demo-text-intelligence
+# # end
+
+# %% tags=["see"]
+visitors.finish(blind, after=3, good=20)
+unanswered = sum(not said.isdigit() for _, said, _ in blind.answers)
+measured("05b", "a" if unanswered > blind.lost / 2 > 0 else "c")
+visitors.draw({"no probes": blind})
 
 # %% [markdown] tags=["explain"]
-# The roll-out was "done" in a moment, and then people were sent to a process that had not even opened its port: the
-# models take their time. A pod without a readiness probe is ready when its process runs.
+# The roll-out was "done" while nobody was answered. A pod without a readiness probe is ready when its process runs,
+# and loading models takes longer than that.
 #
-# What should a probe ask? BentoML offers `/readyz` and `/livez`. Stop the embedder's process in one pod for a moment (a
-# signal, as a debugger sends it) and see which of the two notices.
+# What should a probe ask? BentoML offers `/readyz` and `/livez`. Stop the embedder's process in one pod for a moment
+# (a signal, as a debugger sends it) and see which of the two notices.
 
-# %% tags=["do"]
+# %% tags=["see"]
 one = objects.pods()[0]["metadata"]["name"]
 print(pods.freeze(one))
 
 # %% [markdown] tags=["explain"]
-# `/readyz` asks the runners, too. It gives them one second, and then says no: this pod should get nobody. `/livez` says
-# only that the API server is there, and whoever asked for a label waits. A second is also the default of a probe's
-# `timeoutSeconds`, and a busy server took 2.6 s to say *yes* (measured, 80 clients): so give it more than the default.
+# `/readyz` asks the runners, too. It gives them one second, and then says no: this pod should get nobody. `/livez`
+# says only that the API server is there. A probe is a request that the kubelet makes again and again, in this form:
+#
+#     livenessProbe:
+#       httpGet: {path: /livez, port: http}
+#       periodSeconds: 10       # how often
+#       timeoutSeconds: 5       # how long it waits; the default of 1 s is less than a busy server takes
+#       failureThreshold: 3     # after so many failures in a row the container is started again
+#
+# A **readinessProbe** that fails takes the pod out of the Service instead. A **startupProbe** comes before both:
+# until it succeeds once, neither is asked, and after `periodSeconds` x `failureThreshold` the container is started
+# again. Give the models three minutes, on a node with other work. All three are yours.
 
 # %% tags=["do"] language="work" magic_args="deploy/probes.yaml"
 # apiVersion: apps/v1
@@ -190,7 +273,8 @@ print(pods.freeze(one))
 #       terminationGracePeriodSeconds: 30
 #       containers:
 #         - name: server
-#           # TODO startupProbe, readinessProbe, livenessProbe: httpGet on port http
+#           # TODO startupProbe (180 s in all), readinessProbe, livenessProbe
+#           ...
 #           # solution
 #           startupProbe: # up to 180 s to load the models, then it is started again
 #             httpGet: {path: /readyz, port: http}
@@ -208,19 +292,30 @@ print(pods.freeze(one))
 #             timeoutSeconds: 5
 #             failureThreshold: 3
 #           # end
-#           lifecycle: # BentoML drops all at SIGTERM: give the Service time to look away
+#           lifecycle: # BentoML drops all at SIGTERM: leave the Service first
 #             preStop: {sleep: {seconds: 15}}
 
+# %% [markdown] tags=["explain"]
+# `maxUnavailable: 0` and `maxSurge: 1` are what Kubernetes makes of two replicas by itself; they are written down so
+# that a third replica changes nothing. The last line is the subject of the second release below.
+
 # %% [markdown] tags=["why"]
-# How much does a pod need? Too little memory kills it; too much, and it fits on fewer nodes. Ask one that runs.
+# How much memory does a pod need? With too little it is killed; with too much it fits on fewer nodes. Ask the kernel
+# what it counts for each container.
 
 # %% tags=["see"]
-one = objects.pods()[0]["metadata"]["name"]
-print(*pods.processes(one), sep="\n")
+held = [pods.memory(pod["metadata"]["name"]) for pod in objects.pods()]
+print(
+    "each pod holds",
+    *(f"{mib:.0f}" for mib in held),
+    "MiB at rest, with one API process:",
+)
+print(*pods.processes(objects.pods()[0]["metadata"]["name"]), sep="\n")
 
 # %% [markdown] tags=["explain"]
-# Most of it is the embedder's, and there are as many API servers as the node has cores: each has a copy of the code.
-# Add them up, and leave room for requests: the largest ones that `limits.py` lets in take half as much again.
+# The processes' own numbers add up to more, since pages that two of them share are counted twice. The request decides
+# where a pod fits, so it is above what you see. The limit is where the kernel kills: the largest requests that
+# `limits.py` lets in take half as much again, so twice the number at rest is a fair limit. `500m` is half a core.
 
 # %% tags=["do"] language="work" magic_args="deploy/resources.yaml"
 # apiVersion: apps/v1
@@ -239,20 +334,17 @@ print(*pods.processes(one), sep="\n")
 #       containers:
 #         - name: server
 #           resources:
-#             # TODO requests and limits (memory: half as much again as you saw)
+#             # TODO requests (500m cpu, some memory) and limits (one cpu, more memory)
+#             ...
 #             # solution
 #             requests: {cpu: 500m, memory: 1Gi}
 #             limits: {cpu: "1", memory: 1536Mi}
 #             # end
 
-# %% [markdown] tags=["explain"]
-# The request decides where a pod fits, the limit when it is killed (memory) or slowed down (CPU). The CPU limit is a
-# setting of BentoML, too: it starts as many API processes as the limit has cores, and gives each runner as many
-# threads. Without a limit it takes all cores of the node, in every pod.
-
 # %% [markdown] tags=["why"]
-# A last patch before the roll-out: the configuration. In lab 03 the file lay in the Bento, and BentoML did not read it.
-# Here it comes from a ConfigMap, and one variable decides whether it counts.
+# The configuration. In lab 03 the file was in the Bento, and BentoML did not read it. Here it comes from a
+# **ConfigMap** (files as an object of the cluster), and one variable decides whether it counts. A second variable
+# comes from a **Secret**: the manifest names it, the value is in the cluster alone. This one opens nothing.
 
 # %% tags=["do"] language="work" magic_args="deploy/configuration.yaml"
 # apiVersion: apps/v1
@@ -265,10 +357,11 @@ print(*pods.processes(one), sep="\n")
 #         - name: server
 #           env:
 #             # TODO the variable that names the file, see lab 03; it is mounted below
+#             ...
 #             # solution
 #             - {name: BENTOML_CONFIG, value: /etc/serving-lab/bentoml_configuration.yml}
 #             # end
-#             - name: HUB_TOKEN # from a Secret: it stands in no manifest and no image
+#             - name: HUB_TOKEN # from a Secret: it is in no manifest and no image
 #               valueFrom:
 #                 secretKeyRef:
 #                   {name: demo-text-intelligence, key: HUB_TOKEN, optional: true}
@@ -282,36 +375,89 @@ print(*pods.processes(one), sep="\n")
 #         - name: configuration
 #           configMap: {name: bentoml-configuration}
 
-# %% [markdown] tags=["why"]
-# Keep what the pods say about their configuration now, for part 4. Then all three patches in one roll-out, with
-# somebody asking all the time. This one takes longer: each new pod has to be ready before an old one may go.
-
-# %% tags=["do"]
-before = pods.configured(one)
-patches = ("security.yaml", "probes.yaml", "resources.yaml", "configuration.yaml")
-objects.kustomize(*patches)
-with visitors.asking(pause=0.3, after=2) as watched:
-    objects.kubectl("apply", "-k", "deploy")
-    print(objects.wait_for())
-
-# %% tags=["see"]
-visitors.draw({"no probes": blind, "your probes": watched})
-
-# %% tags=["see"]
-objects.draw_starts()
+# %% tags=["do"] language="shell"
+# # TODO kubectl create secret generic demo-text-intelligence --from-literal=HUB_TOKEN=...
+# ...
+# # solution
+# kubectl create secret generic demo-text-intelligence \
+#   --from-literal=HUB_TOKEN=opens-nothing-4711
+# kubectl describe secret demo-text-intelligence | tail -1
+# # end
 
 # %% [markdown] tags=["explain"]
-# The same image, the same models; the difference is three questions that the kubelet asks, and an order: a new pod
-# first (`maxSurge: 1`), ready, then an old one away (`maxUnavailable: 0`). A cross or two may be left in the second
-# row. They are the last requests of the *old* pods, which had no `preStop` yet: BentoML stops at SIGTERM with all that
-# is under way. The pods that run now wait 15 s first, in which the Service looks away.
+# `describe` shows its length and not its value. Now all patches in one release, with the same callers. This takes
+# longer: each new pod must be ready before an old one may go.
+
+# %% tags=["do"]
+before = pods.configured(objects.pods()[0]["metadata"]["name"])
+objects.kustomize(
+    "security.yaml", "probes.yaml", "resources.yaml", "configuration.yaml"
+)
+watched = visitors.begin(rate=5)
+
+# %% tags=["do"] language="shell"
+# # TODO apply, and wait for the roll-out
+# ...
+# # solution
+# kubectl apply -k deploy
+# kubectl rollout status deployment/demo-text-intelligence
+# # end
+
+# %% [markdown] tags=["predict"]
+# The pods that have just gone had no `preStop`. Those that run now have one. Restart them, and count.
+
+# %% tags=["predict"]
+# %%answer 05e
+# TODO with probes and preStop, how many of some 300 requests are lost in a restart?
+...
+# solution
+"0: an old pod goes when a new one is ready, and when nobody is sent to it any more."
+# end
+
+# %% tags=["do"]
+visitors.finish(watched, after=3)
+stopped = visitors.begin(rate=5)
+
+# %% tags=["do"] language="shell"
+# # TODO restart, and wait
+# ...
+# # solution
+# kubectl rollout restart deployment/demo-text-intelligence
+# kubectl rollout status deployment/demo-text-intelligence
+# # end
+
+# %% tags=["see"]
+visitors.finish(stopped, after=16)
+measured("05e", stopped.lost)
+visitors.draw({"no probes": blind, "with probes": watched, "and preStop": stopped})
+
+# %% [markdown] tags=["explain"]
+# All three rows begin with two pods that work and end with two others that do. The probes take away the long gap:
+# nobody is sent to a pod whose models load. What is lost in the second row is lost at the *end* of the old pods:
+# BentoML drops every request in flight at SIGTERM, and for a moment the Service still sends new ones there. With
+# `preStop` a pod waits 15 s before the signal, while the Service stops sending it traffic.
+#
+# A release is a planned end. The next picture is an unplanned one: the embedder of one pod is *killed*, as the kernel
+# does when memory runs out. It takes two minutes, so this run is kept; `live=True` makes it on your cluster.
+
+# %% tags=["see"]
+dead = visitors.killed_runner(live=False)
+visitors.draw(
+    {"a runner killed": dead}, "What do callers get when one runner of two is killed?"
+)
+
+# %% [markdown] tags=["explain"]
+# Until the readiness probe has failed three times, half of the requests still go to that pod. They wait until BentoML
+# gives them up, after the 15 s of `traffic.timeout`. Then the container ends and is started again. No probe makes
+# this free: it only bounds it. (Freezing a process, as above, is the harmless case.)
 #
 # *A place to stop: the service runs, and goes on running.*
 
 # %% [markdown] tags=["why"]
 # ## 3 · The request's way (8 minutes)
 #
-# The text that this lab grew out of proves the deployment by `kubectl port-forward`. First the contract.
+# The course module proves the deployment by `kubectl port-forward`: a tunnel from a port of this machine. What will
+# come out of it?
 
 # %% tags=["predict"]
 # %%answer P2
@@ -325,26 +471,54 @@ objects.draw_starts()
 "a: the contract of lab 02."
 # end
 
-# %% tags=["do"]
+# %% tags=["do"] language="shell" magic_args="--serve tunnel"
+# # TODO kubectl port-forward --address 127.0.0.1 from $PORT to port 80 of the Service
+# ...
+# # solution
+# kubectl port-forward --address 127.0.0.1 service/demo-text-intelligence "$PORT":80
+# # end
+
+# %% tags=["do"] language="shell"
+# # TODO curl -i two texts through it
+# ...
+# # solution
+# curl -s -i -H 'content-type: application/json' \
+#   -d '{"texts": ["I was charged twice", "Where is my parcel?"]}' \
+#   "127.0.0.1:$PORT/classify"
+# # end
+
+# %% tags=["see"]
+from itertools import pairwise
+
+from grader.serve import find_server
+
 texts = {"texts": ["I was charged twice", "Where is my parcel?"]}
-with forward(
-    objects.NAMES, objects.NAMESPACE, "service/demo-text-intelligence", 80
-) as local:
-    answer = httpx.post(f"{local.url}/classify", json=texts, timeout=20)
-print(answer.status_code, answer.json())
-print({k: v for k, v in answer.headers.items() if k.startswith("x-")})
+address = f"{find_server('tunnel').url}/classify"
+answer = httpx.post(address, json=texts, timeout=20).json()
+both = isinstance(answer, dict) and len(answer["labels"]) == len(answer["scores"]) == 2
+measured("P2", "a" if both else "c")
 
 # %% [markdown] tags=["explain"]
-# The headers are `frame.py`'s: they tell which Bento and which models answered, whoever asks. Who that was behind the
-# Service is what the next cell follows, object by object.
+# The headers are `frame.py`'s: they tell which Bento and which models answered. Who is behind the Service is the next
+# question, and its commands are the order in which one debugs: which addresses does the Service have, are their pods
+# ready, and what did they log?
+
+# %% tags=["see"] language="shell"
+# # TODO get endpointslices; get pods -o wide; three lines of the Deployment's logs
+# ...
+# # solution
+# kubectl get endpointslices -l kubernetes.io/service-name=demo-text-intelligence
+# kubectl get pods -o wide
+# kubectl logs deployment/demo-text-intelligence --tail 3
+# # end
 
 # %% tags=["see"]
 print(path.follow())
 
 # %% [markdown] tags=["explain"]
-# The **Service** is an address that never changes and no process at all. Its **EndpointSlice** lists the pods that are
-# ready now: the readiness probe writes that list. In each pod the API server asks the two runners over Unix sockets.
-# If an answer is wrong or missing, this is the order to look in.
+# The **Service** is an address that never changes and no process at all. Its **EndpointSlice** lists the pods that
+# are ready now: the readiness probe writes that list. In each pod the API server asks the two runners over Unix
+# sockets.
 
 # %% [markdown] tags=["predict"]
 # Forty requests, through one `port-forward` to the *Service*. How many does each of the two pods get?
@@ -357,101 +531,92 @@ print(path.follow())
 "40: a forward is a tunnel to one pod."
 # end
 
-# %% tags=["do"]
+# %% tags=["see"]
 counts = [pods.requests_by_pod()]
-with forward(
-    objects.NAMES, objects.NAMESPACE, "service/demo-text-intelligence", 80
-) as local:
-    for _ in range(40):
-        httpx.post(f"{local.url}/classify", json=texts, timeout=20)
+for _ in range(40):
+    httpx.post(address, json=texts, timeout=20)
 counts.append(pods.requests_by_pod())
-with visitors.asking(pause=0.05, after=5) as within:
+with visitors.asking(rate=10, after=4) as within:
     pass
 counts.append(pods.requests_by_pod())
-print("through port-forward:", pods.difference(counts[0], counts[1]))
-print("through the Service: ", pods.difference(counts[1], counts[2]), within.told())
+shares = [pods.difference(*pair) for pair in pairwise(counts)]
+print("through port-forward:", shares[0], " through the Service:", shares[1])
+measured("05c", max(shares[0].values()))
+# %stop tunnel
 
 # %% [markdown] tags=["explain"]
-# One pod had them all. So `port-forward` proves that *a* pod answers; it goes past the Service's sharing, past the
-# NetworkPolicy, and past the other pod, which could be broken. It also breaks under load: never measure through it.
-#
-# And one more trap. Somebody else holds the local port. Does `port-forward` refuse?
+# It also breaks under load: never measure through it. And one more trap. Another program holds the local port; does
+# `port-forward` refuse? And who else may come in, without the Kubernetes label?
 
 # %% tags=["see"]
-print(path.taken_port())
+print(path.taken_port(), "\n")
+print("with the Kubernetes label:   ", visitors.ask_once(label=True))
+print("without the Kubernetes label:", visitors.ask_once(label=False))
 
 # %% [markdown] tags=["explain"]
-# It starts all the same, on `[::1]` alone, and says so in a line that scrolls by; 127.0.0.1 answers with whoever holds
-# the port. A grader that trusts the port would pass somebody else's service.
-#
-# Who else may come in? Ask without the label.
-
-# %% tags=["do"]
-print("with the label:   ", visitors.knock(label=True))
-print("without the label:", visitors.knock(label=False))
+# It starts all the same, on `[::1]` alone, and says so in a line that scrolls by; 127.0.0.1 answers with the other
+# program. A grader that trusts the port would pass another service. The NetworkPolicy drops what has no label: the
+# caller waits until its own time-out.
 
 # %% [markdown] tags=["why"]
-# ## 4 · Which configuration, which model? (6 minutes)
+# ## 4 · Which configuration? (4 minutes)
 #
 # A ConfigMap that is mounted and not read looks exactly like one that is. Ask a pod in three ways: which file was its
-# process given, what does BentoML make of it, and what does the running server do. `before` was asked in part 2, when
-# the file lay in the image and no variable named it.
+# process given, what does BentoML make of it, and what does the running server do. `before` was asked when no
+# variable named the file.
 
 # %% tags=["see"]
 one = objects.pods()[0]["metadata"]["name"]
 print(f"before\n{before}\n\nnow\n{pods.configured(one)}")
-# !sha256sum deploy/bentoml_configuration.yml | cut -c 1-12
+in_manifest = "opens-nothing" in objects.kubectl("get", deployment, "-o", "yaml")
+print("\nthe Secret's value is in the Deployment:", in_manifest)
+
+# %% tags=["see"] language="shell"
+# # TODO kubectl exec in the Deployment: -- printenv HUB_TOKEN
+# ...
+# # solution
+# kubectl exec deployment/demo-text-intelligence -- printenv HUB_TOKEN
+# sha256sum deploy/bentoml_configuration.yml | cut -c 1-12
+# # end
 
 # %% [markdown] tags=["explain"]
-# Before, BentoML's own default of 100 counted, and nothing complained. The histogram of batch sizes has its edges from
-# the same setting, so the third line is what the process *does*, whatever the first two say.
+# Before, BentoML's own default of 100 counted, and nothing complained. The third line of each is what the process
+# *does*. The Secret reached the container. Everyone who may read Secrets of the namespace can read it (base64 is no
+# lock), but it is in no image, no Bento and no file that is committed.
 #
-# The models are in the answer's headers, and those come from the models that the process has loaded. Nobody has to
-# believe a tag.
+# One more use of a ConfigMap: an edit without an image, for trying things out. The sources are laid over those of the
+# image, in a pod of its own.
 
-# %% [markdown] tags=["why"]
-# A Secret works in the same way: the manifest names it, the value is in the cluster. This one opens nothing.
-
-# %% tags=["do"]
-token = bentos.made_up_token()
-objects.kubectl(
-    "create",
-    "secret",
-    "generic",
-    "demo-text-intelligence",
-    f"--from-literal=HUB_TOKEN={token}",
-)
-told = objects.kubectl("describe", "secret", "demo-text-intelligence").splitlines()
-print(told[-1], "| the value is shown:", token in "".join(told))
-objects.kubectl("delete", "secret", "demo-text-intelligence")
-
-# %% [markdown] tags=["explain"]
-# `optional: true` lets pods start without it. Whoever may read Secrets of the namespace can read it, base64 is no
-# lock; but it is in no image, no Bento and no file that is committed.
-
-# %% [markdown] tags=["why"]
-# ## 5 · Change it, see it (3 minutes)
-#
-# An edit by way of the image: some ten seconds to build, some to push (lab 04), and then a roll-out. For trying things
-# out there is a shorter way: a pod of its own, with the sources laid over those of the image.
-
-# %% tags=["do"]
+# %% tags=["see"]
 change = ("scores.max(axis=1)", "scores.max(axis=1).astype(float).round(2)")
 print(timing.told(lambda: edits.try_edit("service/service.py", *change)))
 
 # %% [markdown] tags=["explain"]
-# The score has two digits: it is your edit that answered. A dozen seconds, most of them for loading models, and no
-# image in between. It is for trying only: what runs there has no digest, and nobody can say later what it was.
+# The score has two digits: your edit answered. It is for trying only: what runs there has no digest, so nobody can
+# say later what it was.
 
 # %% [markdown] tags=["why"]
-# ## 6 · Devices, and an operator (6 minutes)
+# ## 5 · Devices, and an operator (5 minutes)
 #
-# The embedder would like a GPU. This machine may have none, so a node *says* that it has one: the scheduler believes a
-# node's status, and scheduling is real from there on. Nothing can be computed on it.
+# The embedder would like a GPU. This machine may have none, so a node *says* that it has one: the scheduler believes
+# a node's status, and scheduling is real from there on. Nothing can be computed on it.
 
-# %% [markdown] tags=["predict"]
-# The overlay `gpu` asks for one `nvidia.com/gpu` a pod. One device, two replicas: what does the second pod's status
-# say?
+# %% tags=["do"] language="work" magic_args="deploy/gpu.yaml"
+# apiVersion: apps/v1
+# kind: Deployment
+# metadata: {name: demo-text-intelligence}
+# spec:
+#   template:
+#     spec:
+#       containers:
+#         - name: server
+#           # TODO resources, with a limit of 1 nvidia.com/gpu
+#           ...
+#           # solution
+#           resources:
+#             limits:
+#               nvidia.com/gpu: 1
+#           # end
 
 # %% tags=["predict"]
 # %%answer 05d
@@ -465,19 +630,37 @@ print(timing.told(lambda: edits.try_edit("service/service.py", *change)))
 "a: no node has a device left."
 # end
 
-# %% tags=["do"]
-print(devices.schedule("gpu"))
-print(devices.schedule("gpu-dra"))
+# %% tags=["see"]
+placed = devices.schedule("deploy/gpu.yaml")
+status = placed[1]["status"]["phase"]
+measured("05d", {"Pending": "a", "Running": "b"}.get(status, "c"))
 
 # %% [markdown] tags=["explain"]
-# A device is counted, and one pod has it whole. The overlays `gpu-mig` (a slice) and `gpu-timeslicing` (turns) differ
-# in one name; `gpu-dra` asks by a **claim**, an object that says what is wanted and is allocated before the pod is
-# placed. `manifests/README.md` tells what of each was tried, and what was not run for want of a GPU.
+# A slice of a GPU and a turn on one are other *names*: `nvidia.com/mig-1g.10gb` (**MIG**: a part with memory of its
+# own) and `nvidia.com/gpu.shared` (**time-slicing**: turns, and no memory of one's own). Nothing else in the pod
+# changes. Ask for the slice, and see what a cluster says that has none.
+
+# %% tags=["do"] language="shell"
+# # TODO with sed: deploy/gpu.yaml with the slice's name, into deploy/mig.yaml
+# ...
+# # solution
+# sed 's#nvidia.com/gpu#nvidia.com/mig-1g.10gb#' deploy/gpu.yaml > deploy/mig.yaml
+# grep nvidia deploy/mig.yaml
+# # end
+
+# %% tags=["see"]
+_ = devices.schedule("deploy/mig.yaml")
+
+# %% [markdown] tags=["explain"]
+# Both wait, for a name that no node has. (`manifests/README.md` says what of each was tried, and what was not run for
+# want of a GPU.) Here the whole pod asks, classifier included; lab 06 lets each runner ask for itself.
 
 # %% [markdown] tags=["why"]
-# Some texts deploy with **Yatai**, BentoML's own operator, by a BentoDeployment. It has not been updated since 2024.
-# Its resource definition is still the judge of whether a manifest fits. Below is the form of the text; mend what the
-# judge complains of.
+# The course module also has a form for **Yatai**, BentoML's own operator, which has not been updated since 2024. Its
+# resource definition still says whether a manifest fits. This is the module's form; ask first, then fix it.
+
+# %% tags=["do"]
+print("the module's form:", *yatai.complaints("module"), sep="\n  ")
 
 # %% tags=["do"] language="work" magic_args="deploy/bentodeployment.yaml"
 # apiVersion: serving.yatai.ai/v2alpha1
@@ -486,7 +669,7 @@ print(devices.schedule("gpu-dra"))
 # spec:
 #   bento: demo-text-intelligence
 #   ingress: {enabled: false}
-#   # TODO metrics is a list; a GPU is `gpu: "1"`; runners are called as in the Bento
+#   # TODO autoscaling (2 to 4, on cpu) and runners, so that nothing is complained of
 #   autoscaling: {minReplicas: 2, maxReplicas: 4, metrics: {cpu: 70}}
 #   runners:
 #     - {name: EmbeddingRunner, resources: {limits: {"nvidia.com/gpu": "1"}}}
@@ -504,21 +687,62 @@ print(devices.schedule("gpu-dra"))
 #   # end
 
 # %% tags=["see"]
-print("the text's form:", *yatai.complaints("module"), sep="\n  ")
 print("yours:", *yatai.complaints("deploy/bentodeployment.yaml"), sep="\n  ")
 
 # %% [markdown] tags=["explain"]
-# Valid is not the same as working: nobody here runs Yatai, and its last commits are from 2024. Lab 06 scales the
-# runners apart without it.
+# Valid is not the same as working: Yatai does not run here.
 
 # %% tags=["check"]
 # %grade sc5
 
 # %% [markdown] tags=["explain"]
 # `sc5` read the objects, then asked *each* pod by itself, and compared hashes, effective values and behaviour of the
-# configuration. It knocked at the door without the label. What it did not do is break anything: that is lab 09.
+# configuration. It also tried to connect without the Kubernetes label.
+#
+# ## To keep
+# - Readiness decides who gets traffic: without it a release sends people to pods whose models still load.
+# - A pod's end needs care as well: `preStop` first, then the signal.
+# - Look in the order of the way: Service, EndpointSlice, pods, logs, `describe`.
+
+# %% tags=["predict"]
+# %%answer 05x
+# `kubectl apply` says "created", and `kubectl get pods` shows none. Where
+# is the reason?
+# a  in the pods' logs
+# b  in the events of the ReplicaSet
+# c  in the Service's endpoints
+# TODO the letter of one of these
+...
+# solution
+"b"
+# end
+
+# %% tags=["predict"]
+# %%answer 05y
+# Why does the liveness probe ask /livez and not /readyz?
+# a  /readyz is slower, so it would time out
+# b  a runner that is busy or starting would have the whole container started again
+# c  the kubelet may ask each path only once
+# TODO the letter of one of these
+...
+# solution
+"b"
+# end
+
+# %% tags=["predict"]
+# %%answer 05z
+# You change the ConfigMap in place with kubectl edit. When do the pods use it?
+# a  at once: it is mounted
+# b  within a minute, when the kubelet has updated the file
+# c  after the pods have been started again
+# TODO the letter of one of these
+...
+# solution
+"c"
+# end
 
 # %% tags=["see"]
+recall.recall("05x", "05y", "05z")
 print(f"The machine has worked {clock.seconds:.0f} s for this lab.")
 
 # %% [markdown] tags=["explain"]

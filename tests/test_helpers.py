@@ -26,7 +26,7 @@ def test_nearest_is_never_oneself() -> None:
 def test_the_finding_names_the_closest_pair_and_the_strays() -> None:
     said = tickets.alike_finding(LABELS, ROWS)
     assert "The closest pair is 1 and 2, at 0.98. For 2 of 4 tickets" in said
-    assert "3 (account) lies nearest to 2 (billing), 4 (shipping) lies nearest to 3 (account) (dashed)" in said
+    assert "3 (account) is nearest to 2 (billing), 4 (shipping) is nearest to 3 (account) (dashed)" in said
 
 
 def test_without_strays_no_dashed_frame_is_mentioned() -> None:

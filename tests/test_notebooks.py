@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 from grader.kit import Kit, Lab
-from grader.notebooks import ROLES, make_notebook
+from grader.notebooks import REGION, ROLES, make_notebook, solve
 
 KIT = Kit(ROOT)
 LABS = KIT.labs()
@@ -94,3 +94,47 @@ def test_each_check_has_three_hints_and_each_built_criterion_an_explanation(crit
         assert len(criterion.hints.get(check.id, [])) == 3, check.id
     assert not set(criterion.hints) - {c.id for c in criterion.checks}, "hints for checks that do not exist"
     assert bool(criterion.explanation) == bool(criterion.checks)
+
+
+def typed_share(lab: Lab) -> tuple[int, int]:
+    """(lines that the learner types, lines of code in all) of a lab: predictions, blank lines and comments left out."""
+    import jupytext
+
+    mine = every = 0
+    for cell in jupytext.read(lab.source).cells:
+        if cell.cell_type != "code" or cell.source.startswith("%%answer"):
+            continue
+        mine += sum(len(written(block["ours"])) for block in REGION.finditer(cell.source))
+        every += len(written(solve(cell.source)))
+    return mine, every
+
+
+def written(text: str) -> list[str]:
+    return [line for line in code_lines(text) if not line.lstrip().startswith(("#", "%%"))]
+
+
+TYPED = [
+    lab for lab in LABS if lab.number in ("00", "01", "02", "05")
+]  # the labs that were taught again; see typed_share
+
+
+@pytest.mark.parametrize("lab", TYPED, ids=lambda lab: lab.name)
+def test_a_quarter_of_the_lines_is_typed_by_the_learner(lab: Lab) -> None:
+    mine, every = typed_share(lab)
+    assert mine >= 0.25 * every, f"{mine} of {every}"
+
+
+def test_the_commands_of_the_trade_are_typed() -> None:
+    """In labs 01 to 05, inside the learner's own lines."""
+    import jupytext
+
+    typed = ""
+    for lab in TYPED[1:]:
+        for cell in jupytext.read(lab.source).cells:
+            if cell.source.startswith("%%shell"):
+                typed += "".join(block["ours"] for block in REGION.finditer(cell.source))
+    commands = re.findall(r"\b(bentoml (?:models )?[a-z]+|docker [a-z]+|kubectl [a-z-]+|curl|\./lab [a-z]+)\b", typed)
+    wanted = """bentoml serve, curl, kubectl apply,
+    kubectl get, kubectl describe, kubectl logs, kubectl rollout, kubectl port-forward"""
+    assert not {part.strip() for part in wanted.split(",")} - set(commands)
+    assert len(commands) >= 25

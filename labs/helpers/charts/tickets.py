@@ -62,7 +62,7 @@ def alike_finding(labels: Sequence[str], rows: Numbers) -> str:
     told += (
         f"For {len(near) - len(wrong)} of {len(near)} tickets the nearest other one has the same label (solid frames)"
     )
-    strays = [f"{i + 1} ({labels[i]}) lies nearest to {near[i] + 1} ({labels[near[i]]})" for i in wrong]
+    strays = [f"{i + 1} ({labels[i]}) is nearest to {near[i] + 1} ({labels[near[i]]})" for i in wrong]
     return told + (f"; {', '.join(strays)} (dashed)." if strays else ".")
 
 

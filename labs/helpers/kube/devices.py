@@ -19,20 +19,23 @@ namespace: {namespace}
 resources: [{overlay}]
 images: [{{name: "127.0.0.1:5001/demo-text-intelligence", newName: {repository}, digest: {digest}}}]
 patches: # nobody is served, so no pod needs time for its end
-  - target: {{kind: Deployment}}
+{patch}  - target: {{kind: Deployment}}
     patch: |
       - {{op: remove, path: /spec/template/spec/containers/0/lifecycle}}
       - {{op: replace, path: /spec/template/spec/terminationGracePeriodSeconds, value: 1}}
 """
 
 
-def schedule(overlay: str) -> str:
-    """Applies that overlay to a namespace of its own while a fake device is there; says where each pod went and why.
-    Namespace and device are gone afterwards."""
+def schedule(patch: str) -> list[dict[str, Any]]:
+    """Applies the plain overlay with that patch of yours to a namespace of its own while a fake device is there. Gives
+    the two pods, scheduled or refused; namespace and device are gone afterwards."""
     with fake_devices(NAMES) as node:
         try:
-            apply(overlay)
-            return f"{overlay}: one fake device, on {node}\n" + "\n".join(told(p) for p in settle())
+            apply("plain", Path(patch).read_text())
+            print(f"{patch}: one fake device, on {node}")
+            pods = settle()
+            print(*(told(p) for p in pods), sep="\n")
+            return pods
         finally:
             kubectl("delete", "namespace", namespace(), "--ignore-not-found", "--wait=true", "--timeout=90s")
 
@@ -41,11 +44,14 @@ def namespace() -> str:
     return f"{NAMESPACE}-gpu"
 
 
-def apply(overlay: str) -> None:
+def apply(overlay: str, patch: str = "") -> None:
     repository, digest = released().split("@")
     with tempfile.TemporaryDirectory(dir=KIT / ".lab") as folder:
         base = f"../../manifests/overlays/{overlay}"
-        text = KUSTOMIZATION.format(namespace=namespace(), overlay=base, repository=repository, digest=digest)
+        listed = "  - path: patch.yaml\n" if patch else ""
+        Path(folder, "patch.yaml").write_text(patch)
+        facts = {"namespace": namespace(), "overlay": base, "repository": repository, "digest": digest, "patch": listed}
+        text = KUSTOMIZATION.format(**facts)
         Path(folder, "kustomization.yaml").write_text(text)
         kubectl("apply", "-k", folder, namespace=namespace())
 

@@ -63,7 +63,8 @@ def begin_anew() -> str:
     """Takes away what an earlier run of the notebook has in the cluster, so that this one sees what it describes. The
     files in deploy/ stay."""
     there = kubectl("get", "deployment", IMAGE, "--ignore-not-found", "-o", "name")
-    kubectl("delete", f"deployment/{IMAGE}", "pod/client", "--ignore-not-found", "--wait=true", "--timeout=60s")
+    mine = (f"deployment/{IMAGE}", f"secret/{IMAGE}", "pod/client")
+    kubectl("delete", *mine, "--ignore-not-found", "--wait=true", "--timeout=60s")
     return "an earlier run's Deployment was removed" if there else "nothing of an earlier run is there"
 
 

@@ -92,3 +92,34 @@ print("it goes on:  ", ask("/readyz"), "|", ask("/livez"), flush=True)
 def freeze(pod: str) -> str:
     """What the two health endpoints say while that pod's embedder is stopped by a signal; it runs again afterwards."""
     return run_in(pod, FROZEN)
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+
+lines = {int(p.name): (p / "cmdline").read_text() for p in Path("/proc").glob("[0-9]*") if p.name != str(os.getpid())}
+for pid in [pid for pid, line in lines.items() if "--runner-name\\0embeddingrunner" in line]:
+    os.kill(pid, signal.SIGKILL)
+"""
+
+
+def kill_embedder(pod: str) -> None:
+    """Kills the embedding runner's process in that pod, as the kernel does when memory runs out."""
+    run_in(pod, KILLED)
+
+
+MEMORY = """
+from pathlib import Path
+new, old = Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory")
+v2 = (new / "memory.current").exists()
+used = int((new / "memory.current" if v2 else old / "memory.usage_in_bytes").read_text())
+stat = dict(line.split() for line in ((new if v2 else old) / "memory.stat").read_text().splitlines())
+print((used - int(stat["inactive_file" if v2 else "total_inactive_file"])) / 2**20)
+"""
+
+
+def memory(pod: str) -> float:
+    """The MiB that the kernel counts for that pod's container, as the kubelet reads them (working set): each page once,
+    files that could be dropped left out."""
+    return float(run_in(pod, MEMORY))

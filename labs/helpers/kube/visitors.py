@@ -7,11 +7,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from cluster.names import IMAGE
-from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas
-from labs.helpers.kube.objects import NAMESPACE, kubectl, released
-from labs.helpers.kube.pods import run_in
+from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture
+from labs.helpers.kube.objects import NAMESPACE, kubectl, pods, released
+from labs.helpers.kube.pods import kill_embedder, run_in
 
 CLIENT = """apiVersion: v1
 kind: Pod
@@ -27,15 +29,17 @@ spec:
       securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
       resources: {requests: {cpu: 50m, memory: 64Mi}, limits: {memory: 256Mi}}
 """
-# Runs in the client's pod: a new connection for each request, so that the Service chooses a pod each time.
+# Runs in the client's pod: a request each 1/rate seconds, whether the ones before were answered or not, as people come.
+# Each has a connection of its own, so that the Service chooses a pod each time.
 ASK = """
-import json, os, sys, threading, time, urllib.error, urllib.request
-# What `kubectl exec` started goes on when kubectl is ended; this ends when nobody holds its input any more.
-threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-url, seconds, pause = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
+import json, sys, threading, time, urllib.error, urllib.request
+url, seconds, rate = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
 body = json.dumps({"texts": ["I was charged twice"]}).encode()
-began = time.time()
-while time.time() - began < seconds:
+over = threading.Event()
+# What `kubectl exec` started goes on when kubectl is ended; this ends when nobody holds its input any more.
+threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+
+def ask():
     t = time.time()
     try:
         request = urllib.request.Request(url, body, {"content-type": "application/json"})
@@ -45,8 +49,14 @@ while time.time() - began < seconds:
         said = str(refused.code)
     except Exception as broken:
         said = type(getattr(broken, "reason", broken)).__name__
-    print(f"{t:.2f} {said} {time.time() - t:.3f}", flush=True)
-    time.sleep(max(0, pause - (time.time() - t)))
+    print(f"{t:.2f} {said} {time.time() - t:.3f}\\n", end="", flush=True)
+
+began, asked = time.time(), []
+while not over.wait(max(0, began + len(asked) / rate - time.time())) and time.time() - began < seconds:
+    asked.append(threading.Thread(target=ask, daemon=True))
+    asked[-1].start()
+for one in asked:
+    one.join(11)
 """
 URL = f"http://{IMAGE}/classify"
 
@@ -60,69 +70,134 @@ def start() -> None:
     kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout=180s")
 
 
-class Asking:
-    """Asks the Service from the client's pod while the block runs. `answers`: (seconds since the start, what came)."""
+@dataclass
+class Run:
+    """What callers got: for each request the second at which it was sent, status or error, and the wait in seconds."""
 
-    def __init__(self, pause: float = 0.2, most: float = 240) -> None:
+    answers: list[tuple[float, str, float]] = field(default_factory=list)
+
+    @property
+    def good(self) -> int:
+        return sum(said == "200" for _, said, _ in self.answers)
+
+    @property
+    def lost(self) -> int:
+        return len(self.answers) - self.good
+
+    def told(self) -> str:
+        others = sorted({said for _, said, _ in self.answers} - {"200"})
+        counts = ", ".join(f"{sum(s == said for _, s, _ in self.answers)} x {said}" for said in others)
+        slowest = max((seconds for _, _, seconds in self.answers), default=0)
+        told = f"{len(self.answers)} requests: {self.good} answered{f', {counts}' if counts else ', none lost'}"
+        return f"{told}; the longest wait {slowest:.1f} s"
+
+
+class Asking(Run):
+    """Asks the Service from the client's pod, `rate` times a second, until it is stopped."""
+
+    def __init__(self, rate: float = 5, most: float = 240) -> None:
+        super().__init__()
         words = ["kubectl", "-n", NAMESPACE, "exec", "-i", "client", "--", "python", "-c", ASK, URL]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self._process = subprocess.Popen([*words, str(most), str(pause)], text=True, **pipes)  # type: ignore[call-overload]
-        self.answers: list[tuple[float, str]] = []
+        self._process = subprocess.Popen([*words, str(most), str(rate)], text=True, **pipes)  # type: ignore[call-overload]
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
     def _read(self) -> None:
         began = 0.0
         for line in self._process.stdout or []:
-            at, said, _ = line.split()
+            at, said, seconds = line.split()
             began = began or float(at)
-            self.answers.append((float(at) - began, said))
-
-    @property
-    def good(self) -> int:
-        return sum(said == "200" for _, said in self.answers)
+            self.answers.append((float(at) - began, said, float(seconds)))
 
     def stop(self) -> None:
         self._process.stdin.close()
-        self._process.wait(20)
+        self._process.wait(30)
         self._reader.join()
+        self.answers.sort()
 
-    def told(self) -> str:
-        others = sorted({said for _, said in self.answers} - {"200"})
-        counts = ", ".join(f"{sum(s == said for _, s in self.answers)} x {said}" for said in others)
-        return f"{len(self.answers)} requests: {self.good} answered{f', {counts}' if counts else ', none lost'}"
+
+def begin(rate: float = 5) -> Asking:
+    """Callers who ask from now on, through the Service, until `finish`. Returns at the first answer or error."""
+    one = Asking(rate)
+    deadline = time.monotonic() + 20
+    while not one.answers and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return one
+
+
+def finish(one: Asking, after: float = 2.0, good: int = 0, limit: float = 90) -> Asking:
+    """Stops the callers `after` seconds from now, and not before the last `good` requests were all answered (but not
+    longer than `limit` seconds from now)."""
+    time.sleep(after)
+    deadline = time.monotonic() + limit
+    while good and time.monotonic() < deadline and {said for _, said, _ in one.answers[-good:]} != {"200"}:
+        time.sleep(0.5)
+    one.stop()
+    return one
 
 
 @contextlib.contextmanager
-def asking(pause: float = 0.2, after: float = 0.0, good: int = 0, limit: float = 90) -> Iterator[Asking]:
-    """Requests from the client's pod, one each `pause` seconds, until `after` seconds after the block's end, and until
-    `good` of them were answered (but not longer than `limit`)."""
-    one = Asking(pause)
-    time.sleep(1.0)
+def asking(rate: float = 5, after: float = 0.0, good: int = 0, limit: float = 90) -> Iterator[Asking]:
+    """The same while the block runs."""
+    one = begin(rate)
     try:
         yield one
-        time.sleep(after)
-        deadline = time.monotonic() + limit
-        while one.good < good and time.monotonic() < deadline:
-            time.sleep(0.5)
     finally:
-        one.stop()
+        finish(one, after, good, limit)
 
 
-def draw(runs: dict[str, Asking]) -> Picture:
-    """One row of marks a run: a filled circle is an answer, a cross none."""
-    figure, axes = canvas("What did the people get who asked during the roll-out?", 9, 1.3 + 1.0 * len(runs))
-    for i, run in enumerate(runs.values()):
-        for wanted, marker, colour in ((True, "o", BLUE), (False, "x", ORANGE)):
-            at = [t for t, said in run.answers if (said == "200") is wanted]
-            axes.scatter(at, [i] * len(at), marker=marker, s=26, color=colour, linewidths=1.2)
-    axes.set_yticks(range(len(runs)), list(runs))
-    axes.set_ylim(len(runs) - 0.5, -0.5)
-    axes.set_xlabel("seconds (filled circle: answered; cross: refused or broken)", color=GREY)
+KEPT = Path(__file__).with_name("killed_runner.csv")
+
+
+def killed_runner(live: bool = False) -> Run:
+    """What callers get when the embedding runner of one of the two pods is killed, from five seconds before it. Without
+    `live`, the run that is kept in killed_runner.csv; its first line says when and where it was made."""
+    if not live:
+        rows = [line.split(",") for line in KEPT.read_text().splitlines() if line[:1].isdigit()]
+        return Run([(float(at), said, float(seconds)) for at, said, seconds in rows])
+    with asking(after=3, good=60, limit=120) as run:
+        time.sleep(5)
+        kill_embedder(pods()[0]["metadata"]["name"])
+        time.sleep(30)
+    return run
+
+
+def draw(runs: dict[str, Run], title: str = "What did callers get during the roll-out?") -> Picture:
+    """One row a run: a bar as high as the wait of each request that was answered, a cross for one that was not."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.9 + 1.35 * len(runs)), dpi=110, layout="constrained")
+    top = max([seconds for run in runs.values() for _, _, seconds in run.answers], default=1)
+    for axes, (name, run) in zip(
+        figure.subplots(len(runs), 1, sharex=True, squeeze=False)[:, 0], runs.items(), strict=True
+    ):
+        for wanted, colour, style in ((True, BLUE, "-"), (False, ORANGE, ":")):
+            found = [(at, seconds) for at, said, seconds in run.answers if (said == "200") is wanted]
+            at, waits = [a for a, _ in found], [w for _, w in found]
+            axes.vlines(at, 0, waits, color=colour, linewidth=1.6, linestyles=style)
+            if not wanted:
+                axes.scatter(at, waits, marker="x", s=22, color=colour, linewidths=1.2)
+        axes.set_ylim(0, 1.1 * max(top, 0.5))
+        axes.set_ylabel("wait in s", fontsize=8)
+        axes.text(
+            0.99,
+            0.86,
+            f"{name}: {run.lost} of {len(run.answers)} lost",
+            transform=axes.transAxes,
+            ha="right",
+            fontsize=9,
+        )
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    figure.axes[0].set_title(title, loc="left", fontweight="bold", fontsize=12)
+    figure.axes[-1].set_xlabel(
+        "second at which it was sent (bar: answered after that wait; cross: refused or broken)", color=GREY
+    )
     return Picture(figure, "; ".join(f"{name}: {run.told()}" for name, run in runs.items()))
 
 
-def knock(label: bool) -> str:
+def ask_once(label: bool) -> str:
     """Asks the Service once, from a pod with or without the label that the NetworkPolicy lets in."""
     given = "serving-lab/client=true" if label else "serving-lab/client-"
     kubectl("label", "pod", "client", given, "--overwrite")

@@ -6,10 +6,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from cluster.fetch import NotFetched, fetch
 from cluster.names import KIT
 
+# bentoml/yatai-deployment's last commit. The hash is that of the file in the repository.
+COMMIT = "755faf260b8c010ff4d0b049405ea283e55dc4c0"
+SHA256 = "8b53baad7118229c32863f2cc3af6c296e997b2235913b351ee5b458e89821e4"
+HOST, FILE = "https://raw.githubusercontent.com", "config/crd/bases/serving.yatai.ai_bentodeployments.yaml"
+URL = f"{HOST}/bentoml/yatai-deployment/{COMMIT}/{FILE}"
 CRD = Path("~/.cache/serving-lab/manifests/yatai-deployment-755faf26.yaml").expanduser()
-ABSENT = f"not run: the definition is not here: save bentoml/yatai-deployment's CRD (commit 755faf26) as {CRD}"
 MODULE = KIT / "manifests" / "overlays" / "yatai" / "module-form.yaml"
 
 
@@ -19,7 +24,10 @@ def complaints(manifest: str | Path) -> list[str]:
     import yaml
 
     if not CRD.is_file():
-        return [ABSENT]
+        try:
+            fetch(URL, SHA256, CRD)
+        except NotFetched as why:
+            return [f"not run: {why}"]
     definition = next(part for part in yaml.safe_load_all(CRD.read_text()) if part)
     (version,) = [v for v in definition["spec"]["versions"] if v["name"] == "v2alpha1"]
     thing = yaml.safe_load(Path(MODULE if manifest == "module" else manifest).read_text())

@@ -43,6 +43,26 @@ def every_ticket_gets_a_label(seen: Facts) -> Finding:
     return Finding(count == wanted, seen["said"] or f"{count} of {wanted} tickets got a label", count, wanted)
 
 
+@check(asked, after=every_ticket_gets_a_label)
+def three_kinds(seen: Facts) -> Finding:
+    kinds = sorted(set(seen["labels"]))
+    return Finding(len(kinds) == 3, f"the labels given were: {', '.join(kinds)}", len(kinds), 3)
+
+
+@check(asked, after=three_kinds)
+def better_than_all_billing(seen: Facts) -> Finding:
+    right, lazy = right_of(seen), seen["wanted"].count("billing")
+    said = f"{right} of {len(seen['wanted'])} right; calling all of them billing gives {lazy}"
+    return Finding(right > lazy, said, right, lazy + 1)
+
+
+CHECKS = (every_ticket_gets_a_label, three_kinds, better_than_all_billing)
+
+
+def right_of(seen: Facts) -> int:
+    return sum(a == b for a, b in zip(seen["labels"], seen["wanted"], strict=False))
+
+
 def look(tickets: Sequence[tuple[str, str]], limit: float = LIMIT) -> Evidence:
     """The probe's evidence; what goes wrong with the probe itself is its `problem`, never the file's fault."""
     try:
@@ -58,3 +78,16 @@ def judge(checks: Sequence[Check], evidence: Evidence) -> str:
     result = judge_criterion(criterion, {evidence.probe: evidence})
     lines = [f"{SIGNS[c.verdict]:<11}{c.id:<28}{c.message}" for c in result.checks]
     return "\n".join([*lines, f"\nThe criterion: {SIGNS[result.verdict]} (the worst of the lines above)"])
+
+
+def count_right(evidence: Evidence) -> int:
+    """How many tickets the file sorted as a person did."""
+    return right_of(evidence.facts or {"labels": [], "wanted": []})
+
+
+def three_wrong(tickets: Sequence[tuple[str, str]], evidence: Evidence) -> str:
+    """Three tickets that the file sorted otherwise than a person did, with both labels."""
+    labels = (evidence.facts or {}).get("labels", [])
+    pairs = zip(tickets, labels, strict=False)
+    wrong = [f"  {got} instead of {label}: {text[:70]}" for (text, label), got in pairs if got != label]
+    return "\n".join(["three that went wrong:", *wrong[:3]]) if wrong else "none went wrong"

@@ -65,6 +65,12 @@ def cost_finding(runs: Runs) -> str:
     return f"{told}, and the call that it is in lasts {medians[last]:.0f} ms."
 
 
+def share_of_alone(runs: Runs) -> float:
+    """What a text costs in the largest call, in percent of what it costs alone."""
+    each = {size: statistics.median(calls) / size for size, calls in runs.items()}
+    return 100 * each[max(each)] / each[min(each)]
+
+
 def spread(calls: Sequence[float], size: int) -> str:
     """The middle half of the runs, a text."""
     ordered = sorted(ms / size for ms in calls)

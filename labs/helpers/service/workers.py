@@ -43,7 +43,7 @@ def workers(server: Served) -> list[Worker]:
 
 def _role(process: psutil.Process, server: Served) -> str:
     command = process.cmdline()
-    if process.pid == server.process.pid:
+    if "serve" in command:
         return "parent"
     return role_of(command) or ("reloader" if "circus import plugins" in " ".join(command) else "other")
 

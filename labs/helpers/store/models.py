@@ -105,3 +105,14 @@ def side_by_side(left: str, right: str, width: int = 44) -> str:
     rows = max(len(left.splitlines()), len(right.splitlines()))
     pairs = zip(*(text.splitlines() + [""] * (rows - len(text.splitlines())) for text in (left, right)), strict=True)
     return "\n".join(f"{a:<{width}}{'  ' if a == b else '| '}{b}".rstrip() for a, b in pairs)
+
+
+def save_plain(source: str, name: str) -> None:
+    """Saves the latest `source` under another name as most people save: a name and the object, no signatures."""
+    import bentoml
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = bentoml.models.get(source)
+        save = bentoml.sklearn.save_model if "sklearn" in model.info.module else bentoml.picklable_model.save_model
+        save(name, model.load_model(), labels={"lesson": "first-try"}, metadata=model.info.metadata)
