@@ -86,9 +86,9 @@ def here(engine: Facts) -> Finding:
     place = os.environ.get("DOCKER_HOST", "")
     client = Path(shutil.which("docker") or "docker")
     if "snap" in client.parts or client.resolve().name == "snap":
-        return False, "Docker is a snap: it sees no hidden folders, and a /tmp of its own\n" + NO_SNAP
+        return False, "Docker is a snap: it sees no hidden folders, and a /tmp of its own\nremedy: " + NO_SNAP
     if re.match(r"(?:tcp|ssh)://(?!(?:[^@/]*@)?(?:127\.|localhost|\[::1\]))", place):
-        return False, "DOCKER_HOST names another machine, whose ports are not on this one\nunset DOCKER_HOST"
+        return False, "DOCKER_HOST names another machine, whose ports are not on this one\nremedy: unset DOCKER_HOST"
     return True, "Docker sees this machine's files"
 
 

@@ -149,11 +149,11 @@ def docker() -> Finding:
 
 
 def engine_trouble(said: str) -> str:
-    """Why Docker's engine does not answer, from what the client said. A second line is a remedy of its own."""
+    """Why Docker's engine does not answer, from what the client said. A second line, `remedy: ...`, fits it better."""
     if "permission denied" in said.lower():
-        return "Docker runs, but you may not use it\nsudo usermod -aG docker $USER, then log out and in again"
+        return "Docker runs, but you may not use it\nremedy: sudo usermod -aG docker $USER, then log out and in again"
     if found := re.search(r"docker-credential-[\w-]+", said):
-        return f"Docker's settings name the login helper {found[0]}, which is not there\n{NO_HELPER}"
+        return f"Docker's settings name the login helper {found[0]}, which is not there\nremedy: {NO_HELPER}"
     if "cannot connect" in said.lower() or "daemon" in said.lower():
         return "Docker is installed, but its daemon does not run"
     return said or "docker says nothing about its daemon"

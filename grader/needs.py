@@ -41,7 +41,7 @@ def look_for(kit: Kit, name: str) -> Need:
     there, found = _look(entry)
     if name in os.environ.get("LAB_WITHOUT", "").split(","):
         there, found = False, f"no {entry['title']} (taken away by LAB_WITHOUT)"
-    found, _, remedy = found.partition("\n")  # what our own commands say on a second line fits better than the usual
+    found, _, remedy = found.partition("\nremedy: ")  # what our own commands add fits better than the usual
     return Need(name, there, found, remedy or entry["add"])
 
 
@@ -60,11 +60,13 @@ def _look(entry: dict[str, Any]) -> tuple[bool, str]:
     if done.code is None:
         return False, f"no {title} ({Path(program).name} did not answer within {entry.get('limit', LIMIT)} s)"
     ours = program == sys.executable  # cluster/machine.py speaks in whole sentences
-    lines = ((done.stdout.strip() if ours else "") or done.output.strip() or "it said nothing").splitlines()
+    lines = (done.stdout.strip() or done.output.strip() or "it said nothing").splitlines()
     said = lines[0][:160]
     if done.ok and re.search(entry.get("expect", ""), done.output):
         return True, said
-    return False, "\n".join([said, *lines[1:2]]) if ours else f"no {title} ({Path(program).name}: {said})"
+    return False, "\n".join(
+        [said, *(x for x in lines[1:2] if x.startswith("remedy: "))]
+    ) if ours else f"no {title} ({Path(program).name}: {said})"
 
 
 def missing(kit: Kit, needs: Sequence[Any]) -> Need | None:

@@ -262,8 +262,7 @@ def not_ready(script: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> s
     """What is said of a server that runs that script, and never answers."""
     monkeypatch.setattr(pace, "patience", lambda seconds: seconds)
     with started([sys.executable, "-c", script], log=tmp_path / "log") as (process, mark):
-        server = servers.Served("http://127.0.0.1:1", tmp_path, mark, process)
-        monkeypatch.setattr(servers.Served, "log", lambda *_: "")
+        server = servers.Served("http://127.0.0.1:1", tmp_path, tmp_path / "log", mark, process)
         wait_until(lambda: bool(carriers(mark)), 5)
         servers.wait_ready(server, 1.0)
         return server.problem
