@@ -524,12 +524,17 @@ played = twin.play(machine, mine)
 seen = bench.measure(mine, seconds=8)
 measured("07g", 100 * seen.share_503)
 print(f"the twin said {100 * played.refused:.0f}")
+one, two = (twin.play(machine, bench.played_as(best), people=n) for n in (80, 40))
+print("80 people at one replica:", one)
+print("40 people, as at each of two:", two)
 pairs = {row["setting"]: bench.pair(machine, row) for row in rows}
 pictures.twins({**pairs, "yours": (seen.goodput, played.goodput)})
 
 # %% [markdown] tags=["explain"]
 # The first bars are of settings that it knows or half knows; yours it had never seen. Where it is wrong, something is
-# missing from it: the classifier's own batches, other programs on your cores, chance.
+# missing from it: the classifier's own batches, other programs on your cores, chance. The two lines above the picture
+# are played, too. Replicas share the people, so each makes smaller batches: two of them give a little less than twice
+# the answers of one, and everyone waits for a shorter time.
 
 # %% [markdown] tags=["why"]
 # The module tells a story. After batching went on, the mean batch grew from 1.4 to 18, and each request waited nearly
