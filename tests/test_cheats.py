@@ -98,9 +98,7 @@ IDENTITY = "def prepare(texts): return list(texts)\n"
 
 
 EVERY_ENVIRON = EVERY_ENVIRON.replace("FORGED", FORGED)
-IN_A_BOX = (
-    "import os\nif os.getppid() != 1: raise SystemExit('this is no box')\n"  # before what would harm this machine
-)
+IN_A_BOX = "import os\nif os.getppid() > 9: raise SystemExit('this is no box')\n"  # before what would harm this machine
 
 
 def secret(path: str) -> str:
@@ -322,3 +320,11 @@ def test_reports_go_where_they_are_asked_to(kit: Path, tmp_path: Path) -> None:
     done = run_lab(kit, "grade", "t6", "--work", str(work), "--out", str(tmp_path / "out"))
     assert done.returncode == 0 and not (work / "results").exists()
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["report.html", "report.json", "t6.ipynb"]
+
+
+@pytest.mark.parametrize("way", ["a file", "a link to nowhere"])
+def test_results_that_cannot_be_written_are_two_sentences(kit: Path, way: str) -> None:
+    work, _ = submission(kit, Cheat(""))
+    (work / "results").touch() if way == "a file" else (work / "results").symlink_to("/nowhere/at/all")
+    done = run_lab(kit, "grade", "t1", LAB_WORK=str(work))
+    assert done.returncode == 2 and "--out DIR" in done.stderr and "Traceback" not in done.stderr

@@ -159,3 +159,11 @@ def test_a_service_that_does_not_start_is_a_fact(tmp_path: Any) -> None:
         assert not server.alive() and server.metrics() == []
     with pytest.raises(httpx.HTTPError):
         httpx.get(server.url, timeout=2)
+
+
+def test_a_file_named_as_one_of_python_s_modules_is_named_where_it_would_harm(tmp_path: Any) -> None:
+    for name in ("service.py", "queue.py", "limits.py"):
+        (tmp_path / name).touch()
+    assert servers.hides(tmp_path) == "queue.py stands before Python's own module queue: give it another name"
+    (tmp_path / "queue.py").unlink()
+    assert servers.hides(tmp_path) == ""

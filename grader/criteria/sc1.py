@@ -18,6 +18,7 @@ from grader.model import Facts, Finding
 from grader.subject import Subject, attempt
 from grader.world.kit_modules import kit_module
 from grader.world.saved import CLASSIFIER, EMBEDDER, METHODS, saved_models
+from grader.world.servers import hides
 from grader.world.twins import train
 
 SIZE = 384
@@ -42,7 +43,7 @@ def models(ws: Any) -> Facts:
         subject.get_ready(torch=there)
         facts: Facts = {"store": str(ws.store), **list_models(subject)}
         subject.ask("use_service", folder=str(ws.service))
-        facts["prepare"] = try_prepare(subject)
+        facts["prepare"] = try_prepare(subject, hides(ws.service))
         if minilm and not missing(facts) and load_both(subject, facts["models"]):
             use_both(subject, facts, ws, minilm)
     return facts
@@ -61,9 +62,10 @@ def list_models(subject: Subject) -> Facts:
     return {"listed": found or [], "list_problem": problem, "models": described}
 
 
-def try_prepare(subject: Subject) -> Facts:
+def try_prepare(subject: Subject, hidden: str) -> Facts:
     """What service/preprocess.py makes of two texts that should come out alike."""
     made, problem = subject.ask("prepare", texts=TWINS)
+    problem += f" ({hidden})" if problem and hidden else ""
     plain = isinstance(made, list) and all(isinstance(text, str) for text in made)
     return {"problem": problem, "prepared": made if plain else repr(made)[:200]}
 

@@ -139,7 +139,16 @@ def served(
         ):
             server = Served(f"http://127.0.0.1:{port}", home, log, mark, process, boxed=is_boxed)
             wait_ready(server, limit)
+            if server.problem and (hidden := hides(where)):
+                server.problem += f" ({hidden})"
             yield server
+
+
+def hides(folder: Path) -> str:
+    """Says which of Python's own modules a file in that folder stands before: a queue.py breaks whatever imports queue.
+    Beside the notebooks it harms nothing; in the folder that is served it does."""
+    names = sorted({p.stem for p in folder.glob("*.py")} & sys.stdlib_module_names)
+    return f"{names[0]}.py stands before Python's own module {names[0]}: give it another name" if names else ""
 
 
 def prepare_home(home: Path, folder: Path | None, store: Path) -> None:
