@@ -26,8 +26,8 @@ from typing import Any
 RDONLY, NOSUID, NODEV, NOEXEC, REMOUNT, BIND, REC, PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
 KEPT = {"nosuid": NOSUID, "nodev": NODEV, "noexec": NOEXEC, "noatime": 1024, "nodiratime": 2048, "relatime": 1 << 21}
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/sys/devices/system", "/sys/fs/cgroup")
-SETTINGS = ("passwd", "group", "nsswitch.conf", "localtime", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ssl",
-            "alternatives", "mime.types")  # fmt: skip
+SETTINGS = ("passwd", "group", "hosts", "nsswitch.conf", "localtime", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
+            "ssl", "alternatives", "mime.types")  # fmt: skip
 DEVICES = ("null", "zero", "full", "random", "urandom")
 LARGEST_FILE = 256 << 20  # bytes
 TOO_MUCH, NOT_BUILT = 99, 98  # exit codes
