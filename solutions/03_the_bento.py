@@ -1,6 +1,6 @@
 # ---
 # jupyter:
-#   jupytext: {custom_cell_magics: work}
+#   jupytext: {custom_cell_magics: "work,shell"}
 #   kernelspec: {name: python3, display_name: Python 3 (ipykernel), language: python}
 #   lab: {id: "03", minutes: 36, grades: [sc3], needs: [],
 #         inputs: [labs/helpers/bento, grader/world/bentos.py, grader/world/packages.py,
@@ -14,58 +14,79 @@
 # **Bento** is what you hand over: a folder with the sources, the names of the models and the way to make an image of
 # it all. After this notebook you can
 #
-# - say what each file of a Bento is for, and why it is there;
+# - build one, and say what each file in it is for;
 # - show what gets in by itself (a password among it), and keep it out in a way that does not depend on your memory;
 # - fix every package's version, and say what one missing `+cpu` costs in gigabytes;
 # - compare two Bentos, and prove which model a Bento loads.
 #
 # **Needed:** labs 01 and 02, this kernel. One picture asks a package index; without one it says so. **Your time** (an
-# estimate): 36 minutes. A first Bento 7, what gets in 9, yours 11, secrets 4, two Bentos and their models 5. **The
-# machine's time** is counted by the first cell and told by the last.
+# estimate): 36 minutes. A first Bento 6, what gets in 8, yours 11, secrets 4, two Bentos and their models 5, three
+# questions 2. **The machine's time** is counted and shown at the end. Two incidents wait after it: `%incident 03`.
 #
-# The first cell lays out a desk: a copy of `service/` and a store of its own, where builds can go wrong in peace.
+# The first cell makes a desk: a copy of `service/` and a store of its own, where builds may go wrong. Its folder is
+# `$LAB_DESK` in commands, its store `$LAB_DESK_STORE`.
 
 # %% tags=["do"]
 # %load_ext grader.magic
+import os
 from pathlib import Path
 
 import yaml
 
+from grader.answers import measured
 from labs.helpers.bento import bentos, packages
-from labs.helpers.lesson import timing
+from labs.helpers.lesson import claims, recall, timing
 
 clock = timing.Clock()
 desk = bentos.Desk()
 print("on the desk:", *sorted(p.name for p in desk.service.iterdir()))
 
 # %% [markdown] tags=["why"]
-# ## 1 · The shortest build (7 minutes)
+# ## 1 · The shortest build (6 minutes)
 #
 # The files above are what a build would find in your folder today, and none of them says how to build. Two lines are
-# enough for that: the first names the service, the second keeps the build, for now, from asking a package index. Look
-# at what two lines bring about.
+# enough for that. The second keeps the build, for now, from asking a package index.
 
-# %% tags=["do"]
-shortest = 'service: "service:svc"\npython: {lock_packages: false}\n'
-desk.write("bentofile.yaml", shortest)
-print(desk.build())
-dockerfile = (desk.bento / "env/docker/Dockerfile").read_text().splitlines()
-for line in dockerfile:
-    if line.startswith(("FROM", "COPY", "USER")) or "install.sh" in line:
-        print(line)
+# %% tags=["do"] language="shell"
+# cd "$LAB_DESK"
+# cat > bentofile.yaml <<'END'
+# # TODO service: the module and the variable, as in bentoml serve
+# ...
+# # solution
+# service: "service:svc"
+# # end
+# python: {lock_packages: false}
+# END
+# export BENTOML_HOME=$LAB_DESK_STORE
+# # TODO bentoml build -o tag
+# ...
+# # solution
+# bentoml build -o tag
+# # end
+
+# %% tags=["see"] language="shell"
+# export BENTOML_HOME=$LAB_DESK_STORE
+# # TODO cd to what bentoml get demo_text_intelligence:latest -o path says; find its files
+# ...
+# # solution
+# cd "$(bentoml get demo_text_intelligence:latest -o path)"
+# find . -type f | sort
+# # end
+# grep -E '^(FROM|COPY|USER)|install.sh' env/docker/Dockerfile
 
 # %% tags=["see"]
 # One bar a file. What is hatched was copied, and nothing that serves will ever read it.
 bentos.draw_tree(desk.bento)
 
 # %% [markdown] tags=["explain"]
-# Three parts. `src/` is a copy of your folder. `env/` says how the image is made: a Dockerfile, and the packages that
-# it installs. `bento.yaml` and `apis/` say what this is, to BentoML and to callers. How does the picture know what
-# serving needs? It starts at `service.py` and follows the imports. Nothing there imports `save_models.py`, so the
-# script that trains, its tickets and the loader of MiniLM's weights have no business in a pod.
+# (The warnings say that the classic API is deprecated: lab 11.) Three parts. `src/` is a copy of your folder. `env/`
+# says how the image is made: a Dockerfile, and the packages that it installs. `bento.yaml` and `apis/` say what this
+# is, to BentoML and to callers. How does the picture know what serving needs? It starts at `service.py` and follows
+# the imports. Nothing there imports `save_models.py`, so the script that trains, its tickets and the loader of
+# MiniLM's weights have no business in a pod.
 
 # %% [markdown] tags=["why"]
-# And where are the models? MiniLM alone has 90 MB, and the whole Bento is small. Look at what stands in their place.
+# And where are the models? MiniLM alone has 90 MB, and the whole Bento is small. Look at what is there instead.
 
 # %% tags=["see"]
 print(bentos.yaml_part(desk.bento / "bento.yaml", "models", "runners"))
@@ -76,16 +97,14 @@ print(f"\nthe Bento: {whole / 1e3:.0f} kB; your pickled models: {models / 1e6:.0
 # %% [markdown] tags=["explain"]
 # A Bento in the store names its models by their full tags, and the weights stay where they are. They are copied in
 # when an image is made of it (lab 04). The build took the tags from the runners: in `service.py` you said which
-# models a runner has, and the build asked. Note that `latest` stands nowhere. It was looked up, once, at the build.
-# And the store keeps its side: `bentoml models delete` refuses a model that a Bento names.
-#
-# *A place to stop: the desk is laid out anew by the first cell.*
+# models a runner has, and the build asked. Note that `latest` is nowhere: it was looked up, once, at the build.
+# `bentoml models delete` refuses a model that a Bento names.
 
 # %% [markdown] tags=["why"]
-# ## 2 · What gets in by itself (9 minutes)
+# ## 2 · What gets in by itself (8 minutes)
 #
-# The desk is too tidy to be true. A folder that somebody has worked in for a month has more in it. The next cell puts
-# that there: things that everyone has somewhere, and a token that opens nothing, made for this run.
+# The desk is too tidy to be true. A folder in which people have worked for a month has more in it. The next cell puts
+# that there: things that everyone has, and a token that opens nothing, made for this run.
 
 # %% tags=["do"]
 token = bentos.made_up_token()
@@ -95,14 +114,14 @@ desk.write("data/tickets.csv", "I was charged twice,anna@mail.example\n" * 5000)
 desk.write("tests/test_service.py", "def test_it():\n    assert True\n")
 desk.write("__pycache__/service.cpython-311.pyc", "compiled")
 desk.write("handover.txt", f"Anna is away until Monday. To pull the weights: {token}\n")
+os.environ["LAB_MADE_UP"] = token  # $LAB_MADE_UP in commands
 
 # %% [markdown] tags=["predict"]
-# Six files more. The build file has not changed, and says nothing about which files to take. Which of the six will be
-# in the Bento, and will the build warn you?
+# Six files more. The build file has not changed, and says nothing about which files to take.
 
 # %% tags=["predict"]
 # %%answer 03a
-# Six stray files (.env, a notebook, data, a test, a compiled file, a note) lie beside
+# Six stray files (.env, a notebook, data, a test, a compiled file, a note) are beside
 # the service, and the build file says nothing about files. Which get into the Bento?
 # a  none: only what service.py imports
 # b  all but .env and the compiled file
@@ -114,53 +133,62 @@ desk.write("handover.txt", f"Anna is away until Monday. To pull the weights: {to
 "c: a dot in front of a name hides nothing from a star."
 # end
 
+# %% tags=["do"] language="shell"
+# export BENTOML_HOME=$LAB_DESK_STORE
+# cd "$LAB_DESK" && bentoml build -o tag
+# # TODO your audit: cd to the Bento; find the files in src; grep -rl for $LAB_MADE_UP
+# ...
+# # solution
+# cd "$(bentoml get demo_text_intelligence:latest -o path)"
+# find src -type f
+# grep -rl "$LAB_MADE_UP" .
+# # end
+
 # %% tags=["see"]
-print(desk.build())
+inside = {p.name for p in desk.bento.rglob("*")}
+letter = "c" if {".env", "explore.ipynb", "handover.txt"} <= inside else "b"
+measured("03a", "d" if "service.cpython-311.pyc" in inside else letter)
 print(bentos.report(desk.bento))
 
 # %% [markdown] tags=["explain"]
-# All but one. The default of `include` is `*`, and a name with a dot in front is a name like any other. BentoML leaves
-# out five things by itself, whatever you write: `.git/`, `.venv/`, `venv/`, `__pycache__/` and `.DS_Store`; its only
-# warning is for files over 10 MB. Whoever can pull your image has the token and the customers' addresses now.
+# The report is the kit's audit: it asks of each file what needs it, and opens it to look for what no person would
+# type. (So are checksums: what it says of `weights.py` is a false alarm. A search like this tells where to look, and
+# finding nothing proves little.)
 #
 # The usual remedy is a list of what to leave out: `exclude` in the build file, or a file `.bentoignore`, in the same
 # language as `.gitignore`. Write what comes to mind when you think of such files.
 
-# %% tags=["do"]
-training = "save_models.py\ntickets.py\nweights.py\n"
-desk.write(".bentoignore", ".*\n*.ipynb\ndata/\ntests/\n*.csv\n" + training)
-print(desk.build())
-print(bentos.report(desk.bento))
-
-# %% [markdown] tags=["explain"]
-# Nearly. The note is called `handover.txt`, a name that nobody puts on a list, and it has the same token in it. **A
-# list of what to leave out has to foresee every name; a list of what to take forgets nothing that you did not
-# write.** The audit found the token in another way, by reading: it opened each file and looked for what no person
-# would type. (So do checksums: its three alarms about `weights.py`, further up, were false. A search like this one
-# tells where to look, and nothing found proves little.)
-#
-# What if the two lists disagree? Here `include` names a file that `.bentoignore` leaves out, one that serving needs.
+# %% tags=["do"] language="shell"
+# cd "$LAB_DESK"
+# cat > .bentoignore <<'END'
+# save_models.py
+# # TODO a pattern a line for hidden files, notebooks, data and tests
+# ...
+# # solution
+# .*
+# *.ipynb
+# data/
+# tests/
+# # end
+# END
+# BENTOML_HOME=$LAB_DESK_STORE bentoml build -o tag
 
 # %% tags=["see"]
-(desk.service / "handover.txt").unlink()
-desk.write("bentofile.yaml", shortest + 'include: ["*.py", preprocess.py]\n')
-desk.write(".bentoignore", "pre*\n" + training)
-print(desk.build())
 print(bentos.report(desk.bento))
 
 # %% [markdown] tags=["explain"]
-# `exclude` and every `.bentoignore` win, whatever `include` says. And look at the first line: the build ended well. It
-# imported your service from the folder, where `preprocess.py` lies; that the copy lacks it, the first pod will find
-# out. (A test came in, too: `*.py` means every folder's.) So a build that ends well proves little, and an audit has to
-# look for both: what is too much and what is missing.
+# Nearly. The note is called `handover.txt`, a name that is on nobody's list, and it has the same token in it. **A
+# list of what to leave out must foresee every name. An include list lets in only what you wrote down.** Where the two
+# disagree, `.bentoignore` wins, and a build that leaves out a file that serving needs ends well all the same: the
+# first pod finds out. So an audit looks for both, what is too much and what is missing.
 #
 # *A place to stop. What comes now is kept.*
 
 # %% [markdown] tags=["why"]
 # ## 3 · Yours (11 minutes)
 #
-# First the packages. Which ones does serving import? Not the code alone: a pickle names the modules that it is made
-# of, and the image needs those as well. The next cell reads both without running either.
+# First the packages. A pickle names the modules that it is made of, and the image needs those as well as what the
+# code imports. The next cell reads both without running either.
 
 # %% tags=["see"]
 print(packages.who_asks("service", "store"))
@@ -182,8 +210,8 @@ packages.draw_weight(newest, problem)
 # %% [markdown] tags=["explain"]
 # For Linux, the `torch` of the default index is the **CUDA** build: it brings the libraries of a GPU along, for a pod
 # that has none. A lock does not help, it makes the mistake repeatable. PyTorch's own index has a build for the CPU,
-# and calls it by another version: `2.13.0+cpu`. A line that says `torch==2.13.0+cpu` can only be met by that build, so
-# the wrong one is out of reach: without the right index the installation stops, in place of growing.
+# and calls it by another version: `2.13.0+cpu`. A line that says `torch==2.13.0+cpu` can only be met by that build,
+# so out of reach: without the right index the installation fails instead of fetching gigabytes.
 
 # %% [markdown] tags=["why"]
 # A build with `lock_packages: true` needs that index, at the build, on every machine. The lab goes another way to the
@@ -191,8 +219,8 @@ packages.draw_weight(newest, problem)
 # this environment was installed from. Name the packages to start from.
 
 # %% tags=["do"]
-# Besides these, opentelemetry-exporter-otlp-proto-http: lab 08 sends traces with it.
-# TODO the packages that serving imports (see the list above), and that one
+# Besides what you saw: opentelemetry-exporter-otlp-proto-http, which sends traces.
+# TODO a list of the names of the packages to start from
 roots = ...
 # solution
 roots = ["bentoml", "torch", "sentence-transformers", "scikit-learn"]
@@ -204,16 +232,16 @@ print(*[pin for pin in pins if pin.startswith("t")], sep="   ")
 
 # %% [markdown] tags=["explain"]
 # You named a handful, and the file has a line for all that they need in turn (here are those with a t in front). Each
-# line that is missing is a package that the image installs in the version of that day, so that two images of one Bento
-# differ.
+# line that is missing is a package that the image installs in the version of that day, so that two images of one
+# Bento differ.
 
 # %% [markdown] tags=["why"]
 # The two files that decide what gets in are yours. First the list of what to leave out, one pattern a line. It is the
-# second line of defence, for the day on which somebody writes a pattern into the list of what to take.
+# second line of defence, for the day on which a pattern gets into the include list. The cell after it tries it.
 
 # %% tags=["do"] language="work" magic_args="service/.bentoignore"
 # # What never goes into a Bento, whatever `include` says. Written like a .gitignore.
-# # TODO hidden files, keys (*.pem, *.key, id_*), notebooks, data, tests, compiled Python
+# # TODO hidden files, keys of three kinds, notebooks, data, tests, compiled Python
 # ...
 # # solution
 # .*
@@ -227,12 +255,18 @@ print(*[pin for pin in pins if pin.startswith("t")], sep="   ")
 # *.py[co]
 # # end
 
+# %% tags=["see"]
+got_in = bentos.planted_and_built()
+claims.holds(
+    not got_in, f"{len(got_in)} of {len(bentos.PLANTED)} planted files got in."
+)
+
 # %% [markdown] tags=["explain"]
 # Now the list of what to take, in the build file: it names files, not patterns. The rest is given. Labels are for
-# people who look for a Bento later; they end up in `bento.yaml` for everybody to read. The `env` of `docker` is set in
-# the image before the packages are installed: it tells uv where `torch==...+cpu` is to be had. Behind a class room's
-# wall, lab 04 puts another address in its place when the image is made, and the Bento stays the same. The Python of the
-# image is not in the file: by default it is the one that builds, which is also the one that pickled.
+# people who look for a Bento later; they end up in `bento.yaml` for everybody to read. The `env` of `docker` is set
+# in the image before the packages are installed: it tells uv where `torch==...+cpu` is to be had. Without internet
+# access, lab 04 substitutes the address of a mirror. The Python of the image is not in the file: by default it is the
+# one that builds, which is also the one that pickled.
 
 # %% tags=["do"] language="work" magic_args="service/bentofile.yaml"
 # service: "service:svc"
@@ -250,11 +284,15 @@ print(*[pin for pin in pins if pin.startswith("t")], sep="   ")
 #   - contract.py
 #   - runnable.py
 #   - preprocess.py
-#   # end
 #   - bentoml_configuration.yml
+#   # end
 # python:
+#   # TODO requirements_txt: your file; lock_packages: false, since it is the lock
+#   ...
+#   # solution
 #   requirements_txt: requirements.txt
 #   lock_packages: false # requirements.txt is the lock
+#   # end
 # docker:
 #   env:
 #     UV_EXTRA_INDEX_URL: https://download.pytorch.org/whl/cpu
@@ -262,20 +300,29 @@ print(*[pin for pin in pins if pin.startswith("t")], sep="   ")
 #     UV_INDEX_STRATEGY: unsafe-best-match
 
 # %% [markdown] tags=["why"]
-# Build it, from a copy. In your folder `bentoml build` would do as well. The copy is there because BentoML 1.4.39 reads
-# no build file below a folder with a dot in front of its name ("Accessing hidden files is not allowed"), and because
-# what is built from a copy cannot depend on anything beside it.
+# Build it, from a copy: BentoML 1.4.39 reads no build file below a folder with a dot in front of its name, and what
+# is built from a copy cannot depend on anything beside it. The copy is `$LAB_COPY`; the store is your own.
 
 # %% tags=["do"]
-# !cd {bentos.clean_copy()} && bentoml build -o tag 2>/dev/null
-mine = bentos.latest()
-print(bentos.report(mine))
+os.environ["LAB_COPY"] = str(bentos.clean_copy())
+
+# %% tags=["do"] language="shell"
+# # TODO build in $LAB_COPY; then find . -type f in the Bento, and bentoml list
+# ...
+# # solution
+# cd "$LAB_COPY" && bentoml build -o tag
+# cd "$(bentoml get demo_text_intelligence:latest -o path)" && find . -type f
+# bentoml list
+# # end
 
 # %% tags=["see"]
+mine = bentos.latest()
+print(bentos.report(mine))
 bentos.draw_tree(mine)
 
 # %% [markdown] tags=["explain"]
-# No bar is hatched. One file is there that no code imports: `bentoml_configuration.yml`. Part 5 looks at what it does.
+# No bar is hatched. One file is there that no code imports: `bentoml_configuration.yml`. Part 5 looks at what it
+# does.
 
 # %% tags=["check"]
 # %grade sc3
@@ -293,8 +340,8 @@ bentos.draw_tree(mine)
 # private index, or the service needs a key, and the build file has a place for both.
 
 # %% [markdown] tags=["predict"]
-# A colleague finds this in a build file: `docker: env: {HUB_LOGIN: "..."}`, and beside it
-# `extra_index_url: https://build:TOKEN@index.example/simple`. What is wrong, and where would you put them instead?
+# A colleague shows you a build file. `docker: env:` has a `HUB_LOGIN`, `extra_index_url` has
+# `https://build:TOKEN@index.example/simple`. What is wrong, and where would you put them instead?
 
 # %% tags=["predict"]
 # %%answer Q6
@@ -309,41 +356,31 @@ bentos.draw_tree(mine)
 "c: the build file says what is needed, never the value."
 # end
 
-# %% tags=["see"]
-given = (desk.service / "bentofile.yaml").read_text()
-given += f"docker: {{env: {{HUB_LOGIN: {token}}}}}\nlabels: {{built-by: {token}}}\n"
-desk.write("bentofile.yaml", given)
+# %% tags=["do"]
+index = f"https://build:{token}@index.example/simple"
+python = f"python: {{lock_packages: false, extra_index_url: ['{index}']}}\n"
+docker = f"docker: {{env: {{HUB_LOGIN: {token}}}}}\n"
+desk.write("bentofile.yaml", f'service: "service:svc"\n{python}{docker}')
 print(desk.build())
-for file in bentos.where(desk.bento, token):
-    lines = (desk.bento / file).read_text().splitlines()
-    line = next(line for line in lines if token in line)
-    print(f"{file:<24}{line.strip().replace(token, token[:7] + '...')}")
 
-# %% [markdown] tags=["explain"]
-# Two values in a build file, and they are in each of these files: in the Bento, in whatever is pushed, and in the
-# Dockerfile. Deleting the line later takes it out of none of them: revoke the token.
-
-# %% [markdown] tags=["why"]
-# One more thing lands in the image by name: `setup_script`, a script that runs once while the image is made, after the
-# sources have been copied. Watch what BentoML asks of it.
+# %% tags=["see"] language="shell"
+# # TODO in the desk's newest Bento: grep -rn for $LAB_MADE_UP, cut after 110 characters
+# ...
+# # solution
+# cd "$(BENTOML_HOME=$LAB_DESK_STORE bentoml get demo_text_intelligence:latest -o path)"
+# grep -rn "$LAB_MADE_UP" . | cut -c 1-110
+# # end
 
 # %% tags=["see"]
-desk.write("bentofile.yaml", shortest + "docker: {setup_script: ./setup.sh}\n")
-desk.write("setup.sh", "#!/bin/sh\necho 'runs while the image is made'\n")
-print(desk.build())
-(desk.service / "setup.sh").chmod(0o755)
-print(desk.build())
-dockerfile = (desk.bento / "env/docker/Dockerfile").read_text().splitlines()
-for line in dockerfile:
-    if "setup_script" in line or line.startswith("COPY"):
-        print(line)
+places = bentos.where(desk.bento, token)
+print(f"{len(places)} files have it:", *places)
+measured("Q6", "c" if any("Dockerfile" in place for place in places) else "a")
 
 # %% [markdown] tags=["explain"]
-# It has to be executable, and it comes after `COPY . ./`: with every edit of a source it runs again. It is the place
-# for system settings, and a bad place for secrets and downloads.
+# Deleting the line later takes it out of none of these: revoke the token.
 
 # %% [markdown] tags=["predict"]
-# A last question of this kind, from a colleague: "Our image is gigabytes larger than expected. Where do I look first?"
+# A last question of this kind, from a colleague. Lab 04 shows an image that has grown.
 
 # %% tags=["predict"]
 # %%answer Q2
@@ -360,55 +397,69 @@ for line in dockerfile:
 # %% [markdown] tags=["why"]
 # ## 5 · Two Bentos, and which model (5 minutes)
 #
-# A release goes wrong, the one before was fine: what is different? Change one thing and let two Bentos tell. This time
+# A release goes wrong, the one before was fine: what is different? Change one word and let two Bentos tell. This time
 # the build is a Python program, as a pipeline would have it. `bentoml.build` reads no build file: all options are its
 # arguments.
 
 # %% tags=["do"]
-program = """import bentoml, sys
+# %%work tryout/build.py
+"""Builds a Bento from the folder that it is called in; its argument becomes a label."""
+
+import sys
+
+import bentoml
+
+# TODO bentoml.build(...): "service:svc", include, labels, python lock_packages
+made = ...
+# solution
 made = bentoml.build(
-    "service:svc", include=["*.py"], exclude=["build.py"], labels={"note": sys.argv[1]},
-    python={"packages": ["torch==2.13.0+cpu"], "lock_packages": False})
-print(made.tag)"""
+    "service:svc",
+    include=["*.py"],
+    labels={"note": sys.argv[1]},
+    python={"lock_packages": False},
+)
+# end
+print(made.tag)
+
+# %% tags=["do"]
+program = str(Path("tryout/build.py").resolve())
 desk = bentos.Desk()  # a fresh one
-desk.write("build.py", program)
-print("before", desk.run("python", "build.py", "before"))
+print("before", desk.run("python", program, "before"))
 one = desk.bento
 old = (desk.service / "preprocess.py").read_text()
 desk.write("preprocess.py", old.replace('" amount "', '" money "'))
-print("after ", desk.run("python", "build.py", "after"))
+print("after ", desk.run("python", program, "after"))
 
 # %% tags=["see"]
 print(bentos.compare(one, desk.bento))
 
 # %% [markdown] tags=["explain"]
-# A label and one word of the preprocessing. From `01b` you know what that word can do to labels, and no signature, no
+# A label and one word of the preprocessing. From lab 01 you know what a word can do to labels, and no signature, no
 # test of shapes and no reviewer of the build file would have seen it. Bentos are folders of text: `diff -r` is a tool
 # for releases.
 
 # %% [markdown] tags=["why"]
-# Now the models. `bento.yaml` names them by version. A colleague gets your classifier in the way that needs no server:
-# exported to a file, imported into another store. (The file is packed with xz. For the classifier that takes no time,
-# for MiniLM about a minute. Give an absolute path: 1.4.39 takes `here.bentomodel` for `/here.bentomodel`.)
+# Now the models. The course module's discipline is: an experiment tracker knows how a model came to be, the store has
+# what is served, and a release names a version. `bentoml models push` and `pull` move versions between stores,
+# through a remote. See what they say without one; a file does the same (`export`, `import`, by absolute path).
 
-# %% tags=["do"]
-tag = "demo_classifier:" + Path("store/models/demo_classifier/latest").read_text()
-packed = desk.store.with_name("classifier.bentomodel")
-second = desk.store.with_name("second")
-exported = desk.run("bentoml", "models", "export", tag, str(packed))
-print(exported.replace(f"{packed.parent}/", ""))
-print(desk.run("bentoml", "models", "import", str(packed), BENTOML_HOME=str(second)))
-there = [p for p in second.glob("models/*/*") if p.is_dir()]
-print(f"{packed.stat().st_size} bytes on the way; the second store has", end=" ")
-print(*[f"{p.parent.name}:{p.name}" for p in there])
+# %% tags=["do"] language="shell"
+# # TODO bentoml models push demo_classifier:latest; it fails here, so add: || true
+# ...
+# # solution
+# timeout 30 bentoml models push demo_classifier:latest 2>&1 | tail -2 || true
+# # end
+# file=$LAB_DESK_STORE/../classifier.bentomodel
+# bentoml models export demo_classifier:latest "$file" | tail -1 | cut -c 1-60
+# BENTOML_HOME=$LAB_DESK_STORE/../second bentoml models import "$file" | tail -1
 
 # %% [markdown] tags=["explain"]
-# The same tag in another store: a version travels with its model. Nothing else does; whoever can write such a file can
-# also run code in your service (`01`, the surprise).
+# The same tag in another store: a version travels with its model. Nothing else does: who trained it on what is for
+# the tracker to know. And a file like this is a program (lab 01's surprise).
 
 # %% [markdown] tags=["predict"]
-# Back on the desk. The Bento was built, and `bento.yaml` names the classifier of that moment. Then somebody saves a
-# newer one into the same store. You start the Bento there. Which classifier answers?
+# Back on the desk. The Bento was built, and `bento.yaml` names the classifier of that moment. Then a newer one is
+# saved into the same store. You start the Bento there. Which classifier answers?
 
 # %% tags=["predict"]
 # %%answer 03b
@@ -424,60 +475,124 @@ print(*[f"{p.parent.name}:{p.name}" for p in there])
 # end
 
 # %% tags=["do"]
+# %%work tryout/newer.py
+"""Saves the classifier again, as a newer version."""
+
+import bentoml
+
+old = bentoml.models.get("demo_classifier")
+about = old.info.metadata
+# TODO save old.load_model() as demo_classifier again, with that metadata
+...
+# solution
+bentoml.sklearn.save_model("demo_classifier", old.load_model(), metadata=about)
+# end
+
+# %% tags=["do"]
+# %%work tryout/ask.py
+"""Which classifier does a Bento name, which does it load, how large is a batch?"""
+
+import sys
+
+import bentoml
+
+svc = bentoml.load(sys.argv[1])
+print("bento.yaml names", *[m.tag for m in svc.bento.info.models][1:])
+print("it loads        ", *[m.tag for r in svc.runners for m in r.models][1:])
+method = svc.runners[0].runner_methods[0]
+print("its batches have at most", method.max_batch_size, "requests")
+
+# %% tags=["do"]
 frame = (desk.service / "frame.py").read_text()
-desk.write("bentofile.yaml", shortest)
+desk.write("bentofile.yaml", 'service: "service:svc"\npython: {lock_packages: false}\n')
 desk.write("frame.py", frame.replace("if bento.is_file():", "if False:"))
 print(desk.build(), "(asks for latest, as most services do)")
 plain = desk.bento.name
 desk.write("frame.py", frame)
 print(desk.build(), "(yours)")
-save = "import bentoml as b\nold = b.models.get('demo_classifier')\n"
-save += "more = {'metadata': old.info.metadata}\n"
-save += "b.sklearn.save_model('demo_classifier', old.load_model(), **more)\n"
-desk.write("newer.py", save)
-print(desk.run("python", "newer.py") or "a newer classifier is saved")
+_ = desk.run("python", str(Path("tryout/newer.py").resolve()))
 
 # %% tags=["see"]
-ask = "import bentoml, sys; svc = bentoml.load(sys.argv[1])\n"
-ask += "print('bento.yaml names', *[m.tag for m in svc.bento.info.models][1:])\n"
-ask += "print('it loads        ', *[m.tag for r in svc.runners for m in r.models][1:])"
+ask = str(Path("tryout/ask.py").resolve())
+told = {}
 for what, version in {"asks for latest": plain, "yours": desk.bento.name}.items():
-    named = f"{bentos.NAME}:{version}"
-    print(f"{what}:\n{desk.run('python', '-c', ask, named, folder=desk.store)}")
+    told[what] = desk.run("python", ask, f"{bentos.NAME}:{version}", folder=desk.store)
+    print(f"{what}:\n{told[what]}")
+names, loads = (line.split()[-1] for line in told["asks for latest"].splitlines()[:2])
+measured("03b", "a" if names == loads else "b")
 
 # %% [markdown] tags=["explain"]
-# It depends on who looks. BentoML puts the tags into `bento.yaml` for those who copy models into an image. When a Bento
-# is served from a store, it does not look there: the code asks for `latest` and gets what is newest now. It is often
-# said that a Bento fixes its models. It writes them down; fixing is up to the code. Yours has five lines in `frame.py`
-# that read `bento.yaml` (look at `_tag`), and `sc3` tried them, with newer models in the store. An image holds only the
-# named models, so there the two cannot differ: what you tried on the laptop and what the pod serves can.
+# BentoML puts the tags into `bento.yaml` for those who copy models into an image. When a Bento is served from a
+# store, it does not look there. It writes its models down; fixing them is up to the code. Yours has five lines in
+# `frame.py` that read `bento.yaml` (look at `_tag`), and `sc3` tried them, with newer models in the store. Inside an
+# image the two always agree; your laptop and the pod may not.
 
 # %% [markdown] tags=["why"]
 # Last, the file that nothing imports. `bentoml_configuration.yml` says how many requests a batch may have, and when a
-# waiting request is given up with a 503 (`max_latency_ms`; it is no time to wait for others). The file is in the Bento.
-# Is it applied? The same Bento, twice, and what its first runner has.
+# waiting request is given up with a 503 (`max_latency_ms`; it is no time to wait for others). The file is in the
+# Bento. Is it applied? The same Bento, twice, and what its first runner has.
 
 # %% tags=["see"]
-ask = "import bentoml, sys; svc = bentoml.load(sys.argv[1])\n"
-ask += "m = svc.runners[0].runner_methods[0]\n"
-ask += "print(m.name, m.max_batch_size, 'requests,', m.max_latency_ms, 'ms')"
 inside = desk.bento / "src/bentoml_configuration.yml"
-words = ("python", "-c", ask, f"{bentos.NAME}:{desk.bento.name}")
-print("as it is:                ", desk.run(*words, folder=desk.store))
+words = ("python", ask, f"{bentos.NAME}:{desk.bento.name}")
 named = desk.run(*words, folder=desk.store, BENTOML_CONFIG=str(inside))
-print("BENTOML_CONFIG names it: ", named)
 said = yaml.safe_load(inside.read_text())["runners"]["embeddingrunner"]["batching"]
+print("as it is:               ", told["yours"].splitlines()[-1])
+print("BENTOML_CONFIG names it:", named.splitlines()[-1])
 print(
-    "the file says:           ", {k: v for k, v in said.items() if k.startswith("max_")}
+    "the file says:          ", {k: v for k, v in said.items() if k.startswith("max_")}
 )
 
 # %% [markdown] tags=["explain"]
-# A configuration in the Bento is a file that lies there. Nobody reads it until the environment of the process names it
-# in `BENTOML_CONFIG`; the module packs it and leaves it at that, and then measures the defaults. In lab 05 a pod names
-# it, and there the same question is asked of the pod.
+# A configuration in the Bento is a file and no more. It is not read until the environment of the process names it in
+# `BENTOML_CONFIG`; the module's exercise packs it and names it nowhere, and so measures the defaults. In lab 05 a pod
+# names it, and there the same question is asked of the pod.
+#
+# ## To keep
+# - An include list lets in only what you wrote down; an audit looks for what is too much and for what is missing.
+# - One exact version for each package, `+cpu` among them; a lock makes a mistake repeatable, too.
+# - A secret in a build file is in the Bento, the Dockerfile and the image. It never belongs there.
 
-# %% tags=["do"]
-# !bentoml list 2>/dev/null
+# %% tags=["predict"]
+# %%answer 03x
+# `bentoml build` ends without an error. What is proved?
+# a  the Bento has every file that serving needs
+# b  the service could be imported from the folder in which it was built
+# c  the packages can be installed
+# TODO the letter of one of these
+...
+# solution
+"b"
+# end
+
+# %% tags=["predict"]
+# %%answer 03y
+# requirements.txt says torch==2.13.0, without +cpu, and a lock is made from it. What
+# does the image for a CPU node get?
+# a  the CPU build, since there is no GPU
+# b  the CUDA build and its libraries
+# c  nothing: the lock refuses it
+# TODO the letter of one of these
+...
+# solution
+"b"
+# end
+
+# %% tags=["predict"]
+# %%answer 03z
+# You serve a Bento from your laptop's store, and a pod serves its image. Both come from
+# the same Bento. When do they answer with different models?
+# a  never: bento.yaml names the versions
+# b  when the code asks for latest, and a newer model was saved after the build
+# c  when the pod runs on another node
+# TODO the letter of one of these
+...
+# solution
+"b"
+# end
+
+# %% tags=["see"]
+recall.recall("Q2", "03x", "03y", "03z")
 print(f"This notebook took {clock.seconds:.0f} s of this machine's time.")
 
 # %% [markdown] tags=["explain"]

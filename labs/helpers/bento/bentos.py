@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from grader.shell import NO_COLOURS
 from grader.world.bentos import File, audit
 from grader.world.secrets import search, search_name
 from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas
@@ -33,9 +34,11 @@ class Desk:
     """A place to try builds: a copy of service/ and a store of its own, whose models are links to yours. What is built
     or saved here is gone with the kernel, and your own Bentos and `latest` stay as they are."""
 
-    def __init__(self, folder: str | Path = "service", store: str | Path = "store") -> None:
+    def __init__(self, folder: str | Path = "service", store: str | Path = "store", ignore: bool = False) -> None:
+        """With `ignore`, your .bentoignore comes along. In commands: $LAB_DESK, $LAB_DESK_STORE."""
         self.service = clean_copy(folder)
-        for own in ("bentofile.yaml", ".bentoignore", "requirements.txt"):  # from an earlier run: it begins without
+        # from an earlier run: it begins without
+        for own in ("bentofile.yaml", "requirements.txt", *([] if ignore else [".bentoignore"])):
             (self.service / own).unlink(missing_ok=True)
         self.store = self.service.with_name("store")
         for model in (Path(store).resolve() / "models").glob("*/*/"):
@@ -43,6 +46,8 @@ class Desk:
             target.mkdir(parents=True, exist_ok=True)
             (target / model.name).symlink_to(model)
             shutil.copy(model.parent / "latest", target / "latest")
+        if not ignore:
+            os.environ |= {"LAB_DESK": str(self.service), "LAB_DESK_STORE": str(self.store)}
 
     @property
     def bento(self) -> Path:
@@ -56,7 +61,8 @@ class Desk:
 
     def run(self, *words: str, folder: Path | None = None, **env: str) -> str:
         """What a command prints that runs with this store, in service/ unless told otherwise; or its complaint."""
-        environ = {**os.environ, **env, "BENTOML_HOME": env.get("BENTOML_HOME", str(self.store))}
+        plain = {k: v for k, v in os.environ.items() if k not in NO_COLOURS}
+        environ = {**plain, **env, "BENTOML_HOME": env.get("BENTOML_HOME", str(self.store))}
         done = subprocess.run(words, cwd=folder or self.service, env=environ, capture_output=True, text=True)
         if done.returncode:
             return f"it failed: {(done.stderr.strip().splitlines() or ['no word why'])[-1]}"
@@ -66,6 +72,19 @@ class Desk:
         """`bentoml build` here: the Bento that it made, or the problem."""
         told = self.run("bentoml", "build", "-o", "tag").replace(str(self.service), "service")
         return told.replace("__tag__:", "built ")
+
+
+PLANTED = (".env", "server.pem", "id_rsa", "look.ipynb", "data/sample.csv", "tests/test_it.py")
+
+
+def planted_and_built() -> list[str]:
+    """Which of these files get into a Bento of service/ that leaves out nothing but what your .bentoignore says."""
+    desk = Desk(ignore=True)
+    for name in PLANTED:
+        desk.write(name, "a made-up file")
+    desk.write("bentofile.yaml", 'service: "service:svc"\npython: {lock_packages: false}\n')
+    print(desk.build(), "with what is the default of `include`, *")
+    return [name for name in PLANTED if (desk.bento / "src" / name).exists()]
 
 
 def made_up_token() -> str:
