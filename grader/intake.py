@@ -12,6 +12,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 from unittest import mock
@@ -146,28 +147,30 @@ def unpack(archive: Path, taken: Taken) -> None:
             with zipfile.ZipFile(archive) as packed:
                 taken.foresee(archive.name, sum(item.file_size for item in packed.infolist()))
                 for item in packed.infolist():
-                    unpack_one(item.filename, not item.is_dir(), lambda i=item: packed.open(i), taken)
+                    unpack_one(item.filename, not item.is_dir(), partial(packed.open, item), taken)
         else:
             with tarfile.open(archive) as tar:
                 for member in tar:
                     if not (member.isreg() or member.isdir()):
                         taken.leave_out(member.name, "a link, or neither a file nor a folder")
                     else:
-                        unpack_one(member.name, member.isreg(), lambda m=member: tar.extractfile(m), taken)
+                        unpack_one(member.name, member.isreg(), partial(tar.extractfile, member), taken)
     except NotTaken:
         raise
     except Exception as bad:  # zlib's, lzma's, struct's: each format breaks in its own way
         raise NotTaken(f"{archive.name} cannot be unpacked: {type(bad).__name__}: {bad}.", "Ask for it again.") from bad
 
 
-def unpack_one(name: str, is_file: bool, opened: object, taken: Taken) -> None:
+def unpack_one(name: str, is_file: bool, opened: Callable[[], IO[bytes] | None], taken: Taken) -> None:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or len(path.parts) > DEEPEST:
         return taken.leave_out(name, "a path out of the archive")
     if not is_file or set(path.parts) & SKIPPED:
         return None
-    with opened() as source:  # type: ignore[operator]
-        return taken.write(str(path), source)
+    if source := opened():
+        with source:
+            taken.write(str(path), source)
+    return None
 
 
 # ---------------------------------------------------------------- whose work is it

@@ -51,10 +51,11 @@ def boxed(
         yield Boxed(list(command), {**usual, **environ}, cwd, list(pass_fds))
         return
     listener = socket.create_server(("127.0.0.1", port), backlog=1024) if port else None
+    kept = [str(p) for p in written]
+    seen = [str(p) for p in visible(*shown) if not any(p.is_relative_to(w) for w in written)]
     spec = {
         "build": way == "unshare", "root": str(empty_folder()), "cwd": str(cwd), "command": list(command),
-        "shown": [str(p) for p in visible(*shown) if not any(p.is_relative_to(w) for w in written)],
-        "written": [str(p) for p in written], "fds": list(pass_fds),
+        "shown": seen, "written": kept, "fds": list(pass_fds),
         "listener": listener.fileno() if listener else None, "port": port,
         "memory": MEMORY, "processes": PROCESSES, "disk": DISK,
     }  # fmt: skip
@@ -62,7 +63,7 @@ def boxed(
     home = {"HOME": "/tmp", "TMPDIR": "/tmp", "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
     try:
         yield Boxed(
-            [*outer(way, spec["shown"], spec["written"]), *inner], {**usual, **home, **environ}, Path("/"),
+            [*outer(way, seen, kept), *inner], {**usual, **home, **environ}, Path("/"),
             [*pass_fds, *([listener.fileno()] if listener else [])],
         )  # fmt: skip
     finally:

@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -139,9 +140,13 @@ def answer_all(module: str, channel: int) -> None:
             asked = json.loads(line)
             told: dict[str, Any] = {"id": asked["id"]}
             act = questions[asked["question"]]
-            told["answer"], told["problem"] = attempt(lambda a=act, g=asked["given"]: plain(a(**g)), asked["patience"])
+            told["answer"], told["problem"] = attempt(partial(answer_one, act, asked["given"]), asked["patience"])
             file.write(json.dumps(told).encode() + b"\n")
             file.flush()
+
+
+def answer_one(act: Callable[..., Any], given: dict[str, Any]) -> Any:
+    return plain(act(**given))
 
 
 def plain(value: Any) -> Any:

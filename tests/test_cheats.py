@@ -243,8 +243,8 @@ def submission(kit: Path, cheat: Cheat) -> tuple[Path, dict[str, str]]:
     (work / "service").mkdir(parents=True)
     for folder in ("victim", "home"):
         (class_room / folder).mkdir()
-    for path in ("home/secret", "ben.txt"):
-        (class_room / path).write_text("somebody's own")
+    for own in ("home/secret", "ben.txt"):
+        (class_room / own).write_text("somebody's own")
     if cheat.code:
         text = cheat.code.replace("{home}", places["home"]).replace("{beside}", places["beside"])
         (work / "service" / "preprocess.py").write_text(text)

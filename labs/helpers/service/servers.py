@@ -58,7 +58,7 @@ def start(
 def typed(name: str) -> Served:
     """The server that `%%shell --serve NAME` keeps, for what is drawn and counted here."""
     kept = find_server(name)
-    return Served(kept.url, kept.home, kept.mark, kept.process, seconds=round(kept.seconds, 1))
+    return Served(kept.url, kept.home, kept.log, kept.mark, kept.process, seconds=round(kept.seconds, 1))
 
 
 def parent(server: Served) -> psutil.Process | None:
