@@ -192,7 +192,8 @@ def draw(runs: dict[str, Run], title: str = "What did callers get during the rol
             axes.spines[side].set_visible(False)
     figure.axes[0].set_title(title, loc="left", fontweight="bold", fontsize=12)
     figure.axes[-1].set_xlabel(
-        "second at which it was sent (bar: answered after that wait; cross: refused or broken)", color=GREY
+        "second at which it was sent (bar: answered after that wait; cross: refused, broken, or none in 10 s)",
+        color=GREY,
     )
     return Picture(figure, "; ".join(f"{name}: {run.told()}" for name, run in runs.items()))
 
