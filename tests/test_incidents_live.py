@@ -58,11 +58,15 @@ def test_the_third_hint_carries_the_repair(name: str) -> None:
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_the_edits_fit_the_solutions_files(name: str) -> None:
+    """The fault fits the solution, and each repair what it leaves. (Files of deploy/ are laid out by the lab.)"""
     criterion, mutant = KNOWN[name]
-    for edit in mutant.get("edit", []):
-        if not edit["file"].startswith("deploy/"):
-            text = incidents.solution_file(KIT, criterion.lab, edit["file"])
-            assert text.count(edit["find"]) == 1, edit
+    for repair in [mutant["right"], *mutant["wrong"]]:
+        texts: dict[str, str] = {}
+        for edit in [*mutant.get("edit", []), *repair.get("edit", [])]:
+            if not edit["file"].startswith("deploy/"):
+                text = texts.get(edit["file"]) or incidents.solution_file(KIT, criterion.lab, edit["file"])
+                assert text.count(edit["find"]) == 1, edit
+                texts[edit["file"]] = text.replace(edit["find"], edit["put"])
 
 
 def test_at_least_two_a_lab() -> None:
