@@ -19,6 +19,7 @@ from grader import kernel, processes, serve, shell
 from grader.errors import Refused
 from grader.kit import Kit
 from grader.workspace import Workspace
+from labs.helpers.service.servers import typed
 
 SERVER = f"echo here; exec {sys.executable} -u -m http.server --bind 127.0.0.1 $PORT"
 
@@ -102,6 +103,7 @@ def test_a_server_is_kept_logged_and_stopped(ws: Workspace, capsys: pytest.Captu
     ask = f"import urllib.request as u; print(u.urlopen('{two.url}').status)"
     shell.shell("", f'{sys.executable} -c "{ask}"')
     shell.log("two 2")
+    assert typed("two").alive() and '"GET / HTTP/1.1" 200' in typed("two").log(), "for the helpers that draw"
     out = said(capsys)
     assert "200" in out and '"GET / HTTP/1.1" 200' in out and out.endswith("-- two is running\n")
     shell.shell("--serve one", SERVER)  # a cell may be run twice
