@@ -140,7 +140,7 @@ RIGHT = {
     "a budget in percent": lambda c: (c.budget.pop("minAvailable"), c.budget.update(maxUnavailable="50%")),
     "three replicas": lambda c: (c.deployment["spec"].update(replicas=3), c.pods.append(pod(3))),
     "a sidecar before it": lambda c: [
-        p["spec"].update(containers=[{"name": "log", "image": "busybox"}, SERVER]) for p in c.pods
+        p["spec"].update(containers=[{"name": "log", "image": RELEASE}, SERVER]) for p in c.pods
     ],
     "a pod without labels": lambda c: c.pods.append(
         {"metadata": {"name": "mine"}, "status": {"phase": "Running"}, "spec": {"containers": [{"name": "x"}]}}

@@ -82,12 +82,19 @@ def quantity(text: object) -> float:
 
 
 def server_of(spec: Facts, release: str = "") -> Facts:
-    """The container that serves, wherever it stands: of the released repository, or on port 3000, or the first."""
-    containers = spec.get("containers") or [{}]
-    repository = re.split(r"@|:(?=[^/]*$)", release)[0]
-    named = [c for c in containers if repository and re.split(r"@|:(?=[^/]*$)", c.get("image", ""))[0] == repository]
-    open_ = [c for c in containers if 3000 in [p.get("containerPort") for p in c.get("ports") or []]]
-    return dict([*named, *open_, *containers][0])
+    """The container that serves, wherever it stands: on port 3000, of the released repository, or else the first."""
+    repository = repository_of(release)
+
+    def likeness(container: Facts) -> tuple[bool, bool]:
+        ports = [p.get("containerPort") for p in container.get("ports") or []]
+        return 3000 in ports, bool(release) and repository_of(container.get("image", "")) == repository
+
+    return dict(max(spec.get("containers") or [{}], key=likeness))
+
+
+def repository_of(image: str) -> str:
+    """Without digest and tag."""
+    return re.split(r"@|:(?=[^/]*$)", image)[0]
 
 
 def is_spread(template: Facts) -> bool:
