@@ -20,10 +20,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import copy_toykit, run_lab
-
-from grader.errors import LabError
-from grader.sandbox import find_way
+from conftest import copy_toykit, need_sandbox, run_lab
 
 T6 = {
     "t6.toml": 'id = "t6-prepares"\ntitle = "Texts are prepared"\noutcome = "By code."\nlab = "01"\nneeds = []\n',
@@ -179,9 +176,9 @@ CHEATS = {
     # ending in the place of answering
     "exits-with-0": Cheat("its process ended (exit code 0)", "import os\nos._exit(0)\n"),
     "exits-politely": Cheat("SystemExit: pass", "raise SystemExit('pass')\n"),
-    "time-out-on-purpose": Cheat("TimeoutError: no answer within 2 seconds", "import time\ntime.sleep(600)\n"),
+    "time-out-on-purpose": Cheat("TimeoutError: no answer within", "import time\ntime.sleep(600)\n"),
     "time-out-deaf": Cheat(
-        "TimeoutError: no answer within 2 seconds",
+        "TimeoutError: no answer within",
         "import signal, time\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\ntime.sleep(600)\n",
     ),
     "kills-the-asker": Cheat(
@@ -278,10 +275,7 @@ def test_a_cheat_is_seen(kit: Path, name: str, way: str) -> None:
     if name not in days_third():
         pytest.skip("another day's turn (LAB_CHEATS=all tries all)")
     if way == "boxed":
-        try:
-            find_way()
-        except LabError as none_here:
-            (pytest.fail if os.environ.get("LAB_STRICT") else pytest.skip)(f"not run: {none_here}")
+        need_sandbox()
     cheat = CHEATS[name]
     done, class_room = grade(kit, cheat, way)
     report = class_room / "report.json"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from conftest import need_sandbox
 
 from grader import sandbox
 from grader import subject as conversation
-from grader.errors import LabError
 from grader.kit import Kit
 from grader.workspace import Workspace
 from grader.world.saved import SavedModels, saved_models
@@ -29,10 +28,10 @@ for fd in map(int, os.listdir("/proc/self/fd")):
 WRONG = {
     "exits": ("import os; os._exit(3)", "its process ended (exit code 3)"),
     "raises to exit": ("raise SystemExit('pass')", "SystemExit: pass"),
-    "hangs": ("import time; time.sleep(60)", "TimeoutError: no answer within 0.4 seconds"),
+    "hangs": ("import time; time.sleep(60)", "TimeoutError: no answer within"),
     "hangs and hears nothing": (
         "import signal, time; signal.signal(signal.SIGALRM, signal.SIG_IGN); time.sleep(60)",
-        "TimeoutError: no answer within 0.4 seconds",
+        "TimeoutError: no answer within",
     ),
     "writes into the channel": (LIE, "its process said what is no answer (ValueError: it answers another question)"),
     "is no data": ("def prepare(texts): return object()", "TypeError: Object of type object is not JSON serializable"),
@@ -55,10 +54,8 @@ def ws(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monke
 
 def box_if(wanted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if wanted:
-        try:
-            monkeypatch.setenv(sandbox.WANTED, sandbox.find_way())
-        except LabError as none_here:
-            (pytest.fail if os.environ.get("LAB_STRICT") else pytest.skip)(f"not run: {none_here}")
+        need_sandbox()
+        monkeypatch.setenv(sandbox.WANTED, sandbox.find_way())
 
 
 @pytest.fixture
