@@ -6,6 +6,7 @@ import copy
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from fake_tools import FakeTools, tools
@@ -68,7 +69,8 @@ class Cluster:
         self.events: list[Facts] = []
         self.maps: dict[str, dict[str, str]] = {"bentoml": {"bentoml_configuration.yml": "runners: {}"}}
 
-    def facts(self) -> Facts:
+    def facts(self, by_kubectl: bool = False) -> Facts:
+        """What the probe sees; through a kubectl that warns, or straight, which is ten times quicker."""
         ends = [{"conditions": {"ready": True}, "targetRef": {"name": p["metadata"]["name"]}} for p in self.pods]
         nodes = [{"spec": {}, "status": {"allocatable": {"memory": "24Gi"}}}] * 2
         enforce = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
@@ -84,9 +86,11 @@ class Cluster:
             "configmaps": {"items": maps},
             "events": {"items": self.events},
         }
-        for kind, answer in given.items():
+        for kind, answer in given.items() if by_kubectl else ():
             self.tools.answer(f"kubectl --context * -n * get {kind}*", json.dumps(answer), warning=WARNING)
-        return next(p for p in SC5.probes if p.name == "objects").look(Workspace(Kit(), self.root, "walk"))  # type: ignore[no-any-return]
+        straight = {} if by_kubectl else {"get": lambda _, kind, *rest: json.loads(json.dumps(given[kind]))}
+        with mock.patch.dict(MODULE, straight):
+            return dict(next(p for p in SC5.probes if p.name == "objects").look(Workspace(Kit(), self.root, "walk")))
 
 
 @pytest.fixture
@@ -119,7 +123,7 @@ def verdicts(objects: Facts, answers: Facts | None = None, policy: Facts = KNOCK
 
 
 def test_a_good_deployment_passes_though_kubectl_warns(cluster: Cluster) -> None:
-    assert verdicts(cluster.facts()) == {}
+    assert verdicts(cluster.facts(by_kubectl=True)) == {}
 
 
 RIGHT = {
