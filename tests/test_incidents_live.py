@@ -78,14 +78,14 @@ def test_at_least_two_a_lab() -> None:
 
 
 @contextlib.contextmanager
-def workspace(criterion: Criterion) -> Iterator[Workspace]:
+def workspace(criterion: Criterion, name: str) -> Iterator[Workspace]:
     """A copy of the walk's after the criterion's lab, live where it has to be, and nothing left of it."""
     source = checkpoint(KIT, criterion.lab)
     if not source.is_dir():
         pytest.skip(f"no checkpoint after lab {criterion.lab}: ./lab walk")
     with Workspace(KIT, source).scratch() as copy:
         # a name that a person would give: a scratch copy's own has random letters, which sc5 takes for a secret
-        ws = Workspace(KIT, copy.root, f"incident-{criterion.lab}")
+        ws = Workspace(KIT, copy.root, f"incident-{name}")
         prepare(ws.name)
         names, namespace = read_names(), read_names().namespace(ws.name)
         try:
@@ -137,7 +137,7 @@ def test_each_incident_both_ways(incident_name: str, capsys: pytest.CaptureFixtu
         with capsys.disabled():
             print(f"  {incident_name}: {text}", flush=True)
 
-    with workspace(criterion) as ws:
+    with workspace(criterion, incident_name) as ws:
         if criterion.lab == "04":
             incidents.go_live(ws, mutant, lambda _: None)  # the scratch workspace's own image
         sound = grade_criterion(ws, criterion)
