@@ -150,6 +150,16 @@ def test_each_question_is_known_and_each_is_asked(lab: Any) -> None:
 
 
 @pytest.mark.parametrize("question", ASKED.values(), ids=list(ASKED))
+def test_a_later_cell_answers_back(question: answers.Question) -> None:
+    """`measured("05a", ...)`, or `recall("05x", ...)` for the questions that a lab ends with."""
+    code = cells(question.lab)
+    if not any("grader.answers" in cell for cell in code):
+        pytest.skip(f"lab {question.lab} asks, and answers nothing back yet")
+    later = code[code.index(answer_cell(question)) + 1 :]
+    assert any(re.search(rf'\b(measured|recall)\([^)]*"{question.id}"', cell) for cell in later)
+
+
+@pytest.mark.parametrize("question", ASKED.values(), ids=list(ASKED))
 def test_a_choice_names_each_misunderstanding_and_the_notebook_shows_it(question: answers.Question) -> None:
     assert question.explanation.strip()
     if question.kind != "choice":
