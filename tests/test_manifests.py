@@ -29,6 +29,7 @@ from live_cluster import (
     wait_for,
 )  # fmt: skip
 
+from cluster.material import read_manifest
 from cluster.names import IMAGE, NAMESPACE, TAG, Names
 from labs.helpers.kube.yatai import CRD, closed
 
@@ -36,7 +37,8 @@ Manifest = dict[str, Any]
 MANIFESTS, SERVICE = ROOT / "manifests", ROOT / "service"
 OVERLAYS = sorted(path.parent.name for path in MANIFESTS.glob("overlays/*/kustomization.yaml"))
 SERVING = [name for name in OVERLAYS if name != "yatai"]
-LATER = ["blue-green", "canary", "hpa", "monitoring", "split"]
+LATER = ["blue-green", "canary", "hpa", "split"]
+OTHERS = ("serving.yatai.ai/", "monitoring.coreos.com/")
 YATAI = MANIFESTS / "overlays" / "yatai"
 # What extended resource each GPU overlay asks for, of the embedding runner's container.
 DEVICES = {
@@ -98,10 +100,40 @@ def test_each_folder_is_an_overlay_or_says_what_will_be_there() -> None:
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_every_object_fits_its_schema(name: str) -> None:
-    things = [thing for thing in overlay(name) if not thing["apiVersion"].startswith("serving.yatai.ai/")]
+    # resources of others' are held against their own definitions, below
+    things = [thing for thing in overlay(name) if not thing["apiVersion"].startswith(OTHERS)]
     assert things
     for thing in things:
         check_schema(thing)
+
+
+def test_what_the_operator_reads_fits_its_definitions() -> None:
+    manifest = read_manifest("prometheus-operator")
+    if not manifest.is_there():
+        not_run(f"no {manifest.path.name}: ./lab cluster pull")
+    # only the two: elsewhere the manifest has a bare =, which PyYAML cannot read
+    parts = manifest.path.read_text().split("\n---\n")
+    read = [yaml.safe_load(p) for p in parts if re.search(r"^    kind: (ServiceMonitor|PrometheusRule)$", p, re.M)]
+    definitions = {d["spec"]["names"]["kind"]: d for d in read}
+    things = [thing for thing in overlay("monitoring") if thing["apiVersion"].startswith("monitoring.coreos.com/")]
+    assert {thing["kind"] for thing in things} == {"ServiceMonitor", "PrometheusRule"}
+    for thing in things:
+        (version,) = [v for v in definitions[thing["kind"]]["spec"]["versions"] if v["name"] == "v1"]
+        # without a look at the schema itself: its patterns are Go's
+        validator = jsonschema.Draft202012Validator(closed(version["schema"]["openAPIV3Schema"]))
+        assert not [error.message for error in validator.iter_errors(thing)]
+
+
+def test_the_monitor_finds_the_service_and_its_prometheus_is_let_in() -> None:
+    things = overlay("monitoring")
+    service, monitor = pick(things, "Service"), pick(things, "ServiceMonitor")
+    labels = service["metadata"]["labels"]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert monitor["spec"]["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
+    sources = pick(things, "NetworkPolicy")["spec"]["ingress"][0]["from"]
+    assert {"kubernetes.io/metadata.name": "monitoring"} in [
+        s.get("namespaceSelector", {}).get("matchLabels") for s in sources
+    ]
 
 
 @pytest.mark.parametrize(
