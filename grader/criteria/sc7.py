@@ -1,0 +1,442 @@
+"""sc7: Prometheus scrapes the service, its queries say what the service does, its rules fire when they should.
+
+`written` reads the files of deploy/monitoring and asks promtool. `remembered` asks the queries of a Prometheus that
+holds eighty minutes with known answers (grader/world/history.py). `lived` serves the learner's service at 4 and at 32
+requests a batch and with batching off, under load; that takes most of the time, so it comes after all the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+import tomllib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from cluster.names import IMAGE
+from grader.kit import check, probe
+from grader.model import Facts, Finding
+from grader.world import history, rules
+from grader.world.load import closed
+from grader.world.load.metrics import mean_batch
+from grader.world.load.metrics import read as read_metrics
+from grader.world.prometheus import BadQuery, Prometheus, remembering, scraping
+from grader.world.servers import Served, served
+
+PLACE = "deploy/monitoring"
+QUERIES = ("latency", "batch_size", "queueing")
+ALERTS = {"SlowAnswers": "slow", "BudgetBurnsFast": "errors"}  # which of history's troubles each is there for
+LEAST, KILLED = 6, 0.9  # mutants of a rule; the share of them that its tests have to kill
+ROWS = ("service", "runners", "pods")
+USERS, SECONDS = 40, 6.0
+WORDS = 12  # of a note
+CODE = ("job_name", "metrics_path", "scheme", "params", "relabel_configs", "metric_relabel_configs", "honor_labels")
+# The Service that lab 05 applies; a ServiceMonitor is judged by it, with a cluster and without.
+SERVICE: Facts = {"labels": {"app.kubernetes.io/name": IMAGE}, "ports": ["http"]}
+
+
+@probe(limit=90)
+def written(ws: Any) -> Facts:
+    """The files, as they are, and what promtool says of the rules and their tests; 10 s."""
+    home = ws.root / PLACE
+    facts = look_at_files(home)
+    tests = facts.pop("tests")
+    document, facts["rules_problem"] = told(lambda: rules.read_yaml(home / "rules.yml"))
+    if not facts["rules_problem"] and document is not None:
+        facts["rules_problem"] = rules.check_rules(home / "rules.yml")
+    facts["rules"] = rules.all_rules(document)[:20] if not facts["rules_problem"] else []
+    facts["fired"] = situations(document, facts["rules"]) if facts["rules"] else {}
+    if not facts["rules"] or not tests:
+        return facts | {"tested": {"passed": False, "said": "there is no *_test.yml" if not tests else ""}}
+    passed, said = rules.run_tests(document, tests)
+    tested: Facts = {"passed": passed, "said": said[-600:], "covered": rules.covered(facts["rules"], tests)}
+    tested["killed"] = rules.try_mutants(document, tests) if passed else {}
+    return facts | {"tested": tested}
+
+
+def look_at_files(home: Path) -> Facts:
+    """What is read without promtool; `tests` are the paths of the rules' unit tests."""
+    facts: Facts = {"files": sorted(p.name for p in home.glob("*")) if home.is_dir() else []}
+    facts["tests"] = sorted(home.glob("*_test.yml"))[:10]
+    facts["jobs"], facts["jobs_problem"] = told(lambda: read_jobs(home))
+    facts["note"], facts["note_problem"] = told(lambda: read_toml(home / "note.toml"))
+    facts["monitor"], facts["monitor_problem"] = told(lambda: rules.read_yaml(home / "servicemonitor.yaml"))
+    return facts
+
+
+def told(read: Any) -> tuple[Any, str]:
+    """What it returns and no problem, or nothing and the problem: a file that cannot be read is the learner's."""
+    try:
+        return read(), ""
+    except (ValueError, OSError) as wrong:
+        return None, str(wrong)[:300]
+
+
+def situations(document: Facts, found: list[Facts]) -> dict[str, dict[str, bool]]:
+    """For each situation: which alert of theirs fires in it."""
+    names = [rules.name_of(r) for r in found if "alert" in r]
+    tries = rules.situations()
+    jobs = [(what, name) for what in tries for name in names]
+    with ThreadPoolExecutor(2) as pool:
+        fired = pool.map(lambda job: rules.fires(document, job[1], tries[job[0]][0], tries[job[0]][1]), jobs)
+    result: dict[str, dict[str, bool]] = {what: {} for what in tries}
+    for (what, name), yes in zip(jobs, fired, strict=True):
+        result[what][name] = yes
+    return result
+
+
+def read_toml(path: Path) -> Facts:
+    """The file's tables; {} when it is not there. Raises ValueError."""
+    if not path.is_file():
+        return {}
+    text = path.read_bytes()[: rules.MOST].decode(errors="replace")
+    return dict(json.loads(json.dumps(tomllib.loads(text), default=str)))
+
+
+def read_queries(home: Path) -> dict[str, str]:
+    return {name: str(query) for name, query in read_toml(home / "queries.toml").items() if isinstance(query, str)}
+
+
+def read_jobs(home: Path) -> list[Facts]:
+    """The scrape jobs without their targets: how to ask, not whom."""
+    document = rules.read_yaml(home / "prometheus.yml")
+    jobs = document.get("scrape_configs") if isinstance(document, dict) else None
+    return [{k: v for k, v in job.items() if k in CODE} for job in jobs or [] if isinstance(job, dict)]
+
+
+def panels_of(home: Path) -> list[Facts]:
+    """Each panel with its row, title and queries. Raises ValueError for what is no dashboard."""
+    path = home / "dashboard.json"
+    if not path.is_file():
+        return []
+    board = json.loads(path.read_bytes()[: rules.MOST])
+    if not isinstance(board, dict) or not isinstance(board.get("panels"), list) or not board.get("title"):
+        raise ValueError("dashboard.json has no title or no list of panels")
+    row, found = "", []
+    for panel in board["panels"]:
+        if not isinstance(panel, dict) or not isinstance(panel.get("type"), str) or "gridPos" not in panel:
+            raise ValueError("a panel without a type or a gridPos: Grafana does not draw it")
+        if panel["type"] == "row":
+            row = str(panel.get("title", "")).lower()
+        inner = panel.get("panels") or [] if panel["type"] == "row" else [panel]
+        for part in inner:
+            queries = [str(t.get("expr", "")) for t in part.get("targets") or [] if isinstance(t, dict)]
+            found.append({"row": row, "title": str(part.get("title", "")), "queries": queries})
+    return found[:40]
+
+
+@probe(limit=40)
+def remembered(ws: Any) -> Facts:
+    """What each query answers at known moments, and each panel's at one of them; 2 s."""
+    home = ws.root / PLACE
+    queries, _ = told(lambda: read_queries(home))
+    panels, problem = told(lambda: panels_of(home))
+    jobs, _ = told(lambda: read_jobs(home))
+    begin = int(time.time()) // 7200 * 7200 - 4 * 3600
+    name = str(jobs[0].get("job_name", "triage")) if jobs else "triage"
+    moments = history.ends(begin)
+    with remembering(history.text(begin, name)) as prometheus:
+        facts: Facts = {"answers": {}, "panels": panels or [], "panels_problem": problem}
+        for query in QUERIES:
+            if query in (queries or {}):
+                facts["answers"][query] = {m: ask(prometheus, queries[query], at) for m, at in moments.items()}
+        for panel in facts["panels"]:
+            panel["answers"] = [ask(prometheus, plain(q), moments["large"]) for q in panel["queries"]]
+        facts["names"] = prometheus.names()
+    return facts
+
+
+def plain(query: str) -> str:
+    """A panel's query with Grafana's own variables filled in."""
+    for name in ("$__rate_interval", "${__rate_interval}", "$__interval"):
+        query = query.replace(name, "5m")
+    return query
+
+
+def ask(prometheus: Prometheus, query: str, at: float | None = None) -> Facts:
+    """The values (at most 50) with their labels, or why there are none."""
+    try:
+        found = prometheus.ask(query, at)
+    except BadQuery as refused:
+        return {"problem": refused.reason[:300], "values": []}
+    finite = [s for s in found if math.isfinite(s.value)]
+    return {"problem": "", "values": [[s.labels, s.value] for s in finite[:50]]}
+
+
+@probe(limit=170)
+def lived(ws: Any) -> Facts:
+    """The learner's service at 4 and at 32 requests a batch and with batching off, each scraped by a Prometheus of its
+    own, under a short load; 40 s. Nothing is served while the files are not right: their checks say so."""
+    home = ws.root / PLACE
+    if not is_worth_it(ws, home):
+        return {"settings": {}}
+    queries, jobs = read_queries(home), read_jobs(home)
+    settings = {"disabled": {"enabled": False}, "4": batching(4), "32": batching(32)}
+    with contextlib.ExitStack() as stack:
+        running = start_all(stack, ws, settings, jobs)
+        return {"settings": {n: under_load(*pair, queries) for n, pair in running.items()}}
+
+
+def is_worth_it(ws: Any, home: Path) -> bool:
+    """Whether the checks that come before pass, as far as that is quickly seen; the tests' mutants are left out."""
+    files = look_at_files(home)
+    document = told(lambda: rules.read_yaml(home / "rules.yml"))[0]
+    passed = bool(files["tests"]) and rules.run_tests(document, files["tests"])[0] if document else False
+    quick = (scrapes_the_service, monitor_finds_the_service, note_says_what_moved)
+    asked = (latency_is_a_percentile, batch_size_moves, queueing_is_disjoint, dashboard_answers)
+    if not passed or not all(c.judge(files).ok for c in quick):
+        return False
+    seen = remembered.look(ws)
+    return queries_answer.judge(seen).ok and all(c.judge(seen).ok for c in asked)
+
+
+def batching(size: int) -> Facts:
+    return {"enabled": True, "max_batch_size": size, "max_latency_ms": 60_000}
+
+
+def start_all(
+    stack: contextlib.ExitStack, ws: Any, settings: dict[str, Facts], jobs: list[Facts]
+) -> dict[str, tuple[Served, Prometheus]]:
+    with ThreadPoolExecutor(len(settings)) as pool:  # they start at once: most of that time is torch's
+        waiting = {n: pool.submit(enter, stack, watched(ws, s, jobs)) for n, s in settings.items()}
+        return {n: w.result() for n, w in waiting.items()}
+
+
+def enter(stack: contextlib.ExitStack, context: Any) -> Any:
+    return stack.enter_context(context)
+
+
+@contextlib.contextmanager
+def watched(ws: Any, setting: Facts, jobs: list[Facts]) -> Iterator[tuple[Served, Prometheus]]:
+    """The service with that setting for both runners, and a Prometheus that scrapes it by the learner's jobs."""
+    runner = {"batching": setting, "resources": {"cpu": 1}}
+    config = {
+        "version": 1,
+        "api_server": {"max_runner_connections": 64, "traffic": {"timeout": 30}},
+        "runners": dict.fromkeys(history.RUNNERS, runner),
+    }
+    with served(ws.service, ws.store, config=config, limit=90) as server:
+        address = server.url.removeprefix("http://")
+        here = [{**job, "static_configs": [{"targets": [address]}]} for job in jobs[:3]]
+        with scraping(here) as prometheus:
+            yield server, prometheus
+
+
+def under_load(server: Served, prometheus: Prometheus, queries: dict[str, str]) -> Facts:
+    """What the queries say in the last second of the load, and what the service's own counters say."""
+    if server.problem:
+        return {"problem": server.problem, "log": server.log()}
+    closed.run(server.url, users=USERS, seconds=2)  # the dispatcher learns
+    prometheus.wait_for_scrapes(2)
+    before = read_metrics(server.url)
+    log = closed.run(server.url, users=USERS, seconds=SECONDS, first=10_000)
+    time.sleep(1.2)  # one more scrape
+    facts: Facts = {"problem": "", "ends": log.ends(), "mean_batch": mean_batch(before, read_metrics(server.url))}
+    facts["answers"] = {name: ask(prometheus, queries[name]) for name in QUERIES}
+    facts["targets"] = [{k: t.get(k, "") for k in ("scrapeUrl", "health", "lastError")} for t in prometheus.targets()]
+    facts["families"] = len([n for n in prometheus.names() if n.startswith("bentoml_")])
+    return facts
+
+
+def values(answer: Facts) -> list[float]:
+    return [float(v) for _, v in answer.get("values", [])]
+
+
+@check(written)
+def scrapes_the_service(seen: Facts) -> Finding:
+    """prometheus.yml has a job that asks for /metrics."""
+    wanted = f"{PLACE}/prometheus.yml with a scrape job whose path is /metrics"
+    if seen["jobs_problem"] or not seen["jobs"]:
+        problem = seen["jobs_problem"] or f"{PLACE}/prometheus.yml has no scrape job"
+        return Finding(False, problem, seen["files"], wanted)
+    paths = [str(job.get("metrics_path", "/metrics")) for job in seen["jobs"]]
+    return Finding("/metrics" in paths, f"your job asks for {', '.join(paths)}", paths, wanted)
+
+
+@check(remembered)
+def queries_answer(seen: Facts) -> Finding:
+    """The queries for latency, batch size and queueing return data over BentoML's real series."""
+    for name in QUERIES:
+        answer = seen["answers"].get(name)
+        if answer is None:
+            return Finding(False, f"{PLACE}/queries.toml has no {name}", sorted(seen["answers"]), list(QUERIES))
+        now = answer["large"]
+        if now["problem"] or not now["values"]:
+            why = now["problem"] or "it returns nothing: does a series of that name, with those labels, exist?"
+            return Finding(False, f"{name}: {why}", now["values"], "one value or more")
+    return Finding(True, "all three queries return data", list(QUERIES), list(QUERIES))
+
+
+@check(remembered, after=queries_answer)
+def latency_is_a_percentile(seen: Facts) -> Finding:
+    """The latency query gives the p95 of /classify over the last minutes: by the histogram, not by a mean."""
+    found = {m: values(seen["answers"]["latency"][m]) for m in history.P95}
+    good = all(len(found[m]) == 1 and abs(found[m][0] - p) <= 0.02 * p for m, p in history.P95.items())
+    known = {"mean": 0.5, "median": 0.385, "p99": 2.35}
+    like = [n for n, v in known.items() if any(abs(x - v) < 0.12 * v for x in found["large"])]
+    hint = f", which looks like a {like[0]}" if like and not good else ""
+    return Finding(good, f"where p95 is 0.175 s and then 1.75 s, your query says {found}{hint}", found, history.P95)
+
+
+@check(remembered, after=queries_answer)
+def batch_size_moves(seen: Facts) -> Finding:
+    """The batch-size query follows the embedding runner's batches: small, then large, nothing while batching is off."""
+    found = {m: values(seen["answers"]["batch_size"][m]) for m in ("disabled", "small", "large")}
+    moves = any(1 <= v <= 4.01 for v in found["small"]) and any(8 <= v <= 33 for v in found["large"])
+    wanted = {"disabled": [], "small": "about 3", "large": "about 18"}
+    if found["disabled"]:
+        return Finding(
+            False, f"with batching off there is no batch, and your query says {found['disabled']}", found, wanted
+        )
+    text = "where batches have 3 requests, and later 18, your query says"
+    return Finding(moves, f"{text} {found['small']} and {found['large']}", found, wanted)
+
+
+@check(remembered, after=queries_answer)
+def queueing_is_disjoint(seen: Facts) -> Finding:
+    """The queueing query counts each waiting request once: those in the API server that are in no runner."""
+    found = {m: values(seen["answers"]["queueing"][m]) for m in history.QUEUED}
+    good = all(len(found[m]) == 1 and abs(found[m][0] - q) < 0.01 for m, q in history.QUEUED.items())
+    text = "with 15 requests in the API server, 9 of them in one runner and 1 in the other, 5 wait; your query says"
+    return Finding(good, f"{text} {found['small']}", found, history.QUEUED)
+
+
+@check(written)
+def alerts_are_there(seen: Facts) -> Finding:
+    """rules.yml has the alerts SlowAnswers and BudgetBurnsFast, and promtool reads it."""
+    if seen["rules_problem"]:
+        return Finding(False, seen["rules_problem"], seen["files"], "rules that promtool reads")
+    found = [rules.name_of(r) for r in seen["rules"]]
+    good = set(ALERTS) <= set(found)
+    return Finding(good, f"{PLACE}/rules.yml has {', '.join(found) or 'no rule'}", found, list(ALERTS))
+
+
+@check(written, after=alerts_are_there)
+def alerts_fire_in_time(seen: Facts) -> Finding:
+    """Each alert fires in the trouble that it is named for."""
+    for what, fired in seen["fired"].items():
+        for alert, trouble in ALERTS.items():
+            if rules.situations()[what][2][trouble] and not fired.get(alert):
+                return Finding(False, f"{alert} does not fire in {what}", fired, {alert: True})
+    return Finding(True, "each alert fires in its trouble", seen["fired"], "")
+
+
+@check(written, after=alerts_are_there)
+def alerts_stay_silent(seen: Facts) -> Finding:
+    """No alert fires over an idle hour, without data, in good hours, or in the other one's trouble."""
+    for what, fired in seen["fired"].items():
+        wanted = rules.situations()[what][2]
+        for alert, yes in fired.items():
+            if yes and not wanted.get(ALERTS.get(alert, ""), any(wanted.values())):
+                return Finding(False, f"{alert} fires in {what}", fired, {alert: False})
+    return Finding(True, "silent over an idle hour, without data, and when all is good", seen["fired"], "")
+
+
+@check(written, after=[alerts_fire_in_time, alerts_stay_silent])
+def tests_kill_mutants(seen: Facts) -> Finding:
+    """Your promtool tests pass on your rules, make each one fire once, and fail on nine of ten small mistakes in it."""
+    tested, names = seen["tested"], [rules.name_of(r) for r in seen["rules"]]
+    wanted = f"all rules covered, {KILLED:.0%} of each one's mutants killed"
+    if not tested["passed"]:
+        return Finding(False, f"the unit tests of the rules do not pass: {tested['said']}", [], wanted)
+    if bare := [n for n in names if n not in tested["covered"]]:
+        return Finding(False, f"no test makes {bare[0]} fire", tested["covered"], wanted)
+    for name, killed in tested["killed"].items():
+        alive = [what for what, dead in killed.items() if not dead]
+        if len(killed) < LEAST:
+            return Finding(False, f"{name} has only {len(killed)} parts that a test could find broken", killed, LEAST)
+        if len(alive) > (1 - KILLED) * len(killed):
+            text = f"{name}: with one part changed your tests still pass: {'; '.join(alive[:4])}"
+            return Finding(False, text, f"{len(killed) - len(alive)} of {len(killed)} killed", wanted)
+    counts = {n: f"{sum(k.values())} of {len(k)}" for n, k in tested["killed"].items()}
+    return Finding(True, f"every rule is covered; mutants killed: {counts}", counts, wanted)
+
+
+@check(remembered)
+def dashboard_answers(seen: Facts) -> Finding:
+    """dashboard.json has the rows service, runners and pods, in that order, and every panel's query returns data."""
+    if seen["panels_problem"] or not seen["panels"]:
+        return Finding(False, seen["panels_problem"] or f"there is no {PLACE}/dashboard.json", [], list(ROWS))
+    found = list(dict.fromkeys(p["row"] for p in seen["panels"]))
+    order = [next((r for r in ROWS if r in row), row) for row in found]
+    if order != list(ROWS):
+        return Finding(False, "the rows of the dashboard", found, list(ROWS))
+    for panel in seen["panels"]:
+        bad = [q for q, a in zip(panel["queries"], panel["answers"], strict=True) if a["problem"] or not a["values"]]
+        if bad or not panel["queries"]:
+            return Finding(False, f"the panel {panel['title']!r} shows nothing", bad, "a query that returns data")
+    return Finding(True, f"{len(seen['panels'])} panels, each with data", found, list(ROWS))
+
+
+@check(written)
+def monitor_finds_the_service(seen: Facts) -> Finding:
+    """servicemonitor.yaml selects the Service of lab 05 by its Kubernetes labels, and its port by name."""
+    wanted = {"matchLabels": SERVICE["labels"], "port": SERVICE["ports"][0]}
+    monitor = seen["monitor"] if isinstance(seen["monitor"], dict) else {}
+    spec = monitor.get("spec") if isinstance(monitor.get("spec"), dict) else None
+    if seen["monitor_problem"] or monitor.get("kind") != "ServiceMonitor" or not spec:
+        problem = seen["monitor_problem"] or f"there is no ServiceMonitor in {PLACE}/servicemonitor.yaml"
+        return Finding(False, problem, monitor.get("kind"), wanted)
+    chosen = (spec.get("selector") or {}).get("matchLabels") or {}
+    ends = [e for e in spec.get("endpoints") or [] if isinstance(e, dict)]
+    lacking = {k: v for k, v in chosen.items() if SERVICE["labels"].get(k) != v}
+    found = {"matchLabels": chosen, "ports": [e.get("port") for e in ends]}
+    if lacking or not chosen:
+        return Finding(False, f"the Service has no Kubernetes label {lacking or 'that is asked for'}", found, wanted)
+    good = any(e.get("port") in SERVICE["ports"] and e.get("path", "/metrics") == "/metrics" for e in ends)
+    return Finding(good, f"the Service's port is called {SERVICE['ports'][0]}, the path /metrics", found, wanted)
+
+
+@check(written)
+def note_says_what_moved(seen: Facts) -> Finding:
+    """note.toml names mean batch and p95 of both settings, the one that you choose, and why."""
+    note = seen["note"] or {}
+    wanted = f"[small] and [large] with batch and p95_ms, chosen = small or large, why in {WORDS} words or more"
+    parts = [note.get(n) if isinstance(note.get(n), dict) else {} for n in ("small", "large")]
+    numbers = [p.get(k) for p in parts if p is not None for k in ("batch", "p95_ms")]
+    if seen["note_problem"] or not all(isinstance(n, int | float) and n > 0 for n in numbers):
+        return Finding(False, seen["note_problem"] or f"{PLACE}/note.toml lacks figures", note, wanted)
+    if numbers[0] >= numbers[2]:
+        return Finding(False, "the note's batches do not grow with the limit", numbers, wanted)
+    words = len(str(note.get("why", "")).split())
+    good = note.get("chosen") in ("small", "large") and words >= WORDS
+    return Finding(
+        good, f"the note chooses {note.get('chosen') or 'nothing'} and says why in {words} words", words, wanted
+    )
+
+
+BEFORE_LOAD = [
+    scrapes_the_service, latency_is_a_percentile, batch_size_moves, queueing_is_disjoint, tests_kill_mutants,
+    dashboard_answers, monitor_finds_the_service, note_says_what_moved,
+]  # fmt: skip
+
+
+@check(lived, after=BEFORE_LOAD)
+def scrape_finds_bentoml(seen: Facts) -> Finding:
+    """Pointed at your own service, your scrape job finds BentoML's series."""
+    for name, found in seen["settings"].items():
+        if found["problem"]:
+            return Finding(False, f"batching {name}: {found['problem']}: {found['log']}", found, "a service that runs")
+        down = [t for t in found["targets"] if t["health"] != "up"]
+        if down or not found["families"]:
+            why = down[0]["lastError"] if down else "nothing of BentoML's is on that page"
+            return Finding(False, f"your job scrapes, and {why}", found["targets"], "BentoML's families")
+    return Finding(bool(seen["settings"]), "your job finds BentoML's families", list(seen["settings"]), "")
+
+
+@check(lived, after=scrape_finds_bentoml)
+def queries_move_live(seen: Facts) -> Finding:
+    """Under load your batch-size query is larger at 32 than at 4, as the counters are, and returns nothing when off."""
+    found = {n: values(s["answers"]["batch_size"]) for n, s in seen["settings"].items()}
+    truth = {n: s["mean_batch"] for n, s in seen["settings"].items()}
+    if not all(values(s["answers"]["latency"]) for s in seen["settings"].values()):
+        return Finding(False, "the latency query returns nothing of your own service", found, "a p95 in each setting")
+    if found["disabled"]:
+        return Finding(False, f"with batching off your query says {found['disabled']}", found, "nothing")
+    moved = bool(found["4"] and found["32"]) and max(found["32"]) > 1.3 * max(found["4"])
+    text = f"requests a batch at most 4: {found['4']}, at most 32: {found['32']}; the counters say {truth}"
+    return Finding(moved, text, found, "more at 32 than at 4")
