@@ -26,6 +26,7 @@
 # %% tags=["do"]
 # %load_ext grader.magic
 import time
+from pathlib import Path
 
 from grader.answers import measured
 from grader.shell import find_server
@@ -160,8 +161,8 @@ print(f"the module's query: {said}")
 # Now yours. **Latency:** the p95 of `/classify`. A counter's value since the start says little; `rate(...[1m])` is its
 # growth per second over the last minute, and `histogram_quantile` reads a percentile off the rates, bucket by bucket.
 # **Batch size:** the mean is the growth of `_sum` divided by the growth of `_count`, of the embedding runner.
-# **Queueing:** there is no such series. Each request in a runner is inside the API server too, so what waits is what
-# the API server holds and no runner does.
+# **Queueing:** there is no such series. Each request in a runner is inside the API server too, so subtract, and count
+# each request once: what is left waits in front of the runners.
 
 # %% tags=["do"] language="work" magic_args="deploy/monitoring/queries.toml"
 # latency = '''
@@ -273,7 +274,8 @@ print(f"p95 {large['latency']:.2f} s;", len(large_log.requests), "answers")
 # %log large 2
 
 # %% [markdown] tags=["explain"]
-# The same requests twice: as rates, and as lines of the access log. A rate says how many and how long; a line says which
+# The same requests twice: as rates, and as lines of the access log. A rate says how many and how long; a line
+# says which
 # one, with its status, its time and a trace's number. You need the first to notice and the second to look closer.
 
 # %% [markdown] tags=["why"]
@@ -290,12 +292,16 @@ with ThreadPoolExecutor(1) as pool:
     of = "bentoml_runner_request_in_progress{endpoint=~'/encode|/predict_proba'}"
     print("in the API server:", asking.tell(inside))
     print("in each runner:", asking.tell(f"sum by (runner_name) ({of})"))
-    print("queueing, by your query:", asking.tell(asking.query("queueing")))
+    print("in front of them, by your query:", asking.tell(asking.query("queueing")))
+    batch = asking.value("batch_size")
     people.result()
+print(f"A batch holds {batch:.0f} of those in the embedding runner; the rest wait.")
 
 # %% [markdown] tags=["explain"]
-# The three parts add up to what the API server holds, since they do not overlap. Adding the raw gauges would count
-# the same people twice and send you to scale the API server, which is mistake m4.
+# The parts do not overlap, so they add up to what the API server holds. Where next to nothing is in front, the queue is
+# inside the runner: its gauge counts a request from its arrival, and those who wait for a batch have arrived. So this
+# gauge is the number to scale the embedding runner by. Read alone, the API server's would send you to scale the API
+# server (mistake m4).
 #
 # Last, batching off. In lab 07 the runner's histogram was how you saw a setting that was not applied.
 
@@ -516,7 +522,8 @@ pictures.moved(asking.query("batch_size"), runs)
 # # end
 
 # %% [markdown] tags=["explain"]
-# The tests pass. That says little yet: an empty test passes, too. So the kit now breaks your rules, one small mistake at
+# The tests pass. That says little yet: an empty test passes, too. So the kit now breaks your rules, one small
+# mistake at
 # a time (a threshold, a comparison, a window, a label, `or` for `and`), and runs your tests on each broken rule.
 
 # %% tags=["see"]
@@ -552,8 +559,7 @@ print(drills.survivors())
 
 # %% tags=["do"]
 # %stop off
-with open("deploy/monitoring/targets.json", "w") as file:
-    file.write(f'[{{"targets": ["127.0.0.1:{find_server("shed").port}"]}}]')
+asking.point_at(find_server("shed").port)
 rules = drills.go_live(60)
 print(asking.wait_for_target(find_server("shed").port))
 went_in = time.time()
@@ -608,7 +614,8 @@ print(boards.save("Ticket triage", rows))
 # %% [markdown] tags=["why"]
 # ## 7 · The ServiceMonitor that finds nothing (3 minutes)
 #
-# In a cluster the Prometheus operator reads ServiceMonitors: "scrape each Service with these Kubernetes labels, at the port of
+# In a cluster the Prometheus operator reads ServiceMonitors: "scrape each Service with these Kubernetes labels,
+# at the port of
 # this name". The module's selects `app: support-ticket-intelligence`; the Service that it defines has no such label, so
 # nothing is selected, and again there is no error. Write it for lab 05's Service: its label is
 # `app.kubernetes.io/name: demo-text-intelligence`, its port is called `http`.
@@ -632,7 +639,8 @@ print(boards.save("Ticket triage", rows))
 #   # end
 
 # %% [markdown] tags=["why"]
-# Last, the note: what moved, which limit you would choose for these forty people, and why. The figures are the ones that your
+# Last, the note: what moved, which limit you would choose for these forty people, and why. The figures are the
+# ones that your
 # queries returned.
 
 # %% tags=["do"]
@@ -649,7 +657,7 @@ lines = [f'chosen = "{chosen}"', f'why = "{why}"']
 for name, it in {"small": small, "large": large}.items():
     lines += [f"[{name}]", f"batch = {it['batch_size']:.1f}"]
     lines += [f"p95_ms = {1000 * it['latency']:.0f}"]
-open("deploy/monitoring/note.toml", "w").write("\n".join(lines) + "\n")
+Path("deploy/monitoring/note.toml").write_text("\n".join(lines) + "\n")
 print("\n".join(lines))
 
 # %% tags=["check"]
@@ -709,5 +717,7 @@ print(f"The machine has worked {clock.seconds:.0f} s for this lab.")
 
 # %% [markdown] tags=["explain"]
 # ## What is open
+# `%incident 08` breaks one thing in your monitoring and shows you what a colleague would see; you find it.
+#
 # Your Prometheus watches one process and its runners on one machine. Suppose that the embedding runner has pods of its
 # own: whose `/metrics` has the batch sizes then, and which number should decide how many of those pods there are?

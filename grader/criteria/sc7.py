@@ -298,10 +298,10 @@ def batch_size_moves(seen: Facts) -> Finding:
 
 @check(remembered, after=queries_answer)
 def queueing_is_disjoint(seen: Facts) -> Finding:
-    """The queueing query counts each waiting request once: those in the API server that are in no runner."""
+    """The queueing query counts each request once: those in the API server that are in no runner."""
     found = {m: values(seen["answers"]["queueing"][m]) for m in history.QUEUED}
     good = all(len(found[m]) == 1 and abs(found[m][0] - q) < 0.01 for m, q in history.QUEUED.items())
-    text = "with 15 requests in the API server, 9 of them in one runner and 1 in the other, 5 wait; your query says"
+    text = "with 15 requests in the API server, 9 of them in one runner and 1 in the other, 5 are in front; you say"
     return Finding(good, f"{text} {found['small']}", found, history.QUEUED)
 
 

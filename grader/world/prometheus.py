@@ -53,9 +53,10 @@ class Prometheus:
     def range(
         self, query: str, begin: float, end: float, step: float
     ) -> list[tuple[dict[str, str], list[list[float]]]]:
-        """Each series' labels and its [time, value] pairs."""
+        """Each series' labels and its [time, value] pairs, without NaN."""
         answer = self._get("query_range", query=query, start=begin, end=end, step=step)
-        return [(r["metric"], [[float(t), float(v)] for t, v in r["values"]]) for r in answer["result"]]
+        points = [(r["metric"], [[float(t), float(v)] for t, v in r["values"]]) for r in answer["result"]]
+        return [(labels, [p for p in part if math.isfinite(p[1])]) for labels, part in points]
 
     def names(self) -> list[str]:
         return list(self._get("label/__name__/values"))

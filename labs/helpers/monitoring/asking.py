@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import tomllib
 from pathlib import Path
@@ -40,6 +41,11 @@ def tell(text: str) -> str:
     except BadQuery as refused:
         return f"refused: {refused.reason}"
     return ", ".join(f"{s.value:.4g}" for s in found) or "nothing: an empty answer, and no error"
+
+
+def point_at(port: int) -> None:
+    """Writes that port of this machine into targets.json, as the only one."""
+    (HOME / "targets.json").write_text(json.dumps([{"targets": [f"127.0.0.1:{port}"]}]))
 
 
 def wait_for_target(port: int, limit: float = 15.0) -> str:
