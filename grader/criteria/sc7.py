@@ -32,7 +32,7 @@ QUERIES = ("latency", "batch_size", "queueing")
 ALERTS = {"SlowAnswers": "slow", "BudgetBurnsFast": "errors"}  # which of history's troubles each is there for
 LEAST, KILLED = 6, 0.9  # mutants of a rule; the share of them that its tests have to kill
 ROWS = ("service", "runners", "pods")
-USERS, SECONDS = 40, 6.0
+USERS, SECONDS = 40, 5.0
 WORDS = 12  # of a note
 CODE = ("job_name", "metrics_path", "scheme", "params", "relabel_configs", "metric_relabel_configs", "honor_labels")
 # The Service that lab 05 applies; a ServiceMonitor is judged by it, with a cluster and without.
@@ -230,7 +230,7 @@ def under_load(server: Served, prometheus: Prometheus, queries: dict[str, str]) 
     """What the queries say in the last second of the load, and what the service's own counters say."""
     if server.problem:
         return {"problem": server.problem, "log": server.log()}
-    closed.run(server.url, users=USERS, seconds=2)  # the dispatcher learns
+    closed.run(server.url, users=USERS, seconds=1)  # the dispatcher begins to learn
     prometheus.wait_for_scrapes(2)
     before = read_metrics(server.url)
     log = closed.run(server.url, users=USERS, seconds=SECONDS, first=10_000)
