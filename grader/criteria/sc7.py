@@ -396,9 +396,9 @@ def note_says_what_moved(seen: Facts) -> Finding:
     """note.toml names mean batch and p95 of both settings, the one that you choose, and why."""
     note = seen["note"] or {}
     wanted = f"[small] and [large] with batch and p95_ms, chosen = small or large, why in {WORDS} words or more"
-    parts = [note.get(n) if isinstance(note.get(n), dict) else {} for n in ("small", "large")]
-    numbers = [p.get(k) for p in parts if p is not None for k in ("batch", "p95_ms")]
-    if seen["note_problem"] or not all(isinstance(n, int | float) and n > 0 for n in numbers):
+    parts: list[Facts] = [note[n] if isinstance(note.get(n), dict) else {} for n in ("small", "large")]
+    numbers = [float(p[k]) if isinstance(p.get(k), int | float) else 0.0 for p in parts for k in ("batch", "p95_ms")]
+    if seen["note_problem"] or min(numbers) <= 0:
         return Finding(False, seen["note_problem"] or f"{PLACE}/note.toml lacks figures", note, wanted)
     if numbers[0] >= numbers[2]:
         return Finding(False, "the note's batches do not grow with the limit", numbers, wanted)
