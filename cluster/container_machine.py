@@ -106,7 +106,7 @@ def buildx(_: Facts) -> Finding:
     """Whether `docker build` has BuildKit, for which Dockerfiles with mounts ask: a plug-in, built in before 23."""
     if machine.ask("docker", "buildx", "version")[0]:
         return True, "Docker has buildx"
-    _, client = machine.ask("docker", "version", "--format", "client {{.Client.Version}}")
+    client = machine.ask("docker", "version", "--format", "client {{.Client.Version}}")[1]
     found = re.search(r"client (\d+)", client)
     if found and int(found[1]) < 23:
         return True, f"Docker {found[1]} has BuildKit built in"

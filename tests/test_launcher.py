@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
@@ -13,7 +14,7 @@ from conftest import ROOT
 STUB = '#!/bin/sh\ncase "$*" in *version_info*) exit 0 ;; esac\necho "no venv today" >&2\nexit 1\n'
 
 
-def lab(*words: str, at: Path, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+def lab(*words: str, at: Path, cwd: Path | None = None, **env: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(at), *words], capture_output=True, text=True, timeout=30, cwd=cwd, env={**os.environ, **env}
     )

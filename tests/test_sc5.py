@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -126,7 +127,7 @@ def test_a_good_deployment_passes_though_kubectl_warns(cluster: Cluster) -> None
     assert verdicts(cluster.facts(by_kubectl=True)) == {}
 
 
-RIGHT = {
+RIGHT: dict[str, Callable[[Any], Any]] = {
     "limits alone": lambda c: c.pods[0]["spec"].update(
         containers=[SERVER | {"resources": {"limits": {"cpu": 1, "memory": "6Gi"}}}]
     ),
@@ -165,7 +166,7 @@ def test_right_deployments_that_are_unlike_ours(cluster: Cluster, change: str) -
 
 
 TOKEN = "ghp_" + "0123456789abcdef" * 2 + "0123"
-WRONG = {
+WRONG: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "a secret in an init container": (
         "no-secret-in-manifests",
         lambda c: c.template["spec"].update(initContainers=[{"name": "i", "env": [{"name": "A", "value": TOKEN}]}]),

@@ -8,6 +8,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import psutil
 import pytest
 from fake_tools import FakeTools, tools
 
-from cluster import up
+from cluster import registry, up
 from cluster.engine import inspect, kubectl_json
 from cluster.names import Names
 from grader import processes
@@ -75,7 +76,7 @@ def cluster_of_three(tools: FakeTools, renewed: str = "2026-11-25T00:00:00Z", **
 def _impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".lab").mkdir()
     monkeypatch.setattr(up, "READY_LIMIT", 1.0)
-    monkeypatch.setattr(up.registry, "answers", lambda names: True)
+    monkeypatch.setattr(registry, "answers", lambda names: True)
 
 
 def test_a_kubectl_that_warns_does_not_cost_the_cluster(tools: FakeTools) -> None:
@@ -101,7 +102,7 @@ def test_what_cannot_be_mended_is_not_removed_without_a_word(tools: FakeTools, t
             tools.answer("docker start*", "", 1, warning="Error response from daemon: network abc not found")
     asked: list[str] = []
     with pytest.raises(LabError) as wrong:
-        up.up(SLOT, quiet, lambda why: bool(asked.append(why)))
+        up.up(SLOT, quiet, lambda why: asked.insert(0, why) or False)  # type: ignore[func-returns-value]
     assert "goes all that runs in it" in asked[0] and "--anew" in wrong.value.remedy
     assert not [call for call in tools.said() if "delete" in call]
     up.up(SLOT, quiet, lambda why: True) if trouble == "lost node" else None
@@ -120,7 +121,7 @@ def test_what_never_was_whole_is_made_anew(tools: FakeTools, trouble: str) -> No
 
 
 def test_a_clock_that_was_set_back_does_not_make_a_node_unready() -> None:
-    now = up.datetime(2026, 11, 25, 12, 0, 0, tzinfo=up.UTC)
+    now = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
     assert up.is_fresh("2026-11-25T11:59:55.123456Z", "2026-11-25T13:30:00.1Z", now)  # started in the future, it seems
     assert not up.is_fresh("2026-11-25T13:40:00.000000Z", "2026-11-25T13:30:00.1Z", now)  # said before the clock moved
     assert not up.is_fresh("2026-11-25T11:00:00.000000Z", "2026-11-25T11:30:00.1Z", now)  # before a reboot

@@ -15,6 +15,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -229,10 +230,13 @@ def ask(url: str) -> Facts:
 def refuse_slowness(namespace: str, pods: Facts) -> None:
     """Raises where a pod that gave no answer in time is at work: that is the machine's trouble."""
     for name in [n for n, told in pods.items() if told.get("late")]:
-        if pace.is_at_work(
-            lambda n=name: pace.cpu_told(kubectl("-n", namespace, "exec", n, "--", "sh", "-c", pace.CPU).stdout)
-        ):
+        words = ["-n", namespace, "exec", name, "--", "sh", "-c", pace.CPU]
+        if pace.is_at_work(partial(cpu_in, words)):
             raise pace.too_slow(f"the pod {name}", pace.patience(PATIENCE))
+
+
+def cpu_in(words: list[str]) -> float:
+    return pace.cpu_told(kubectl(*words).stdout)
 
 
 def batch_edges(url: str) -> dict[str, float]:
@@ -493,7 +497,8 @@ def door_is_closed(seen: Facts) -> Finding:
 
 def given_file(seen: Facts) -> Facts:
     """The mounted file that the first pod's process was given; {} where it was given another, or none."""
-    told = next(iter(seen["pods"].values()), {}).get("inside", {})
+    pods: list[Facts] = list(seen["pods"].values())
+    told: Facts = pods[0]["inside"] if pods else {}
     return next((f for f in seen["files"] if f["hash"] == told.get("hash")), {})
 
 

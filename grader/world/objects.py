@@ -89,7 +89,8 @@ def server_of(spec: Facts, release: str = "") -> Facts:
         ports = [p.get("containerPort") for p in container.get("ports") or []]
         return 3000 in ports, bool(release) and repository_of(container.get("image", "")) == repository
 
-    return dict(max(spec.get("containers") or [{}], key=likeness))
+    containers: list[Facts] = spec.get("containers") or [{}]
+    return max(containers, key=likeness)
 
 
 def repository_of(image: str) -> str:
