@@ -101,8 +101,10 @@ def step(table: Table, phase: Phase) -> None:
     service = {"service_name": "demo_text_intelligence", "service_version": "not available"}
     api = "bentoml_api_server_request"
     answered = {**service, "http_response_code": "200"}
-    observe(table, f"{api}_duration_seconds", EDGES, phase.waits, phase.rate, endpoint="/classify", **answered)
-    observe(table, f"{api}_duration_seconds", EDGES, {"0.005": 1.0}, 200, endpoint="/readyz", **answered)
+    observe(
+        table, f"{api}_duration_seconds", EDGES, phase.waits, phase.rate, endpoint="/classify", mean=None, **answered
+    )
+    observe(table, f"{api}_duration_seconds", EDGES, {"0.005": 1.0}, 200, endpoint="/readyz", mean=None, **answered)
     table.add(f"{api}_total", phase.rate * STEP, endpoint="/classify", **answered)
     table.add(f"{api}_total", 200 * STEP, endpoint="/readyz", **answered)
     table.put(f"{api}_in_progress", phase.inside["api"], endpoint="/classify", **service)
