@@ -78,8 +78,9 @@ def test_a_lock_whose_number_is_another_programs_is_taken_over(bare: Path, tmp_p
 
 @pytest.mark.parametrize("name", ["PIP_TARGET", "PYTHONPATH", "PYTHONHOME", "UV_SYSTEM_PYTHON"])
 def test_an_installer_has_none_of_the_users_settings(bare: Path, tmp_path: Path, name: str) -> None:
+    mine: dict[str, Any] = {name: "/mine"}
     (tmp_path / "python").write_text(STUB.replace('echo "no', f'echo "{name}=${name} $PIP_USER $UV_NO_CONFIG no'))
-    done = lab("hint", at=bare / "lab", PYTHON=str(tmp_path / "python"), **{name: "/mine", "PIP_USER": "1"})
+    done = lab("hint", at=bare / "lab", PYTHON=str(tmp_path / "python"), PIP_USER="1", **mine)
     assert f"{name}= 0 1 no venv" in done.stderr
 
 
