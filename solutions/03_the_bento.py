@@ -379,21 +379,6 @@ measured("Q6", "c" if any("Dockerfile" in place for place in places) else "a")
 # %% [markdown] tags=["explain"]
 # Deleting the line later takes it out of none of these: revoke the token.
 
-# %% [markdown] tags=["predict"]
-# A last question of this kind, from a colleague. Lab 04 shows an image that has grown.
-
-# %% tags=["predict"]
-# %%answer Q2
-# The image is gigabytes larger than expected: where do you look first?
-# a  at the Bento: its files, its packages, its models
-# b  at the image's layers
-# c  at the base image: a slimmer one
-# TODO the letter of one of these, and why
-...
-# solution
-"a: it can be read whole."
-# end
-
 # %% [markdown] tags=["why"]
 # ## 5 · Two Bentos, and which model (5 minutes)
 #
@@ -592,7 +577,7 @@ print(
 # end
 
 # %% tags=["see"]
-recall.recall("Q2", "03x", "03y", "03z")
+recall.recall("03x", "03y", "03z")
 print(f"This notebook took {clock.seconds:.0f} s of this machine's time.")
 
 # %% [markdown] tags=["explain"]

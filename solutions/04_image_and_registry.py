@@ -1,6 +1,6 @@
 # ---
 # jupyter:
-#   jupytext: {custom_cell_magics: work}
+#   jupytext: {custom_cell_magics: "work,shell"}
 #   kernelspec: {name: python3, display_name: Python 3 (ipykernel), language: python}
 #   lab: {id: "04", minutes: 39, grades: [sc4], needs: [docker, docker-buildx],
 #         live: [cluster, registry],
@@ -14,40 +14,48 @@
 # cluster pulls, and it comes in **layers**, each kept and sent on its own. After this notebook you can
 #
 # - say what each layer of your image holds, and which ones travel again after an edit;
-# - write the template that puts weights and sources into layers of their own;
+# - decide what shares a layer, and check the decision with an edit;
 # - use a password during a build and show that no layer has it;
-# - push an image, name it so that the name cannot come to mean another, and run it from the registry alone.
+# - say what one forgotten file costs every node, and where to look for it;
+# - push an image, and show why its release is named by a digest.
 #
-# **Needed:** lab 03's Bento, and Docker. **Your time** (an estimate): 39 minutes. A default image 9, the cost of an
-# edit 6, yours 10, a secret 5, push and run 9. The machine needs about six minutes of it, most of them for packages.
-#
-# The cell below makes a registry on this machine, and the three nodes that lab 05 will use. A second run of it only
-# looks whether they are well.
+# **Needed:** lab 03's Bento, and Docker. **Your time** (an estimate): 38 minutes. A default image 8, the cost of an
+# edit 5, yours 10, a secret 4, push and two nodes 9, three questions 2. The machine needs about five minutes of it,
+# most of them for packages. Two incidents wait after it: `%incident 04`.
 
 # %% tags=["do"]
 # %load_ext grader.magic
-import json
+import os
 from pathlib import Path
 
 import httpx
 
+from grader.answers import measured
 from labs.helpers.bento import bentos
 from labs.helpers.image import images, layers, pulls
-from labs.helpers.lesson import timing
+from labs.helpers.lesson import claims, recall, timing
 
 clock = timing.Clock()
-# !$LAB_KIT/lab cluster up 2>&1 | grep -v kind:
+
+# %% tags=["do"] language="shell"
+# # TODO ./lab cluster up: a registry on this machine, and three nodes for lab 05
+# ...
+# # solution
+# ./lab cluster up
+# # end
 
 # %% [markdown] tags=["explain"]
-# The registry is a container that listens on this machine's loopback address. The nodes are containers, too, and for
-# them 127.0.0.1 would be themselves: a file in each tells its container runtime to ask the registry in its place.
+# A second run of this cell only checks that they are healthy. The registry is a container that listens on this
+# machine's loopback address. The nodes are containers, too, and inside a node 127.0.0.1 is the node itself, so a file
+# in each node redirects that address to the registry.
 
 # %% [markdown] tags=["why"]
-# ## 1 · The image that BentoML makes (9 minutes)
+# ## 1 · The image that BentoML makes (8 minutes)
 #
-# `bentoml containerize` copies the Bento into an empty folder, adds the models that it names, and builds the Dockerfile
-# in it. That happens on a **bench** here: a copy of your folder and a store of its own, so that what is only tried does
-# not become your newest Bento. The step that installs a hundred packages takes a minute or two.
+# `bentoml containerize` copies the Bento into an empty folder, adds the models that it names, and builds the
+# Dockerfile in it. That happens on a **bench** here: a copy of your folder and a store of its own, so that what is
+# only tried does not become your newest Bento. The step that installs a hundred packages takes a minute or two. While
+# it runs: which files of the Bento will share a layer? The Dockerfile is in `env/docker/`.
 
 # %% tags=["do"]
 bench = images.Bench(template=False)
@@ -62,23 +70,22 @@ seconds = bench.make(plain)
 # TODO megabytes, and what most of them are
 ...
 # solution
-"1400: most of it is torch and the other packages."
+"2000: most of it is torch and the other packages."
 # end
 
 # %% tags=["see"]
+measured("04a", sum(step.bytes for step in layers.steps(plain)) / 1e6)
 layers.draw_steps(plain, "What does each step of the default Dockerfile add?")
 
 # %% [markdown] tags=["explain"]
-# A bar is a layer: the files that one step of the Dockerfile added or changed. The packages are the largest, and the
-# CPU build of torch is most of them. (With the CUDA build it would be several GB: part 3 of lab 03 had the sizes.)
-# Then comes the system, and a compiler, `build-essential`, which nothing in this Bento needs. The last of the large
-# ones is called `COPY . ./`.
+# A bar is a layer: the files that one step of the Dockerfile added or changed. There is a compiler,
+# `build-essential`, which nothing in this Bento needs, and one step called `COPY . ./`.
 
 # %% [markdown] tags=["why"]
-# ## 2 · What an edit costs (6 minutes)
+# ## 2 · What an edit costs (5 minutes)
 #
-# Layers are the unit of travel: a registry and a node take those that they do not have yet. So it matters which files
-# share one. The common text says: weights and sources lie in separate layers. Change one word, and look.
+# Layers are the unit of travel: a registry and a node take those that they do not have yet. The course module says
+# that weights and sources are in separate layers. Change one word, and look.
 
 # %% [markdown] tags=["predict"]
 # One comment in `preprocess.py` changes, and the image is made again. How many bytes are in layers that nobody has?
@@ -91,31 +98,36 @@ layers.draw_steps(plain, "What does each step of the default Dockerfile add?")
 "92: COPY . ./ takes sources and weights together."
 # end
 
-# %% tags=["do"]
+# %% tags=["see"]
+# TODO bench.edit; bench.make f"{plain}-edited"; layers.fresh_bytes(before, after)
+count, fresh = ...
+# solution
 bench.edit("preprocess.py")
 bench.make(f"{plain}-edited")
 count, fresh = layers.fresh_bytes(plain, f"{plain}-edited")
+# end
 for step in fresh:
     print(f"{step.bytes:>12,} bytes  {step.says}")
-print(f"{count:>12,} bytes to send, for one comment")
+measured("04b", count / 1e6)
 
 # %% [markdown] tags=["explain"]
-# The packages were there already, since nothing that their step reads had changed. Then `COPY . ./` copied everything:
-# some kilobytes of sources, and 92 MB of weights that are the same as before. A layer is known by the hash of all its
-# files, so one comment makes it another layer. **The separate layers of the text do not exist.** You can make them.
+# The packages were there already, since nothing that their step reads had changed. Then `COPY . ./` copied
+# everything: some kilobytes of sources, and the weights, which are the same as before. A layer is known by the hash
+# of all its files, so one comment makes it another layer. **The module's separate layers do not exist.** You can make
+# them.
 
 # %% [markdown] tags=["why"]
 # ## 3 · Yours (10 minutes)
 #
-# BentoML takes a template that replaces parts of its Dockerfile. Two decisions are in it. What is needed to *make* the
-# image stays in a stage of its own (`packages`), of which only the result is copied. And what changes seldom comes
-# before what changes often, because a step that runs again makes all steps after it run again.
+# BentoML takes a template that replaces parts of its Dockerfile. Two decisions are in it. What is needed to *make*
+# the image stays in a stage of its own (`packages`), of which only the result is copied. And what changes seldom
+# comes before what changes often, because a step that runs again makes all steps after it run again.
 
 # %% tags=["do"] language="work" magic_args="service/Dockerfile.template"
 # {% extends bento_base_template %}
 #
 # {% block SETUP_BENTO_BASE_IMAGE %}
-# # What installs stays behind in this stage; the image below begins anew.
+# # What installs stays behind in this stage; the image below is another one.
 # FROM python:3.11-slim AS packages
 # RUN pip install --no-cache-dir uv && uv venv /app/.venv
 # ENV VIRTUAL_ENV=/app/.venv UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy
@@ -123,9 +135,13 @@ print(f"{count:>12,} bytes to send, for one comment")
 # ARG UV_INDEX_STRATEGY=unsafe-best-match
 # COPY ./env/python /tmp/python/
 # # A login for a private index is there while this step runs, if the build is given one.
+# # TODO RUN with a mount of the secret netrc (/root/.netrc) and a cache: install.sh
+# ...
+# # solution
 # RUN --mount=type=secret,id=netrc,target=/root/.netrc \
 #     --mount=type=cache,target=/root/.cache/uv \
-#     wc -l /root/.netrc; bash -euo pipefail /tmp/python/install.sh
+#     bash -euo pipefail /tmp/python/install.sh
+# # end
 #
 # FROM python:3.11-slim AS base-container
 # ENV LANG=C.UTF-8 PYTHONUNBUFFERED=1
@@ -138,9 +154,13 @@ print(f"{count:>12,} bytes to send, for one comment")
 # {% endblock %}
 #
 # {% block SETUP_BENTO_COMPONENTS %}
+# # TODO take /app/.venv, and nothing else, from the stage packages
+# ...
+# # solution
 # COPY --from=packages /app/.venv /app/.venv
+# # end
 # ENV VIRTUAL_ENV=/app/.venv PATH="/app/.venv/bin:$PATH"
-# # TODO a COPY each for models, env/docker, apis, src, bento.yaml: in which order?
+# # TODO instead of this line a COPY for each part of the Bento: what changes seldom first
 # COPY --chown=bentoml:bentoml . ./
 # # solution
 # COPY --chown=bentoml:bentoml ./models ./models/
@@ -152,9 +172,10 @@ print(f"{count:>12,} bytes to send, for one comment")
 # {% endblock %}
 
 # %% [markdown] tags=["explain"]
-# The blocks that are not named stay as BentoML has them; the user `bentoml` comes from one of those. (Without `--chown`
-# the container dies with "Permission denied": a model store keeps its files from other users.) The build file gets one
-# line more, and the index's address moves into the template: it is no longer set in every container that runs.
+# The blocks that are not named stay as BentoML has them; the user `bentoml` comes from one of those. (Without
+# `--chown` the container dies with "Permission denied": a model store keeps its files from other users.) The build
+# file gets one line more, and the index's address moves into the template: it is no longer set in every container
+# that runs.
 
 # %% tags=["do"] language="work" magic_args="service/bentofile.yaml"
 # service: "service:svc"
@@ -177,41 +198,59 @@ print(f"{count:>12,} bytes to send, for one comment")
 #   dockerfile_template: ./Dockerfile.template
 
 # %% [markdown] tags=["why"]
-# Now the image that you will release, from your own store. The `netrc` is a login for a private index, made up for this
-# run; part 4 asks what became of it. One trap on the way: for a Bento with a template, BentoML 1.4.39 keeps a copy of
-# it in the system's folder for temporary files, and then refuses what lies outside of the folder that you are in. So
-# the bench sets `TMPDIR`.
+# Now the image that you will release, from your own store. `$IMAGE` is its name. The `netrc` is a login for a private
+# index, made up for this run; part 4 asks what became of it. One trap on the way: for a Bento with a template,
+# BentoML 1.4.39 keeps a copy of it in the system's folder for temporary files, and then refuses what is outside of
+# the folder that you are in. So `TMPDIR` is the folder itself.
 
 # %% tags=["do"]
 token = bentos.made_up_token()
 bench = images.Bench(store="store")
 netrc = bench.folder.with_name("netrc")
 netrc.write_text(f"machine index.example login build password {token}\n")
+os.environ |= {"LAB_COPY": str(bench.folder), "LAB_NETRC": str(netrc)}
+os.environ["LAB_INDEX"] = " ".join(
+    images.index_option()
+)  # a mirror, where there is one
 ours = images.RELEASE
-print(ours)
-seconds = bench.make(ours, "--opt", f"secret=id=netrc,src={netrc}")
+
+# %% tags=["do"] language="shell"
+# export BUILDKIT_PROGRESS=plain TMPDIR=$LAB_COPY
+# cd "$LAB_COPY" && bentoml build -o tag
+# # TODO bentoml containerize demo_text_intelligence:latest -t ..., then "${more[@]}"
+# more=(--opt secret=id=netrc,src="$LAB_NETRC" $LAB_INDEX)
+# ...
+# # solution
+# more=(--opt secret=id=netrc,src="$LAB_NETRC" $LAB_INDEX)
+# bentoml containerize demo_text_intelligence:latest -t "$IMAGE" "${more[@]}" \
+#   > ../build.log 2>&1 || { tail -5 ../build.log; false; }
+# # end
+# grep -E '^#[0-9]+ (DONE [0-9]{2}|\[.*COPY)' ../build.log || true
 
 # %% tags=["see"]
 layers.draw_steps(ours, "What does each step of your Dockerfile add?")
 
 # %% [markdown] tags=["why"]
-# The compiler is gone, and the weights have a layer of their own. Now the same edit as before, on a bench that is
+# Is the compiler gone, and do the weights have a layer of their own? Now the same edit as before, on a bench that is
 # thrown away, with the clock running from the edit to the finished image.
 
 # %% tags=["do"]
+# TODO trial: a new images.Bench(), and the same edit on it
+trial = ...
+# solution
 trial = images.Bench()
 trial.edit("preprocess.py")
+# end
 seconds = trial.make(
     f"{images.REPOSITORY}:edited", "--opt", f"secret=id=netrc,src={netrc}"
 )
 
 # %% tags=["see"]
-layers.draw_edit(
-    {
-        "BentoML's": (plain, f"{plain}-edited"),
-        "yours": (ours, f"{images.REPOSITORY}:edited"),
-    }
-)
+edited = f"{images.REPOSITORY}:edited"
+count, fresh = layers.fresh_bytes(ours, edited)
+print("new layers:", *(step.says[:60] for step in fresh), sep="\n  ")
+claims.holds(count < 1e6, f"{count:,} bytes travel for an edit: your order is right.")
+layers.draw_edit({"BentoML's": (plain, f"{plain}-edited"), "yours": (ours, edited)})
 
 # %% [markdown] tags=["explain"]
 # The same edit, and the line under the picture has the two costs. That is worth more than the smaller image: the
@@ -220,14 +259,14 @@ layers.draw_edit(
 # *A place to stop: the images stay with Docker.*
 
 # %% [markdown] tags=["why"]
-# ## 4 · A password that was there and is not (5 minutes)
+# ## 4 · A password that was there and is not (4 minutes)
 #
-# Your build had a login, mounted for the step that installs and for that step alone. Three other ways are
-# common. Make them, with a base image and one line each.
+# Your build had a login, mounted for the step that installs and for that step alone. Three other ways are common.
+# Make them, with a base image and one line each.
 
 # %% [markdown] tags=["predict"]
 # A build argument that a step uses; a file that is copied in and deleted by the next step; a secret mount. From which
-# of the three images can somebody who pulls it read the token?
+# of the three images can anyone who pulls it read the token?
 
 # %% tags=["predict"]
 # %%answer 04c
@@ -243,34 +282,41 @@ layers.draw_edit(
 "b: the argument is in the history, the file in the layer that copied it."
 # end
 
-# %% tags=["do"]
-ways = {
-    "build argument": 'ARG TOKEN\nRUN test -n "$TOKEN"',
-    "copied, deleted": "COPY netrc /root/.netrc\nRUN rm /root/.netrc",
-    "secret mount": "RUN --mount=type=secret,id=netrc,target=/login test -s /login",
-}
-for way, lines in ways.items():
-    image = images.make_small(lines, token, netrc)
-    print(f"{way:<16}", images.find_text(image, token) or "nowhere")
+# %% tags=["see"]
+# TODO the lines of a Dockerfile: COPY netrc and RUN rm; RUN with a secret mount
+deleted = mounted = ...
+# solution
+deleted = "COPY netrc /root/.netrc\nRUN rm /root/.netrc"
+mounted = "RUN --mount=type=secret,id=netrc,target=/login test -s /login"
+# end
+argument = 'ARG TOKEN\nRUN test -n "$TOKEN"'
+found = images.find_token((argument, deleted, mounted), token, netrc)
+hit = "".join(letter for letter, place in zip("adm", found, strict=True) if place)
+measured("04c", {"a": "a", "ad": "b", "d": "c"}.get(hit, "d"))
 
 # %% [markdown] tags=["explain"]
-# An image is a pile of layers and a protocol of how they were made, and whoever pulls it has both. Deleting a file adds
-# a layer that says "not here"; the layer below still has it. Only what was never written is not there.
+# Anyone who pulls an image has both: a stack of layers and a record of the commands that made them. Deleting a file
+# adds a layer that says "not here"; the layer below still has it. Only what was never written is not there.
 
 # %% [markdown] tags=["why"]
 # ## 5 · Push it, name it, run it (9 minutes)
 #
-# A push sends the layers that the registry lacks, and answers with a **digest**: the hash of the list of layers. A tag
-# is a pointer that anybody may move; a digest can only ever mean this image. BentoML's image goes along, for a
-# comparison at the end. Most of the time goes into packing layers.
+# A push sends the layers that the registry lacks, and answers with a **digest**: the hash of the list of layers. Most
+# of the time goes into packing layers.
 
-# %% tags=["do"]
-print(timing.told(lambda: images.docker("push", ours).splitlines()[-1]))
-print(timing.told(lambda: images.docker("push", plain).splitlines()[-1]))
+# %% tags=["do"] language="shell"
+# # TODO push $IMAGE; -q shows no bars. Then $REPOSITORY:moving: docker tag, and push
+# ...
+# # solution
+# docker push -q "$IMAGE"
+# docker tag "$IMAGE" "$REPOSITORY:moving"
+# docker push -q "$REPOSITORY:moving"
+# # end
 
 # %% [markdown] tags=["predict"]
-# In the registry the tag `bento-v1` names your image today. Lab 05 gives the cluster a name to pull. If it is the tag,
-# and somebody pushes another image under it tomorrow, what runs in a cluster of three nodes the day after?
+# Your image has two tags in the registry now. One of them will move: you push the edited image under `moving`, as
+# people do with `latest` or `v1`. Before that, a pod on one node has pulled `moving`. After it, a pod on another node
+# does.
 
 # %% tags=["predict"]
 # %%answer 04d
@@ -285,44 +331,82 @@ print(timing.told(lambda: images.docker("push", plain).splitlines()[-1]))
 "b: a node that has the tag does not ask again."
 # end
 
-# %% [markdown] tags=["explain"]
-# So the release is a small file with the name that cannot change, and with the Bento that it was made of. The next
-# cell writes it for lab 05; which name goes into it is yours to say.
-
 # %% tags=["do"]
-digest = json.loads(images.docker("image", "inspect", ours))[0]["RepoDigests"]
-# TODO the image by its digest: repository@sha256:..., one of the names in `digest`
-name = ...
+moving, (here, there) = f"{images.REPOSITORY}:moving", images.NAMES.nodes[1:3]
+# TODO what pulls.ask_version(node, image) says of the node here and of moving
+before = ...
 # solution
-name = next(d for d in digest if d.startswith(f"{images.REPOSITORY}@"))
+before = pulls.ask_version(here, moving)
 # end
-Path("deploy").mkdir(exist_ok=True)
-Path("deploy/release.json").write_text(
-    json.dumps({"image": name, "bento": bentos.latest().name}, indent=1)
-)
-print(Path("deploy/release.json").read_text())
+print("on", here, before)
+
+# %% tags=["do"] language="shell"
+# # TODO tag $REPOSITORY:edited as $REPOSITORY:moving, and push it
+# ...
+# # solution
+# docker tag "$REPOSITORY:edited" "$REPOSITORY:moving"
+# docker push -q "$REPOSITORY:moving"
+# # end
+
+# %% tags=["see"]
+after = {node: pulls.ask_version(node, moving) for node in (here, there)}
+for node, version in after.items():
+    print("on", node, version)
+same = len(set(after.values())) == 1
+measured("04d", "b" if after[here] == before and not same else "a")
+
+# %% [markdown] tags=["explain"]
+# So a release is a small file with the name that cannot move, and with the Bento that it was made of. Write it for
+# lab 05; which name goes into it is yours to say.
+
+# %% tags=["do"] language="shell"
+# bento=$(cat store/bentos/demo_text_intelligence/latest)
+# # TODO name=repository@sha256:...; docker image inspect has it in .RepoDigests
+# name=...
+# # solution
+# name=$(docker image inspect --format '{{index .RepoDigests 0}}' "$IMAGE")
+# # end
+# # TODO cat into deploy/release.json an object with image and bento
+# ...
+# # solution
+# mkdir -p deploy && cat > deploy/release.json <<END
+# {
+#  "image": "$name",
+#  "bento": "$bento"
+# }
+# END
+# # end
+# cat deploy/release.json
 
 # %% [markdown] tags=["why"]
-# It runs here. But does it run from what the registry has, or from what happens to lie on this machine? Take all local
+# It runs here. But does it run from what the registry has, or from what happens to be on this machine? Take all local
 # names of it away, pull it back by its digest, and ask two texts.
 
 # %% tags=["do"]
+import json
+
+name = json.loads(Path("deploy/release.json").read_text())["image"]
 images.forget()
-print(images.docker("pull", name).splitlines()[-1])
+# TODO images.docker("pull", ...) the release
+...
+# solution
+images.docker("pull", name)
+# end
+texts = {"texts": ["I was charged twice", "Where is my parcel?"]}
 with images.running(name) as url:
-    answer = httpx.post(
-        f"{url}/classify",
-        json={"texts": ["I was charged twice", "Where is my parcel?"]},
-        timeout=20,
-    )
+    # TODO post the texts to it, and print the status and the answer
+    ...
+    # solution
+    answer = httpx.post(f"{url}/classify", json=texts, timeout=20)
     print(answer.status_code, answer.json())
+    # end
 
 # %% [markdown] tags=["explain"]
 # The container ran as the user `bentoml`, without a single capability of root, and needed none.
 
 # %% [markdown] tags=["why"]
-# The registry can be read like a file. This picture asks each layer what is in it; every byte is hashed on the way, so
-# what it shows is what a node will get.
+# The registry can be read like a file. This picture asks each layer what is in it; every byte is hashed on the way,
+# so what it shows is what a node will get.
 
 # %% tags=["see"]
 pushed = images.read_pushed()
@@ -330,35 +414,97 @@ told = [secret for layer in pushed.layers for secret in layer.secrets]
 print("secrets in its layers:", told or "none", "| your login:", token in str(pushed))
 layers.draw_contents(pushed)
 
-# %% [markdown] tags=["why"]
-# A last number: what a node pays for an image that it has never seen. One that has none of this service pulls
-# BentoML's, forgets it, and pulls yours.
+# %% [markdown] tags=["predict"]
+# One file more. A colleague left 300 MB of sample data beside the sources, and a star in `include`. The module tells
+# of a Bento with a 2.8 GB sample, whose pulls saturated a cluster's network. Someone asks you why the image has
+# grown.
+
+# %% tags=["predict"]
+# %%answer Q2
+# The image is gigabytes larger than expected: where do you look first?
+# a  at the Bento: its files, its packages, its models
+# b  at the image's layers
+# c  at the base image: a slimmer one
+# TODO the letter of one of these, and why
+...
+# solution
+"a: it can be read whole."
+# end
 
 # %% tags=["see"]
-first = {
-    "BentoML's": pulls.first_pull(plain),
-    "yours": pulls.first_pull(name, keep=True),
-}
-pulls.draw_pulls(first)
+# pull=True also pushes that image, and has a node pull it and yours; it takes a minute.
+from IPython.display import display
+
+fat = pulls.with_samples(pull=False)
+print("the largest file of its Bento:", fat["largest"])
+print(f"what travels for one comment:  {fat['edit'] / 1e6:.0f} MB")
+measured("Q2", "a" if "samples" in fat["largest"] else "b")
+if "pulls" in fat:
+    display(pulls.draw_pulls(fat["pulls"]))
+layers.draw_steps(pulls.SAMPLES, "Which layer has grown?")
 
 # %% [markdown] tags=["explain"]
-# That is the time that a new pod waits on a node without the image, just when you add pods because people are waiting.
-# The registry is on the same machine here; over a network the bytes count for more. The hatched bar is the size of an
-# image of which the course module tells, with a 2.8 GB sample of data left in it, at the rate of the slower one: nobody
-# pulled that here.
+# The picture shows which step has grown; the Bento says which file. Every edit of a source sends the sample again,
+# since it shares their layer, and every node pulls it: a new pod waits for that, just when you add pods because
+# people are waiting.
 
 # %% tags=["check"]
 # %grade sc4
 
 # %% [markdown] tags=["explain"]
-# `sc4` did not ask your engine. It read the image from the registry, compared its sources and weights with your newest
-# Bento, searched every layer for secrets, and ran it.
+# `sc4` did not ask your engine. It read the image from the registry, compared its sources and weights with your
+# newest Bento, searched every layer for secrets, and ran it.
+#
+# ## To keep
+# - What shares a COPY shares a layer, and travels together.
+# - A secret that was written is in the image, also if it was deleted. A mount never writes it.
+# - A tag is a name that can move; two nodes may know it differently. A release names a digest.
+
+# %% tags=["predict"]
+# %%answer 04x
+# You delete a 200 MB file in a RUN step after the COPY that brought it. The image is
+# now
+# a  200 MB smaller
+# b  as large as before
+# c  larger than before by 200 MB
+# TODO the letter of one of these
+...
+# solution
+"b"
+# end
+
+# %% tags=["predict"]
+# %%answer 04y
+# The weights are copied after the sources, each by a COPY of its own. You edit a
+# source. What does BuildKit do with the step that copies the weights?
+# a  it keeps it: its files have not changed
+# b  it runs it again, since a step before it has changed
+# c  it joins both steps
+# TODO the letter of one of these
+...
+# solution
+"b"
+# end
+
+# %% tags=["predict"]
+# %%answer 04z
+# A Deployment names repository@sha256:... . A new image is pushed under the old tag.
+# What do new pods run?
+# a  the new image
+# b  the old image
+# c  nothing: the digest is gone
+# TODO the letter of one of these
+...
+# solution
+"b"
+# end
 
 # %% tags=["see"]
+recall.recall("04x", "04y", "04z")
 print(f"The machine has worked {clock.seconds:.0f} s for this lab.")
 
 # %% [markdown] tags=["explain"]
 # ## What is open
-# An image lies in a registry, and a container of it answered on this machine. If that container dies at night, nobody
-# starts it again. If two are needed, somebody has to share out the requests. If a new one starts, somebody has to know
-# when it is ready. Lab 05 hands all of that to Kubernetes, and then asks what Kubernetes makes of it.
+# An image is in a registry, and a container of it answered on this machine. If that container dies at night, nothing
+# starts it again. Two of them would need something that shares out the requests and knows when each is ready. Lab 05
+# hands all of that to Kubernetes, and then asks what Kubernetes makes of it.

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cluster.names import TAG, read_names, state
@@ -141,6 +141,14 @@ def make_small(lines: str, token: str, netrc: Path) -> str:
     subprocess.run(["docker", "image", "rm", "--force", SMALL], capture_output=True)  # or it would stay, without a name
     subprocess.run(["docker", "build", *options, *given, str(folder)], env=environ, capture_output=True, check=True)
     return SMALL
+
+
+def find_token(ways: Sequence[str], token: str, netrc: Path) -> list[str]:
+    """An image of each of these lines is made; where in it the token is, or nothing."""
+    found = [find_text(make_small(lines, token, netrc), token) for lines in ways]
+    for lines, place in zip(ways, found, strict=True):
+        print(f"{lines.splitlines()[0][:50]:<52}{place or 'nowhere'}")
+    return found
 
 
 def find_text(image: str, text: str) -> str:

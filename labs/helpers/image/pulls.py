@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import time
 from dataclasses import dataclass
 
-from cluster.names import IMAGE
+from cluster.names import IMAGE, kubeconfig
+from cluster.tools import path_with_tools
+from grader.model import Facts
 from labs.helpers.charts.canvas import BLUE, GREY, Picture, canvas
-from labs.helpers.image.images import NAMES, docker
+from labs.helpers.image.images import NAMES, RELEASE, REPOSITORY, Bench, docker
+from labs.helpers.image.layers import fresh_bytes
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,53 @@ def first_pull(reference: str, keep: bool = False) -> Pull:
     if not keep or node == NAMES.nodes[0]:
         crictl(node, "rmi", reference)
     return Pull(seconds, int(about["status"]["size"]))
+
+
+def ask_version(node: str, reference: str) -> str:
+    """What a pod on that node says of the Bento in its image. A pod pulls no image whose name its node has already."""
+    pod = f"asks-{time.time_ns() % 10**9}"
+    words = ("--restart=Never", f"--overrides={json.dumps({'spec': {'nodeName': node}})}")
+    command = ("--command", "--", "sed", "-n", "s/^version: //p", "/home/bentoml/bento/bento.yaml")
+    kubectl("run", pod, f"--image={reference}", *words, *command)
+    try:
+        kubectl("wait", f"pod/{pod}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=180s")
+        return f"the Bento {kubectl('logs', pod)}"
+    finally:
+        kubectl("delete", "pod", pod, "--wait=false")
+
+
+def kubectl(*words: str) -> str:
+    environ = {**os.environ, "KUBECONFIG": str(kubeconfig()), "PATH": path_with_tools()}
+    done = subprocess.run(
+        ["kubectl", "-n", "default", *words], env=environ, capture_output=True, text=True, timeout=240
+    )
+    if done.returncode:
+        raise RuntimeError(f"kubectl {' '.join(words)[:90]}: {done.stderr.strip()[-300:]}")
+    return done.stdout.strip()
+
+
+SAMPLES = f"{REPOSITORY}:samples"
+
+
+def with_samples(megabytes: int = 300, pull: bool = False) -> Facts:
+    """A Bento with so many MB of samples among its sources, and its image, SAMPLES: {largest: the Bento's largest file,
+    edit: the bytes that travel for one comment}. With `pull` also {pulls}: a node's first pull of it and of yours."""
+    bench = Bench()
+    (bench.folder / "samples.csv").write_bytes(os.urandom(megabytes * 10**6))
+    build_file, ignore = bench.folder / "bentofile.yaml", bench.folder / ".bentoignore"
+    build_file.write_text(build_file.read_text().replace("include:\n", 'include:\n  - "*.csv"\n'))
+    ignore.write_text(ignore.read_text().replace("*.csv\n", ""))
+    bench.make(SAMPLES)
+    files = [p for p in (bench.store / "bentos").rglob("*") if p.is_file()]
+    largest = max(files, key=lambda p: p.stat().st_size)
+    found: Facts = {"largest": f"{largest.name}, {largest.stat().st_size / 1e6:.0f} MB"}
+    bench.edit()
+    bench.make(f"{SAMPLES}-edited")
+    found["edit"] = fresh_bytes(SAMPLES, f"{SAMPLES}-edited")[0]
+    if pull:
+        docker("push", "-q", SAMPLES)
+        found["pulls"] = {"yours": first_pull(RELEASE), f"with {megabytes} MB of samples": first_pull(SAMPLES)}
+    return found
 
 
 def crictl(node: str, *words: str) -> str:
