@@ -10,7 +10,8 @@ import pytest
 
 from labs.helpers.charts import canvas, tickets
 from labs.helpers.image import images, pulls
-from labs.helpers.lesson import timing
+from labs.helpers.lesson import claims, timing
+from labs.helpers.service import batches, servers
 from labs.helpers.store import models
 
 # Four tickets on a circle: 1 and 2 lie 10 degrees apart, 3 lies 30 from 2, 4 lies alone.
@@ -146,3 +147,29 @@ def test_a_node_s_pull_is_drawn_beside_the_text_s() -> None:
     drawn = pulls.draw_pulls({"BentoML's": pulls.Pull(20, 700_000_000), "yours": pulls.Pull(10, 500_000_000)})
     assert drawn.finding.endswith("2.8 GB, reckoned: 2,800 MB in 80 s")
     assert canvas.png(drawn.figure).startswith(b"\x89PNG")
+
+
+def test_a_sentence_is_said_only_of_data_that_bear_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("LAB_WORKSPACE", raising=False)
+    claims.holds(True, "Two is two.")
+    claims.holds(False, "Two is three.")
+    assert capsys.readouterr().out == "Two is two.\nOn this machine it is not so: Two is three.\n"
+    monkeypatch.setenv("LAB_WORKSPACE", "walk")
+    with pytest.raises(AssertionError, match="Two is three"):
+        claims.holds(False, "Two is three.")
+
+
+def test_padding_is_told_as_it_is_computed() -> None:
+    assert "computed as if it were long" in batches.long_finding(alone=15, among=394, long=46)
+    assert "8 x 46 = 368" in batches.long_finding(alone=15, among=394, long=46)
+    assert "cost less" in batches.long_finding(alone=15, among=60, long=46)
+
+
+def test_the_locked_service_is_told_from_others() -> None:
+    hung = {"ten texts": "no answer", "one text, later": "no answer"}
+    assert servers.locked_letter({**hung, "/readyz": "200"}) == "c"
+    assert servers.locked_letter({**hung, "/readyz": "503"}) == "d"
+    assert servers.locked_letter({**hung, "ten texts": "200 {}", "/readyz": "200"}) == "a"
+    assert servers.locked_letter({**hung, "one text, later": "200 {}", "/readyz": "200"}) == "b"

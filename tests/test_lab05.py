@@ -20,6 +20,7 @@ from grader.kit import Kit
 from grader.notebooks import make_notebook
 
 with mock.patch.dict(os.environ):  # the helper sets the notebook's environment when it is imported
+    from labs.helpers.kube import visitors
     from labs.helpers.kube.objects import GIVEN
 PATCHES = ("security.yaml", "probes.yaml", "resources.yaml", "configuration.yaml")
 
@@ -72,3 +73,16 @@ def test_the_deployment_is_the_reference(made: list[dict[str, Any]]) -> None:
         del spec["template"]["spec"]["containers"][0]["image"], spec["template"]["metadata"]["labels"]
         spec.pop("revisionHistoryLimit", None)  # housekeeping that the lab leaves out
     assert ours == theirs
+
+
+def test_the_kept_run_is_drawn_and_counted() -> None:
+    run = visitors.killed_runner()
+    lost = [(at, said) for at, said, _ in run.answers if said != "200"]
+    assert run.lost == len(lost) > 0 and min(at for at, _ in lost) > 4, "the runner was killed after five seconds"
+    finding = visitors.draw({"a runner killed": run}).finding
+    assert f"{len(run.answers)} requests: {run.good} answered" in finding and "TimeoutError" in finding
+
+
+def test_a_run_without_losses_says_so() -> None:
+    run = visitors.Run([(0.0, "200", 0.1), (0.2, "200", 0.5)])
+    assert run.told() == "2 requests: 2 answered, none lost; the longest wait 0.5 s"
