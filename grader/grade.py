@@ -142,6 +142,8 @@ def gather(ws: Workspace, criterion: Criterion, say: Say = lambda _: None) -> Re
             begun = len(record.begun)
             problem = run_cells(ws, criterion, cells, path, say) or problem
         record.problem = problem
+        kept = {name: asdict(evidence) for name, evidence in record.evidence.items()}
+        write_atomic(ws.results / f"{criterion.short}.evidence.json", (json.dumps(kept, indent=1) + "\n").encode())
         return record
 
 
