@@ -72,11 +72,16 @@ def played_as(row: Facts) -> twin.Setting:
 
 
 def observed(found: Sequence[Facts]) -> tuple[fit.Observed, fit.Observed]:
-    """The two rows that the twin is fitted to: large batches and nobody refused; nearly everybody refused."""
+    """The two rows that the twin is fitted to: the largest batches with nobody refused; the most refused. The first tells
+    what a text takes, and small batches would hardly show it."""
+    calm_ones = [row for row in found if row["batching"] and row["share_503"] <= REFUSES]
+    if not calm_ones:
+        raise LabError("Every row with batching refuses people.", "Add a setting with max_latency_ms = 10000.")
+    large = max(calm_ones, key=lambda row: int(row["max_batch_size"]))
     short = max(found, key=lambda row: float(row["share_503"]))
     if short["share_503"] < 0.05:
         raise LabError("No row refuses anybody.", "Add a setting with a small max_latency_ms, and measure it.")
-    calm, flooded = (fit.Observed(played_as(row), row["goodput"], rate(row)) for row in (best(found), short))
+    calm, flooded = (fit.Observed(played_as(row), row["goodput"], rate(row)) for row in (large, short))
     return calm, flooded
 
 
