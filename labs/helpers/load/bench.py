@@ -72,8 +72,9 @@ def played_as(row: Facts) -> twin.Setting:
 
 
 def observed(found: Sequence[Facts]) -> tuple[fit.Observed, fit.Observed]:
-    """The two rows that the twin is fitted to: the largest batches with nobody refused; the most refused. The first tells
-    what a text takes, and small batches would hardly show it."""
+    """The two rows that the twin is fitted to: the largest batches that refuse nobody, and the most refused.
+
+    Small batches hardly show what a text takes."""
     calm_ones = [row for row in found if row["batching"] and row["share_503"] <= REFUSES]
     if not calm_ones:
         raise LabError("Every row with batching refuses people.", "Add a setting with max_latency_ms = 10000.")
