@@ -137,7 +137,7 @@ print(asking.wait_for_target(find_server("small").port))
 
 # %% tags=["predict"]
 # %%answer 08a
-# The query names a series that does not exist. What does Prometheus answer?
+# A query names a series that does not exist. What does Prometheus answer?
 # a  an error that names the series
 # b  0
 # c  an empty result, and no error
@@ -314,7 +314,7 @@ print(f"A batch holds {batch:.0f} of those in the embedding runner; the rest wai
 # TODO the letter of one of these
 ...
 # solution
-"b: each call holds one request, so the mean should be one."
+"c: the dispatcher counts batches, and with batching off there is none."
 # end
 
 # %% [markdown] tags=["why"]
@@ -687,7 +687,8 @@ print("\n".join(lines))
 
 # %% tags=["predict"]
 # %%answer 08g
-# The batch-size panel is empty this morning; requests are answered. Check first?
+# The batch-size panel is empty this morning; requests are answered.
+# What do you check first?
 # a  the traffic: too few requests to make a batch
 # b  whether batching is on in the running processes
 # c  the API server's CPU
@@ -699,7 +700,8 @@ print("\n".join(lines))
 
 # %% tags=["predict"]
 # %%answer 08h
-# An alert on p95 > 0.5 fires at four each night, with two requests an hour. Missing?
+# An alert on p95 > 0.5 fires each night at four, with two requests an hour.
+# What is missing?
 # a  a longer `for`
 # b  a higher threshold
 # c  `and` a least rate of traffic
