@@ -78,8 +78,9 @@ def constants(value: object) -> Iterator[Change]:
 def replace(text: str, node: ast.AST, put: str) -> str:
     """The text with another one in the place of that node (columns count bytes)."""
     lines = [line.encode() for line in text.splitlines(keepends=True)]
-    begin = sum(map(len, lines[: node.lineno - 1])) + node.col_offset  # type: ignore[attr-defined]
-    end = sum(map(len, lines[: node.end_lineno - 1])) + node.end_col_offset  # type: ignore[attr-defined]
+    place = node.lineno, node.col_offset, node.end_lineno, node.end_col_offset  # type: ignore[attr-defined]
+    begin = sum(len(line) for line in lines[: place[0] - 1]) + place[1]
+    end = sum(len(line) for line in lines[: place[2] - 1]) + place[3]
     whole = b"".join(lines)
     return (whole[:begin] + put.encode() + whole[end:]).decode()
 
