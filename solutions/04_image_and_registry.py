@@ -2,7 +2,7 @@
 # jupyter:
 #   jupytext: {custom_cell_magics: "work,shell"}
 #   kernelspec: {name: python3, display_name: Python 3 (ipykernel), language: python}
-#   lab: {id: "04", minutes: 39, grades: [sc4], needs: [docker, docker-buildx],
+#   lab: {id: "04", minutes: 38, grades: [sc4], needs: [docker, docker-buildx],
 #         live: [cluster, registry],
 #         inputs: [labs/helpers/image, grader/world/images.py, cluster], gives: []}
 # ---
