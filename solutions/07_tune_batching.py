@@ -512,7 +512,7 @@ mine = twin.Setting(size=16, budget=0.15, connections=64)
 # TODO with your setting, of 100 answers to eighty people how many are refused?
 ...
 # solution
-"60: a full batch alone takes most of the budget."
+"70: a full batch alone takes most of the budget."
 # end
 
 # %% tags=["see"]
