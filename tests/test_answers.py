@@ -183,12 +183,12 @@ def test_an_explanation_types_no_figure_of_a_machines(question: answers.Question
     assert "{it}" in question.explanation or question.kind != "number"
 
 
-# Seconds, and what hangs on them: on a busy machine they lie further off than a learner's "near", and no kit is at fault.
+# Seconds, and what hangs on them: on a busy machine they are further off than a learner's "near".
 TIMED = {"01d", "02a", "02b", "07b", "07c", "07f", "07g", "08b", "08c"}
 
 
 def agrees(question: answers.Question, it: Any) -> bool:
-    """Whether the solution's answer is near what the walk measured; three times as far off will do for what is timed."""
+    """Whether the solution's answer is near what the walk measured; what is timed may be three times as far off."""
     if question.id in TIMED and question.near:
         wide = {k: v * 3 if k == "within" else v**3 for k, v in question.near.items()}
         question = replace(question, near=wide)
