@@ -40,12 +40,15 @@ def rotate(items: Sequence[T], day: int) -> list[T]:
 
 
 def order(kit: Kit, tries: dict[str, list[T]], day: int | None = None) -> tuple[list[T], list[T]]:
-    """(what changed last, the others in turn): of `tries`, a list for each criterion."""
+    """(what changed last, the others in turn): of `tries`, a list for each criterion. One criterion after the other,
+    another one first each day: its control is paid for once."""
     day = date.today().toordinal() if day is None else day
     when = {short: changed_at(kit, short) for short in tries}
-    newest = [s for s in tries if when[s] and when[s] == max(when.values())]
-    mixed = [mix([rotate(tries[s], day) for s in tries if (s in newest) is wanted]) for wanted in (True, False)]
-    return mixed[0], mixed[1]
+    newest = {s for s in tries if when[s] and when[s] == max(when.values())}
+    start = day % len(tries) if tries else 0
+    shorts = [*list(tries)[start:], *list(tries)[:start]]
+    first = [t for s in shorts if s in newest for t in rotate(tries[s], day)]
+    return first, [t for s in shorts if s not in newest for t in rotate(tries[s], day)]
 
 
 def mix(rows: list[list[T]]) -> list[T]:

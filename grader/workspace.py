@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -78,7 +79,9 @@ class Workspace:
         base = self.kit.state / "scratch"
         base.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=base, ignore_cleanup_errors=True) as folder:
-            copy = Workspace(self.kit, Path(folder) / "work", f"scratch-{Path(folder).name}")
+            # a number, since it becomes a namespace: random letters look like a secret to whoever searches for one
+            number = zlib.crc32(folder.encode()) % 1_000_000
+            copy = Workspace(self.kit, Path(folder) / "work", f"scratch-{number:06}")
             copy_tree(self.root, copy.root, skip={"results", *link})
             for shared in link:
                 (copy.root / shared).parent.mkdir(parents=True, exist_ok=True)
