@@ -289,6 +289,7 @@ def pushed(ws: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def pushed_twice(ws: Any) -> Iterator[None]:
     with pushed(ws):
+        docker("pull", "--quiet", named(ws))
         put(ws, named(ws), "v1.0")
         yield
 
