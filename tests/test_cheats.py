@@ -313,7 +313,8 @@ def test_reports_go_where_they_are_asked_to(kit: Path, tmp_path: Path) -> None:
     work, _ = submission(kit, Cheat("", "def prepare(texts): return [t.lower() for t in texts]\n"))
     done = run_lab(kit, "grade", "t6", "--work", str(work), "--out", str(tmp_path / "out"))
     assert done.returncode == 0 and not (work / "results").exists()
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["report.html", "report.json", "t6.ipynb"]
+    found = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert found == ["report.html", "report.json", "t6.evidence.json", "t6.ipynb"]
 
 
 @pytest.mark.parametrize("way", ["a file", "a link to nowhere"])
