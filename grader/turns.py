@@ -8,7 +8,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
-from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,13 +48,6 @@ def order(kit: Kit, tries: dict[str, list[T]], day: int | None = None) -> tuple[
     shorts = [*list(tries)[start:], *list(tries)[:start]]
     first = [t for s in shorts if s in newest for t in rotate(tries[s], day)]
     return first, [t for s in shorts if s not in newest for t in rotate(tries[s], day)]
-
-
-def mix(rows: list[list[T]]) -> list[T]:
-    """One of each list after the other, so that a run which ends early has seen something of each."""
-    nothing = object()
-    together = chain.from_iterable(zip_longest(*rows, fillvalue=nothing))
-    return [item for item in together if item is not nothing]  # type: ignore[misc]
 
 
 def within(seconds: float, first: list[T], then: list[T], clock: Callable[[], float] = time.monotonic) -> Iterator[T]:

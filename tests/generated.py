@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain, zip_longest
 from pathlib import Path
 
 from operators import mutate
@@ -23,7 +24,7 @@ from grader.judge import summarise
 from grader.kit import Kit
 from grader.model import Facts, Verdict
 from grader.mutants import mutated
-from grader.turns import mix, rotate, within
+from grader.turns import rotate, within
 
 BUILD = "python -m labs.helpers.bento"
 SAVE = "python service/save_models.py"
@@ -71,6 +72,13 @@ def try_one(kit: Kit, mutant: Mutant) -> str:
         return f"caught by {failed[0].id}"
     errors = [c for c in graded.checks if c.verdict is Verdict.ERROR]
     return f"error: {errors[0].id}: {errors[0].message[:100]}" if errors else "survived"
+
+
+def mix(rows: list[list[Mutant]]) -> list[Mutant]:
+    """One of each list after the other, so that a run which ends early has seen something of each."""
+    nothing = object()
+    together = chain.from_iterable(zip_longest(*rows, fillvalue=nothing))
+    return [item for item in together if item is not nothing]  # type: ignore[misc]
 
 
 def main() -> int:
