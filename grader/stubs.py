@@ -19,7 +19,7 @@ TODO = re.compile(r"^\s*# TODO (?P<what>.*?)\s*$")
 REGION = re.compile(
     r"^(?P<lead>(?:# )?) *# TODO (?P<what>.*)\n(?P<stub>(?:.*\n)*?)(?P=lead) *# solution\n"
     r"(?P<ours>(?:.*\n)*?)(?P=lead) *# end\n"
-    r"(?:#? *\n)*(?P<after>.*)",
+    r"(?:#? *\n)*(?=(?P<after>.*))",  # not taken: it may be the next TODO's
     re.M,
 )
 # in a file of lines: the dots alone, as an item of a list, as the value of a key
