@@ -32,11 +32,11 @@ def cluster() -> None:
 
 
 @cluster.command()
-@click.option("--anew", is_flag=True, help="remove a cluster that cannot be mended, with all that runs in it")
+@click.option("--anew", is_flag=True, help="remove a cluster that cannot be repaired, with all that runs in it")
 def up(anew: bool) -> None:
     """Make the cluster and its registry, or mend them. May be run at any time."""
     with held() as names:
-        parts.up(names, say, lambda why: anew or (sys.stdin.isatty() and click.confirm(f"{why}\nMake it anew?")))
+        parts.up(names, say, lambda why: anew or (sys.stdin.isatty() and click.confirm(f"{why}\nMake it again?")))
     say(f"ready: KUBECONFIG=.lab/{kubeconfig().name} is the only kubeconfig that has been written")
 
 
@@ -91,7 +91,7 @@ def run_command() -> None:
         wrong.show()
         sys.exit(64)
     except (KeyboardInterrupt, click.exceptions.Abort):
-        print("lab: interrupted; `./lab cluster up` mends what was left", file=sys.stderr)
+        print("lab: interrupted; `./lab cluster up` repairs what was left", file=sys.stderr)
         sys.exit(130)
 
 

@@ -25,7 +25,7 @@ RESOURCE = "nvidia.com/gpu"
 DRIVER = "fake.serving-lab.example"
 LABEL = "serving-lab/fake-devices"  # on the node, and on the ResourceSlice
 WARNING = f"{RESOURCE} and {DRIVER} are not there: advertised by cluster/devices.py to show scheduling"
-MEND = "`./lab cluster up` makes or mends it."
+MEND = "`./lab cluster up` makes or repairs it."
 Say = Callable[[str], None]
 
 

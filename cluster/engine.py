@@ -88,7 +88,7 @@ def inspect(kind: str, name: str) -> dict[str, Any] | None:
     """What the engine knows of that container, image or network; None where there is none of that name."""
     done = call("docker", "inspect", f"--type={kind}", name, good=False)
     if not done.ok and "no such" not in done.output.lower():
-        raise failed(("docker", "inspect", name), done, "Is the engine well? `docker info` says.")
+        raise failed(("docker", "inspect", name), done, "`docker info` tells how the engine is.")
     return dict(json.loads(done.stdout)[0]) if done.ok else None
 
 

@@ -44,7 +44,7 @@ def ours(names: Names) -> dict[str, Any] | None:
     """What the engine knows of the registry's container, None where there is none. Raises for somebody else's."""
     found = inspect("container", names.registry)
     if found and (owner := (found["Config"]["Labels"] or {}).get(OWNER)) != str(KIT):
-        raise foreign(names, f"container {names.registry}", owner or "somebody else")
+        raise foreign(names, f"container {names.registry}", owner or "someone else")
     return found
 
 
@@ -105,7 +105,7 @@ def wait(names: Names, limit: float = 20) -> None:
             log = call("docker", "logs", "--tail", "4", names.registry, good=False).tail(4)
             raise LabError(
                 f"The registry's container runs, and nothing answers on {names.address}: {log}",
-                "Is the engine on another machine (DOCKER_HOST, a dev container)? Its ports have to be on this one. "
+                "Is the engine on another machine (DOCKER_HOST, a dev container)? Its ports must be on this one. "
                 "Else `./lab cluster up` tries again.",
             )
         time.sleep(0.1)

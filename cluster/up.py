@@ -76,7 +76,7 @@ def up(names: Names, say: Say, anew: Callable[[str], bool] = lambda why: False) 
             return finish(names)
         if lost and not anew(f"{trouble} {lost}"):
             raise LabError(f"{trouble} {lost}", "`./lab cluster up --anew` removes it and makes another.")
-        say(f"{trouble} It is made anew")
+        say(f"{trouble} It is made again")
         remove_nodes(names)
     make(names, say)
 
@@ -84,7 +84,7 @@ def up(names: Names, say: Say, anew: Callable[[str], bool] = lambda why: False) 
 def refuse_foreign(names: Names, nodes: list[Node]) -> None:
     for node in nodes:
         if node.owner != str(KIT):
-            raise registry.foreign(names, f"cluster {names.cluster}", node.owner or "somebody who made it by hand")
+            raise registry.foreign(names, f"cluster {names.cluster}", node.owner or "someone who made it by hand")
 
 
 def mend(names: Names, nodes: list[Node], say: Say) -> tuple[str, str]:
@@ -147,7 +147,7 @@ def make(names: Names, say: Say) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(configuration(names), sort_keys=False))
     mark_folder().mkdir(parents=True, exist_ok=True)
-    say(f"cluster {names.cluster}: making three nodes (about half a minute; longer if an image has to come first)")
+    say(f"cluster {names.cluster}: making three nodes (about half a minute; longer if an image must come first)")
     create(names, path, say)
     if not wait_ready(names, READY_LIMIT):
         raise LabError(

@@ -113,7 +113,7 @@ def answer(line: str, cell: str) -> None:
     value = question.read(text)
     if text in ("", "..."):
         done = " It is skipped, so the run goes on." if old.get("skipped") else ""
-        print(f"{question.id} is unanswered: write {question.wants()} in the place of the dots.{done}")
+        print(f"{question.id} is unanswered: write {question.wants()} instead of the dots.{done}")
     elif value is None:
         print(f"{question.id} is not saved: it wants {question.wants()}; a reason may follow.")
     elif "measured" in old and not ws.name and old["text"] not in ("", text):

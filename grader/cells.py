@@ -37,7 +37,7 @@ class UnreadableNotebook(LabError):
     """A notebook file that holds no notebook: `path`, and `why` as the end of a sentence."""
 
     def __init__(self, path: Path, why: str, remedy: str = "") -> None:
-        remedy = remedy or f"Mend it, or `./lab reset {path.name[:2]}`, which keeps it in backups/."
+        remedy = remedy or f"Fix it, or `./lab reset {path.name[:2]}`, which keeps it in backups/."
         super().__init__(f"{path.name} {why}.", remedy)
         self.path, self.why = path, why
 

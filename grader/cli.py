@@ -335,7 +335,7 @@ def run_command() -> None:
     except Exception as broken:
         path = keep_traceback()
         print(f"lab: {type(broken).__name__}: {clean(str(broken))}", file=sys.stderr)
-        print(f"  The kit did not expect this. What it was doing stands in {path}.", file=sys.stderr)
+        print(f"  The kit did not expect this. What it was doing is in {path}.", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("lab: interrupted; what was done is kept, and the next run goes on from there", file=sys.stderr)

@@ -71,7 +71,7 @@ class Todo:
     def remedy(self, lines: list[str]) -> str:
         if self.stub_line == self.line:
             return f"Write yours below line {self.line}"
-        return f"Put yours in the place of line {self.stub_line}, `{lines[self.stub_line - 1].strip()}`"
+        return f"Put yours instead of line {self.stub_line}, `{lines[self.stub_line - 1].strip()}`"
 
 
 def kit_stubs(kit: Kit) -> dict[str, Stub]:

@@ -70,7 +70,7 @@ class Workspace:
         kept = read_json(path)
         if bad := [k for k, v in kept.items() if not isinstance(v, dict) or not isinstance(v.get("text"), str)]:
             problem = f"{path} cannot be read: {bad[0]} has no text."
-            raise LabError(problem, "Mend it, or move it away; a new one is begun.")
+            raise LabError(problem, "Repair it, or move it away; a new one is begun.")
         return [{"id": k, **v} for k, v in sorted(kept.items())]
 
     @contextlib.contextmanager
@@ -163,7 +163,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError, OSError) as wrong:
-        raise LabError(f"{path} cannot be read: {wrong}", "Mend it, or move it away; a new one is begun.") from wrong
+        raise LabError(f"{path} cannot be read: {wrong}", "Repair it, or move it away; a new one is begun.") from wrong
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -299,5 +299,5 @@ print(f"This notebook took {clock.seconds:.0f} s of this machine's time.")
 # ## What is open
 # Your rule found the tickets that use your words. The others mean the same and say it otherwise: *parcel*, *package*,
 # *delivery*, *order*, *courier*. A longer list of words would catch more of them, and the next customer would find
-# another word. What would a program have to know of a text, so that two texts about the same thing are close together
+# another word. What must a program know of a text, so that two texts about the same thing are close together
 # although they share no word? Lab 01 begins with numbers that do this.

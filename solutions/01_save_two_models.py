@@ -161,7 +161,7 @@ claims.holds(first == second, "The first two are one text now, and get one embed
 
 # %% [markdown] tags=["explain"]
 # Note the price: the masks put the words `number` and `amount` into tickets of every kind. Which masks help is a
-# question for data. Once it is answered, both sides have to agree on the answer.
+# question for data. Once it is answered, both sides must agree on the answer.
 
 # %% [markdown] tags=["why"]
 # The classifier learns from the prepared tickets, and then meets 120 that it has never seen. These are made from

@@ -156,7 +156,7 @@ print(bentos.report(desk.bento))
 # finding nothing proves little.)
 #
 # The usual remedy is a list of what to leave out: `exclude` in the build file, or a file `.bentoignore`, in the same
-# language as `.gitignore`. Write what comes to mind when you think of such files.
+# language as `.gitignore`. Write what comes to mind when you think of these files.
 
 # %% tags=["do"] language="shell"
 # cd "$LAB_DESK"

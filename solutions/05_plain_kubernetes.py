@@ -125,7 +125,7 @@ measured("05a", "c" if not objects.pods() else "b")
 #       containers:
 #         - name: server
 #           env:
-#             - {name: BENTOML_HOME, value: /var/lib/bentoml} # it has to be writable
+#             - {name: BENTOML_HOME, value: /var/lib/bentoml} # it must be writable
 #             - {name: BENTOML_DO_NOT_TRACK, value: "True"} # or each start reports
 #             - {name: OMP_WAIT_POLICY, value: PASSIVE} # threads that wait do not spin
 #           securityContext:
@@ -236,7 +236,7 @@ measured("05b", "a" if unanswered > blind.lost / 2 > 0 else "c")
 visitors.draw({"no probes": blind})
 
 # %% [markdown] tags=["explain"]
-# The roll-out was "done" while nobody was answered. A pod without a readiness probe is ready when its process runs,
+# The roll-out was "done" while no request was answered. A pod without a readiness probe is ready when its process runs,
 # and loading models takes longer than that.
 #
 # What should a probe ask? BentoML offers `/readyz` and `/livez`. Stop the embedder's process in one pod for a moment
@@ -247,7 +247,7 @@ one = objects.pods()[0]["metadata"]["name"]
 print(pods.freeze(one))
 
 # %% [markdown] tags=["explain"]
-# `/readyz` asks the runners, too. It gives them one second, and then says no: this pod should get nobody. `/livez`
+# `/readyz` asks the runners, too. It gives them one second, and then says no: this pod should get no requests. `/livez`
 # says only that the API server is there. A probe is a request that the kubelet makes again and again, in this form:
 #
 #     livenessProbe:
@@ -267,7 +267,7 @@ print(pods.freeze(one))
 # spec:
 #   progressDeadlineSeconds: 300
 #   strategy:
-#     rollingUpdate: {maxUnavailable: 0, maxSurge: 1} # nobody goes before one is ready
+#     rollingUpdate: {maxUnavailable: 0, maxSurge: 1} # no pod goes before one is ready
 #   template:
 #     spec:
 #       terminationGracePeriodSeconds: 30
@@ -411,7 +411,7 @@ watched = visitors.begin(rate=5)
 # TODO with probes and preStop, how many of some 300 requests are lost in a restart?
 ...
 # solution
-"0: an old pod goes when a new one is ready, and when nobody is sent to it any more."
+"0: an old pod goes when a new one is ready, and when it gets no more requests."
 # end
 
 # %% tags=["do"]
@@ -433,7 +433,7 @@ visitors.draw({"no probes": blind, "with probes": watched, "and preStop": stoppe
 
 # %% [markdown] tags=["explain"]
 # All three rows begin with two pods that work and end with two others that do. The probes take away the long gap:
-# nobody is sent to a pod whose models load. What is lost in the second row is lost at the *end* of the old pods:
+# no request is sent to a pod whose models load. What is lost in the second row is lost at the *end* of the old pods:
 # BentoML drops every request in flight at SIGTERM, and for a moment the Service still sends new ones there. With
 # `preStop` a pod waits 15 s before the signal, while the Service stops sending it traffic.
 #

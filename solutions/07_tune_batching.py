@@ -131,7 +131,7 @@ print(trials.told("window", second, trials.largest_batches(window)))
 # TODO 10 ms is now applied, 80 people: of 100 answers, how many are good ones (200)?
 ...
 # solution
-"10: a text alone takes longer, so whoever has company is late already."
+"10: a text alone takes longer, so anyone who is not alone is late already."
 # end
 
 # %% tags=["do"] language="shell" magic_args="--serve window"
@@ -199,12 +199,12 @@ for line in loop.splitlines():
 
 # %% [markdown] tags=["why"]
 # ## 3 · A lone request (5 minutes)
-# Nobody else is there. Does a lone request wait for company? Ask a fresh server with an ample budget: your
+# A caller is alone. Does a lone request wait for company? Ask a fresh server with an ample budget: your
 # configuration of lab 02, which allows 32 requests in a batch and 10 seconds.
 
 # %% tags=["do"] language="shell" magic_args="--serve ample"
 # cd service
-# # TODO serve it with the configuration that lies here
+# # TODO serve it with the configuration that is here
 # ...
 # # solution
 # BENTOML_CONFIG=bentoml_configuration.yml \
@@ -218,11 +218,11 @@ before = trials.lone(ample, 12, first=100)
 print(f"alone on a fresh server: {1000 * statistics.median(before):.0f} ms")
 
 # %% [markdown] tags=["predict"]
-# Now eighty people come for ten seconds and leave again. A moment later somebody asks alone.
+# Now eighty people come for ten seconds and leave again. A moment later one person asks alone.
 
 # %% tags=["predict"]
 # %%answer 07c
-# TODO how many times as long does a lone request wait now, with nobody else there?
+# TODO how many times as long does a lone request wait now, with no other caller?
 ...
 # solution
 "5: it waits as long as it has learnt to, and there was a lot to wait for."
@@ -247,9 +247,9 @@ pictures.lone(before, after)
 
 # %% [markdown] tags=["explain"]
 # The third rule holds for one request, too. In the spike the first request of each batch had waited for the batch
-# before it. The dispatcher learnt that wait, and now waits as long with nobody to wait for. Each such wait is logged
-# and keeps the average up, so it goes on. The CPU idles, p95 is up, and no number in the file says so: that is the
-# rise you were asked about, in a quiet hour. In a busy one you would have seen 503s.
+# before it. The dispatcher learnt that wait, and now waits as long with no one to wait for. Each of these waits is
+# logged and keeps the average up, so it goes on. The CPU idles, p95 is up, and no number in the file says so: that is
+# the rise you were asked about, in a quiet hour. In a busy one you would have seen 503s.
 
 # %% [markdown] tags=["why"]
 # Who else is in the batch matters, too. Eight requests arrive in the same moment, all short; then seven short ones
@@ -315,7 +315,7 @@ print("requests in a batch:", trials.mean_batches(half))
 #
 # Now measure it well. An experiment is a file: the settings, the load, the repeats. The bench runs the repeats in
 # random order, proves from inside each process that the setting is applied, leaves the warm-up out, and refuses a row
-# that it cannot stand behind. You choose the settings; batching off has to be among them.
+# that it cannot stand behind. You choose the settings; batching off must be among them.
 
 # %% tags=["do"] language="work" magic_args="bench/experiment.toml"
 # repeats = 3
@@ -360,7 +360,7 @@ print("requests in a batch:", trials.mean_batches(half))
 # TODO the letter of one of these, and why
 ...
 # solution
-"c: it shares a call's fixed cost among most requests, and refuses nobody."
+"c: it shares a call's fixed cost among most requests, and refuses none."
 # end
 
 # %% tags=["do"] language="shell"
@@ -465,7 +465,7 @@ pictures.stall(log, stall)
 # What should have been sent during the stall was not sent, so the tool has no slow answers to count: it fell silent
 # exactly while things were bad. This is **coordinated omission**. Count from the time at which a request *should*
 # have been sent, and do not wait before you send. A closed loop of 80 people cannot do that, so capacity is measured
-# with an **open loop**: requests that come at their own times, whoever still waits.
+# with an **open loop**: requests that come at their own times, even while others wait.
 
 # %% [markdown] tags=["why"]
 # How much does your service carry, then? **Capacity** is the highest rate at which p95 holds a goal, say 500 ms, and
@@ -495,8 +495,8 @@ with bench.serving(bench.setting_of(best)) as url:
 #
 # Three rules, `a`, `b`, and the time that the API process takes for a request: that is enough to play the whole
 # service in this kernel. The twin is `labs/helpers/load/twin.py`; read its `turn` and find the three rules. It is
-# fitted to two of your runs, one in which nobody is refused and one in which nearly all are. Then you ask it about a
-# setting that nobody has measured.
+# fitted to two of your runs, one in which no request is refused and one in which nearly all are. Then you ask it
+# about a setting that you have not measured.
 
 # %% tags=["do"]
 machine = fit.fit(*bench.observed(rows))
@@ -552,7 +552,7 @@ for rate, ms in ((busy / 3, 25), (busy, 25), (busy, 8)):
 
 # %% [markdown] tags=["explain"]
 # The story's observations hold, batch sizes included: the batch grew because more people came, and p95 came down with
-# the budget. The explanation does not: nobody waited out a window. The smaller budget refuses those who would have
+# the budget. The explanation does not: no request waited out a window. The smaller budget refuses those who would have
 # waited longest, and p95 is taken of the rest. Whether that was a repair depends on a column that the story does not
 # have.
 
@@ -598,7 +598,7 @@ measured("Q4", "c" if fastest is not best else "a")
 
 # %% [markdown] tags=["why"]
 # Your note says which setting you would run, which came second, and why. The numbers are looked up in the table, so
-# that nobody has to copy them; the reason is yours.
+# that you need not copy them; the reason is yours.
 
 # %% tags=["do"]
 # TODO the settings' names, and a sentence: goodput, p95 and 503s of both, and the goal
@@ -606,7 +606,7 @@ chosen, runner_up, why = ...
 # solution
 chosen, runner_up = sorted(rows, key=lambda row: -float(row["goodput"]))[:2]
 chosen, runner_up = chosen["setting"], runner_up["setting"]
-why = f"{chosen} has the most good answers and refuses nobody; {runner_up} is next."
+why = f"{chosen} has the most good answers and refuses none; {runner_up} is next."
 # end
 print(bench.write_note(rows, chosen, runner_up, why))
 
@@ -632,7 +632,7 @@ print(bench.write_note(rows, chosen, runner_up, why))
 # A colleague's table: 50 users, 400 requests a second, p50 20 ms,
 # p95 60 ms. Your verdict?
 # a  fine: the waits are short
-# b  it cannot be: the mean wait has to be 125 ms
+# b  it cannot be: the mean wait must be 125 ms
 # c  it cannot be: 50 users cannot send 400 requests a second
 # TODO the letter of one of these
 ...

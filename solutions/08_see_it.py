@@ -15,7 +15,7 @@
 #
 # - find the real names on the page before you write a query;
 # - write PromQL for latency, batch sizes and queueing, and prove that each query follows the service;
-# - write alert rules from an objective, and unit tests that notice when somebody breaks a rule;
+# - write alert rules from an objective, and unit tests that notice when a rule is broken;
 # - make a dashboard as code in which every panel shows something;
 # - repair a query, and a ServiceMonitor, that finds nothing and does not say so.
 #
@@ -154,7 +154,7 @@ measured("08a", {"refu": "a", "0": "b", "noth": "c"}[said[:4]])
 print(f"the module's query: {said}")
 
 # %% [markdown] tags=["explain"]
-# That is why names come first. A panel that is empty because of a typing error looks like a quiet night, and an alert
+# That is why names come first. A panel that is empty because of a typo looks like a quiet night, and an alert
 # on it can never fire.
 
 # %% [markdown] tags=["why"]
@@ -220,7 +220,7 @@ measured("08b", small["batch_size"])
 print(f"p95 {small['latency']:.2f} s;", len(small_log.requests), "answers")
 
 # %% [markdown] tags=["explain"]
-# The figure comes from the runner, not from whoever sent the load. Next, the same with the larger limit. The second
+# The figure comes from the runner, not from the sender of the load. Next, the same with the larger limit. The second
 # server starts, its address goes into the file, and Prometheus notices by itself.
 
 # %% tags=["do"] language="shell" magic_args="--serve large"
@@ -233,7 +233,7 @@ print(f"p95 {small['latency']:.2f} s;", len(small_log.requests), "answers")
 # # end
 
 # %% tags=["do"] language="shell"
-# # TODO write targets.json anew, with $PORT_LARGE in the place of $PORT_SMALL
+# # TODO write targets.json again, with $PORT_LARGE instead of $PORT_SMALL
 # ...
 # # solution
 # echo '[{"targets": ["127.0.0.1:'$PORT_LARGE'"]}]' > deploy/monitoring/targets.json

@@ -37,7 +37,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_an_answer_is_kept_and_gives_nothing_away(ws: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     answers.answer("T1", "# TODO your answer\n...\n")
-    assert said(capsys) == "T1 is unanswered: write a number (apples) in the place of the dots.\n"
+    assert said(capsys) == "T1 is unanswered: write a number (apples) instead of the dots.\n"
     answers.answer("T1", "no idea\n")
     assert "T1 is not saved: it wants a number (apples)" in said(capsys) and ws.answers() == []
     answers.answer("T1", '"About 5: two and two."\n')
@@ -123,7 +123,7 @@ def test_damaged_answers_are_told_in_two_sentences(toykit: Path, text: str) -> N
     for command in (["grade", "t1"], ["report"]):
         done = run_lab(toykit, *command)
         assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
-        assert "answers.json cannot be read" in done.stderr and "Mend it, or move it away" in done.stderr
+        assert "answers.json cannot be read" in done.stderr and "Repair it, or move it away" in done.stderr
     assert (toykit / "work" / "answers.json").read_text() == text
 
 

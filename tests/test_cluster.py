@@ -55,7 +55,7 @@ def test_a_foreign_cluster_is_refused_and_left_alone(tools: FakeTools, action: o
 @pytest.mark.parametrize("owner", ["/somewhere/else", ""])
 def test_a_foreign_registry_is_refused_and_left_alone(tools: FakeTools, action: object, owner: str) -> None:
     tools.registry(Names().registry, owner=owner)
-    with pytest.raises(LabError, match=f"container serving-lab-registry belongs to {owner or 'somebody else'}"):
+    with pytest.raises(LabError, match=f"container serving-lab-registry belongs to {owner or 'someone else'}"):
         action(Names(), quiet)  # type: ignore[operator]
     assert tools.changed() == []
 

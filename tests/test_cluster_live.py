@@ -172,7 +172,7 @@ def test_an_up_that_is_interrupted_or_killed_is_mended_by_the_next() -> None:
     before = uid()
     sh("docker", "exec", NAMES.nodes[0], "rm", up.WHOLE)
     code, said = interrupted(signal.SIGINT, at="Preparing nodes")
-    assert code == 130 and "left half made. It is made anew" in said and "`./lab cluster up` mends" in said
+    assert code == 130 and "left half made. It is made again" in said and "`./lab cluster up` repairs" in said
     code, said = interrupted(signal.SIGKILL, at="Starting control-plane")
     assert code == -signal.SIGKILL
     sh("docker", "rm", "--force", "--volumes", NAMES.nodes[2], good=False)

@@ -313,7 +313,7 @@ def three_labels(seen: Facts) -> Finding:
 def right_labels(seen: Facts) -> Finding:
     found, wanted = seen["classifier"]["labels"], seen["classifier"]["wanted"]
     right = sum(a == b for a, b in zip(found, wanted, strict=True))
-    where = "" if right == len(wanted) else ", and these are the tickets that it has to learn from"
+    where = "" if right == len(wanted) else ", and these are the tickets that it must learn from"
     return Finding(right == len(wanted), f"{right} of {len(wanted)} tickets get their own label{where}.", found, wanted)
 
 

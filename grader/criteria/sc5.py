@@ -479,7 +479,7 @@ def no_token(seen: Facts) -> Finding:
 @check(objects, after=deployed)
 def no_secret_in_manifests(seen: Facts) -> Finding:
     found = "; ".join(seen["secrets"][:2]) or "none"
-    message = "no secret's value stands in the Deployment or in a ConfigMap"
+    message = "no secret's value is in the Deployment or in a ConfigMap"
     return Finding(not seen["secrets"], message, found, "a reference to a Secret")
 
 

@@ -181,7 +181,7 @@ def rows_from_runs(seen: Facts) -> Finding:
         return Finding(False, f"bench/runs: {seen['problem'] or 'there is no complete run'}.", None, "run folders")
     computed = {row["setting"]: row for row in seen["rows"]}
     if odd := {row["setting"] for row in seen["table"]["rows"]} ^ set(computed):
-        return Finding(False, f"{min(odd)} stands in one of bench/table.csv and bench/runs only.", sorted(odd), [])
+        return Finding(False, f"{min(odd)} is in one of bench/table.csv and bench/runs only.", sorted(odd), [])
     for row in seen["table"]["rows"]:
         for figure in FIGURES:
             found, wanted = row[figure], computed[row["setting"]][figure]

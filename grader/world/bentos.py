@@ -66,7 +66,7 @@ def _describe(bento: Path, path: Path, options: Facts, needs: Imports) -> File:
     link = str(path.readlink()) if path.is_symlink() else ""
     purpose = purpose_of(name, options, needs)
     if not purpose and name.startswith("src/") and not link and is_configuration(path):
-        purpose = "a configuration, for whoever names it in BENTOML_CONFIG"
+        purpose = "a configuration, for a process that names it in BENTOML_CONFIG"
     kind = "" if purpose and kind_of(name) == "data" else kind_of(name)  # data that the code reads is none that strayed
     return File(name, path.lstat().st_size, purpose, kind, link)
 

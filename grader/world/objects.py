@@ -18,7 +18,7 @@ from grader.model import Facts
 from grader.processes import Completed, run
 
 HOST = "kubernetes.io/hostname"
-MEND = "`./lab cluster up` mends it."
+MEND = "`./lab cluster up` repairs it."
 OUTAGE = re.compile(
     r"unable to connect to the server|connection to the server .* was refused|dial tcp|i/o timeout|TLS handshake"
     r"|etcdserver|ServiceUnavailable|InternalError|TooManyRequests",

@@ -24,7 +24,7 @@ SECONDS = 20  # that the index may take: behind a wall no answer ever comes
 def write_pins(path: str, roots: Any) -> str:
     """Writes one exact line for each package that the roots need, with the lock's versions; says how many."""
     if roots is ...:
-        raise Refused("The list of packages still has a TODO.", "Put the names in the place of the dots, as a list.")
+        raise Refused("The list of packages still has a TODO.", "Put the names instead of the dots, as a list.")
     lines = pins(roots)
     Path(path).write_text("\n".join(lines) + "\n")
     return f"wrote {path}, {len(lines)} packages"

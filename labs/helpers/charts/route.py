@@ -77,7 +77,7 @@ def finding() -> str:
     files = [f"{s.name} ({s.lab})" for s in STATIONS if not s.runs]
     runs = [f"{s.name} ({s.lab})" for s in STATIONS if s.runs]
     told = f"Each lab begins with what the one before it left. {_listed(files)} are files (square boxes) and stay when "
-    return f"{told}everything stops; {_listed(runs)} run (rounded boxes) and are made anew from the files."
+    return f"{told}everything stops; {_listed(runs)} run (rounded boxes) and are made again from the files."
 
 
 def _listed(names: list[str]) -> str:

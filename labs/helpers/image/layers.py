@@ -60,7 +60,7 @@ def fresh_bytes(before: str, after: str) -> tuple[int, list[Step]]:
 
 def draw_edit(pairs: dict[str, tuple[str, str]]) -> Picture:
     """How many bytes of each image are new after an edit: {name: (before, after)}. The scale is a logarithm."""
-    figure, axes = canvas("One word of a handler is changed. What has to travel again?", 9, 1.4 + 0.7 * len(pairs))
+    figure, axes = canvas("One word of a handler is changed. What must travel again?", 9, 1.4 + 0.7 * len(pairs))
     costs = {name: max(fresh_bytes(*images)[0], 1) for name, images in pairs.items()}
     for i, (cost, colour, hatch) in enumerate(zip(costs.values(), (ORANGE, BLUE), ("//", ""), strict=False)):
         axes.barh(i, cost, color=colour, hatch=hatch, edgecolor="white", height=0.55)

@@ -40,7 +40,7 @@ def taken_port() -> str:
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(b"I am somebody else")
+            self.wfile.write(b"I am another program")
 
         def log_message(self, *_: object) -> None:
             pass

@@ -62,5 +62,5 @@ def draw(rows: list[Row], people: int = 80) -> Picture:
 def finding(rows: list[Row], people: int) -> str:
     broken = [row.setting for row in rows if 1000 * people / row.rate > row.p95]
     whole = [row.setting for row in rows if row.setting not in broken]
-    told = f"By the law the mean lies above the table's own p95 in {len(broken)} of {len(rows)} rows"
+    told = f"By the law the mean is above the table's own p95 in {len(broken)} of {len(rows)} rows"
     return f"{told} ({', '.join(broken) or 'none'}); the others can be true: {', '.join(whole) or 'none'}."

@@ -24,7 +24,7 @@ class Worker:
 
 TASKS = {
     "parent": "starts the others and holds the port's socket",
-    "reloader": "watches the files; starts all anew on a change",
+    "reloader": "watches the files; starts all again on a change",
     "api": "speaks HTTP, runs your function",
     "embeddingrunner": "holds MiniLM, runs encode",
     "classifierrunner": "holds the classifier, runs predict_proba",
