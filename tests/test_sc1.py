@@ -37,6 +37,7 @@ def good() -> Facts:
         "prepare": {"problem": "", "prepared": ["order number", "order number"]},
         "embedder": {
             "texts": 8, "problem": "", "shape": [8, 384], "lengths": [1.0, 1.0], "moved": 0.0, "minilm": 1.0,
+            "fresh_problem": "", "farthest": "a text",
         },
         "classifier": {
             "problem": "", "labels": labels, "wanted": labels, "shape": [20, 3], "moved": 0.0,

@@ -17,6 +17,7 @@ from grader.world import servers
 
 KIT = Kit(ROOT)
 SC2 = KIT.criterion("sc2")
+BAD: dict[str, Any] = SC2.probes[0].look.__globals__["BAD"]
 OLD, LATEST = "demo_classifier:old", "demo_classifier:new"
 TOLD = {"a": ("billing", 0.8), "b": ("account", 0.6), "c": ("shipping", 0.7)}
 
@@ -40,11 +41,11 @@ def good() -> dict[str, Any]:
         "two": answer(["a", "c"]),
         "stays": {"alive": True, "log": "", **answer(["a"])},
         "names": {**names, "max_batch": {"embeddingrunner": 64.0, "classifierrunner": 64.0}},
-        "sizes": [answer([]), answer(["b"]), answer(["c", "a"]), answer(["a", "b", "c"])],
+        "sizes": [answer([]), answer(["b"]), answer(["c", "a"]), *(answer(["a", "b"] * n) for n in (5, 32))],
         "again": answer(["c", "a"]),
         "frozen": {r: {"processes": 1, "status": None, "after": 200} for r in ("embeddingrunner", "classifierrunner")},
         "closed": {**answer(["a", "b"]), "log": ""},
-        "bad": {"no JSON": refusal(400), "a number": refusal()},
+        "bad": {name: refusal() for name in BAD},
         "together": [answer(["a"]), answer(["b", "c"])],
         "burst": [answer(["a"]), answer(["b", "c"])],
         "saved": {"problem": "", "latest": LATEST, "answers": {LATEST: told, OLD: older}},
@@ -89,12 +90,19 @@ WRONG = [
     ("configured", put("names", "max_batch", "embeddingrunner", to=100.0)),
     ("one-answer-per-text", put("sizes", 2, "body", "scores", to=[0.7])),
     ("one-answer-per-text", put("sizes", 0, "status", to=None)),
+    ("stays-up", put("stays", "status", to=500)),
+    ("one-answer-per-text", put("sizes", to=[answer([])])),
     ("loads-once", put("closed", "status", to=404)),
+    ("asks-both-runners", put("sizes", 1, "calls", to={})),
+    ("labels-right", put("closed", "body", "labels", to=["billing", "billing"])),
+    ("labels-right", put("again", "body", "labels", to=["billing", "billing"])),
+    ("scores-right", put("two", "body", "scores", to=[0.8, 0.1])),
     ("asks-both-runners", put("two", "calls", "classifierrunner", to=0)),
     ("asks-both-runners", put("sizes", 1, "calls", "embeddingrunner", to=0)),
     ("asks-both-runners", put("frozen", "classifierrunner", "status", to=200)),
     ("asks-both-runners", put("frozen", "embeddingrunner", "after", to=None)),
     ("asks-again", put("again", "calls", "embeddingrunner", to=0)),
+    ("asks-again", put("again", "status", to=500)),
     ("saved-version", put("saved", "latest", to=OLD)),
     ("saved-version", put("saved", "problem", to="ImportError: no module preprocess")),
     ("labels-right", put("sizes", 2, "body", "labels", to=["billing", "shipping"])),
@@ -102,10 +110,14 @@ WRONG = [
     ("own-answers-under-load", put("together", 1, "body", "scores", to=[0.7, 0.6])),
     ("own-answers-under-load", put("together", 0, "status", to=500)),
     ("survives-burst", put("burst", 0, to=answer(["a"], status=None, body=None, problem="no answer in 15 s"))),
-    ("bad-input-answered", put("bad", "a number", to=refusal(500))),
-    ("bad-input-answered", put("bad", "a number", "status", to=None)),
-    ("bad-input-refused", put("bad", "a number", to=refusal(200))),
+    ("survives-burst", put("burst", 0, "body", to={"labels": ["account"], "scores": [0.8]})),
+    ("survives-burst", put("burst", 1, "body", to={"labels": ["account"], "scores": [0.6]})),
+    ("bad-input-answered", put("bad", to={"no JSON": refusal()})),
+    ("bad-input-answered", put("bad", "a number among the texts", to=refusal(500))),
+    ("bad-input-answered", put("bad", "a number among the texts", "status", to=None)),
+    ("bad-input-refused", put("bad", "a number among the texts", to=refusal(200))),
     ("errors-are-objects", put("bad", "no JSON", to=refusal(400, "no JSON"))),
+    ("errors-are-objects", put("bad", "no JSON", to=refusal(400, {"error": "", "message": None}))),
 ]  # fmt: skip
 
 

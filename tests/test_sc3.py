@@ -34,7 +34,8 @@ def good() -> Facts:
         "files": [file("src/service.py"), file("bento.yaml")], "bytes": 2000, "stale": [], "absent": [],
         "imports_problem": "", "links": [], "store": "/work/store", "others": [],
         "models": {name: {"tag": tag, "there": True, "python": "3.11.7"} for name, tag in tags.items()},
-        "docker": {"base_image": None, "python_version": "3.11"}, "requirements": "requirements.txt",
+        "docker": {"base_image": None, "python_version": "3.11", "cuda_version": None},
+        "requirements": "requirements.txt",
         "exact": {"torch": "2.13.0+cpu", "scikit-learn": "1.9.1"}, "loose": [], "unlisted": [],
         "needed": {"torch": "torch", "sklearn": "scikit-learn"}, "wrote": {"torch": "2.13.0", "scikit-learn": "1.9.1"},
         "secret_names": [], "secret_settings": [], "secret_contents": [],
@@ -44,7 +45,7 @@ def good() -> Facts:
 def served() -> Facts:
     tags = {"demo_classifier": "demo_classifier:c1", "demo_embedder": "demo_embedder:e1"}
     answer = {"labels": ["billing", "shipping"], "scores": [0.8, 0.9]}
-    return {"problem": "", "answer": answer, "loads": dict(tags), "named": tags}
+    return {"problem": "", "answer": answer, "loads": {name: [tag] for name, tag in tags.items()}, "named": tags}
 
 
 def judge(asked: Facts | None = None, **changes: Any) -> dict[str, CheckResult]:
@@ -79,9 +80,13 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("answers-alone", {"asked": {"answer": {"labels": ["billing"]}}}, "answers {'labels': ['billing']}"),
     (
         "loads-its-own",
-        {"asked": {"loads": {"demo_embedder": f"demo_embedder:{sc3.DECOY}"}}},
+        {"asked": {"loads": {"demo_embedder": ["demo_embedder:e1", f"demo_embedder:{sc3.DECOY}"]}}},
         "demo_embedder:e1 and loads",
     ),
+    ("loads-its-own", {"asked": {"loads": {}}}, "names demo_classifier:c1; demo_embedder:e1, and its code loads no"),
+    ("answers-alone", {"asked": {"answer": {"labels": ["account"] * 2, "scores": [0.8, 0.9]}}}, "are billing and"),
+    ("answers-alone", {"asked": {"answer": {"labels": list(sc3.LABELS), "scores": [0.8, 80]}}}, "are billing and"),
+    ("image-fixed", {"docker": {"python_version": "3.11", "cuda_version": "12.1"}}, "docker.cuda_version is 12.1"),
 ]
 
 

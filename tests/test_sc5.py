@@ -106,7 +106,7 @@ def answered() -> Facts:
     sizes = {"embeddingrunner": 32, "classifierrunner": 32}
     inside = {"file": "/x", "hash": HASH, "effective": sizes, "root_file_system": "OSError 30", "token": False}
     told = {"problem": "", "status": 200, "body": {"labels": ["a"], "scores": [0.5]}, "inside": inside,
-            "headers": {"x-service-version": "v"}, "edges": {n: float(s) for n, s in sizes.items()}}  # fmt: skip
+            "version": "v", "edges": {n: float(s) for n, s in sizes.items()}}  # fmt: skip
     file = {"map": "m", "file": "f", "hash": HASH, "sizes": sizes, "strangers": []}
     pods = {f"{IMAGE}-1": copy.deepcopy(told), f"{IMAGE}-2": copy.deepcopy(told)}
     return {"bento": "v", "wanted": ["a"], "service": told, "files": [file], "pods": pods}

@@ -111,8 +111,10 @@ def use_embedder(subject: Subject, texts: list[str], minilm: Any) -> Facts:
     alone, facts["problem"] = subject.ask("encode", tag=EMBEDDER, texts=texts[:1])
     facts["moved"] = largest_gap(alone, rows[:1])
     fresh, facts["fresh_problem"] = subject.ask("encode", tag=EMBEDDER, texts=(asked := fresh_texts()))
-    if np.shape(fresh) == (len(asked), SIZE):
-        rows, texts = np.vstack([rows, fresh]), [*texts, *asked]
+    if np.shape(fresh) != (len(asked), SIZE):
+        facts["fresh_problem"] = facts["fresh_problem"] or f"its shape is {list(np.shape(fresh))}"
+        return facts | {"minilm": 0.0, "farthest": ""}
+    rows, texts = np.vstack([rows, fresh]), [*texts, *asked]
     near = (rows * minilm.encode(texts)).sum(axis=1)
     facts["minilm"], facts["farthest"] = float(near.min()), texts[int(near.argmin())][:60]
     return facts
@@ -181,7 +183,7 @@ def both_listed(seen: Facts) -> Finding:
     names, wanted = sorted({tag.split(":")[0] for tag in seen["listed"]}), sorted(METHODS)
     if seen["list_problem"]:
         return Finding(False, f"`bentoml models list` breaks on this store: {seen['list_problem']}.", names, wanted)
-    if absent := missing(seen):
+    if absent := [name for name in METHODS if name not in names or name not in seen["models"]]:
         there = ", ".join(names) or "no model"
         message = f"The store {seen['store']} shows {there}; missing: {', '.join(absent)}."
         return Finding(False, message, names, wanted)
@@ -240,7 +242,8 @@ def batch_dim_zero(seen: Facts) -> Finding:
     found = {f"{n}.{m}": seen["models"][n]["signatures"][m]["batch_dim"] for n, m in every_method()}
     for method, dim in found.items():
         if dim != wanted:
-            message = f"{method} has batch_dim {dim[0]} for what goes in and {dim[1]} for what comes out"
+            into, out = (*dim, "none", "none")[:2]
+            message = f"{method} has batch_dim {into} for what goes in and {out} for what comes out"
             return Finding(False, f"{message}; one row a text means axis 0 for both.", found, wanted)
     return Finding(True, "Rows of several callers are joined along axis 0 and cut along it.", found, wanted)
 
@@ -262,17 +265,22 @@ def embeds_384(seen: Facts) -> Finding:
 @check(models, after=embeds_384)
 def unit_length(seen: Facts) -> Finding:
     low, high = seen["embedder"]["lengths"]
-    right = low > 0.999 and high < 1.001
+    right = 0.999 < low <= high < 1.001
     why = "" if right else ": MiniLM's last step, Normalize, is missing, and a dot product is then no cosine"
     return Finding(right, f"The embeddings are {low:.3f} to {high:.3f} long{why}.", [low, high], [1.0, 1.0])
 
 
 @check(models, after=embeds_384)
 def fitted(seen: Facts) -> Finding:
-    facts, wanted = seen["classifier"], "labels and scores"
+    facts = seen["classifier"]
     if not facts.get("shape"):
-        return Finding(False, f"The classifier does not answer: {facts['problem']}.", facts["problem"], wanted)
-    return Finding(True, f"The classifier scores {facts['shape'][0]} embeddings.", facts["shape"], wanted)
+        message = f"The classifier does not answer: {facts['problem']}."
+        return Finding(False, message, facts["problem"], "labels and scores")
+    rows = len(facts["wanted"]) + UNSEEN
+    if len(facts["shape"]) != 2 or facts["shape"][0] != rows:
+        message = f"predict_proba turns {rows} embeddings into {' x '.join(map(str, facts['shape']))} numbers"
+        return Finding(False, f"{message}; wanted is a row of scores for each.", facts["shape"], rows)
+    return Finding(True, f"The classifier scores {facts['shape'][0]} embeddings.", facts["shape"], rows)
 
 
 @check(models, after=[unit_length, fitted])
@@ -293,10 +301,14 @@ def rows_independent(seen: Facts) -> Finding:
 
 @check(models, after=rows_independent)
 def is_minilm(seen: Facts) -> Finding:
-    found = seen["embedder"]["minilm"]
-    if found > 0.999:
+    found, problem = seen["embedder"]["minilm"], seen["embedder"]["fresh_problem"]
+    if problem:
+        message = f"Texts that nobody has written before, up to {max(FRESH)} characters in any script, are not encoded"
+        return Finding(False, f"{message}: {problem}.", problem, 1.0)
+    if 0.999 < found < 1.001:
         return Finding(True, "The embeddings are those of MiniLM's checked weights.", found, 1.0)
-    message = f"The embeddings are not MiniLM's: for one ticket the cosine between the two is {found:.2f}"
+    text = seen["embedder"]["farthest"]
+    message = f"The embeddings are not MiniLM's: for {text!r} the cosine between the two is {found:.2f}"
     return Finding(False, f"{message}. load_encoder() of service/weights.py gives the checked weights.", found, 1.0)
 
 
@@ -306,15 +318,18 @@ def three_labels(seen: Facts) -> Finding:
     if found != LABELS:
         message = f"The classifier's classes are {found}; a caller is promised the three words {', '.join(LABELS)}."
         return Finding(False, message, found, LABELS)
+    if seen["classifier"]["shape"][1] != len(LABELS):
+        message = f"The classifier gives {seen['classifier']['shape'][1]} scores for {len(LABELS)} classes."
+        return Finding(False, message, seen["classifier"]["shape"], LABELS)
     return Finding(True, f"The classifier knows {', '.join(LABELS)}.", found, LABELS)
 
 
 @check(models, after=three_labels)
 def right_labels(seen: Facts) -> Finding:
     found, wanted = seen["classifier"]["labels"], seen["classifier"]["wanted"]
-    right = sum(a == b for a, b in zip(found, wanted, strict=True))
-    where = "" if right == len(wanted) else ", and these are the tickets that it must learn from"
-    return Finding(right == len(wanted), f"{right} of {len(wanted)} tickets get their own label{where}.", found, wanted)
+    right = sum(a == b for a, b in zip(found, wanted, strict=False))
+    where = "" if found == wanted else ", and these are the tickets that it must learn from"
+    return Finding(found == wanted, f"{right} of {len(wanted)} tickets get their own label{where}.", found, wanted)
 
 
 @check(models)

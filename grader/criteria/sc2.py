@@ -35,6 +35,7 @@ SERVICE_NAME = "demo_text_intelligence"
 RUNNERS = ("embeddingrunner", "classifierrunner")
 LAB_TEXTS = ["I was charged twice", "Where is my parcel?"]  # those of the notebook
 SIZES = (0, 1, 2, 10, 64)  # texts in the requests that come one after the other
+MANY = ("sizes", "together", "burst")  # facts that hold several answers
 POOL = 96  # texts that the requests are drawn from, none of them seen before
 PATIENCE = 15.0  # seconds that one caller waits
 CLEAR = 0.02  # a label is compared where its score leads by this much
@@ -82,7 +83,22 @@ def answers(ws: Any) -> Facts:
                 facts["log"] = server.log()
                 return facts
             facts["saved"] = saved.result()
-            return facts | ask_server(server, ws.store, facts["saved"].pop("pool"))
+            facts |= ask_server(server, ws.store, facts["saved"].pop("pool"))
+            facts["saved"]["answers"] = asked_of(facts["saved"]["answers"], facts)
+            return facts
+
+
+def asked_of(told: dict[str, dict[str, Facts]], facts: Facts) -> dict[str, dict[str, Facts]]:
+    """Of what the saved models say: the label and score of each text that the service was asked for."""
+    texts = {text for answer in all_answers(facts) for text in answer["texts"]}
+    parts = {"label", "score"}
+    return {tag: {t: {k: row[k] for k in parts} for t, row in rows.items() if t in texts} for tag, rows in told.items()}
+
+
+def all_answers(facts: Facts) -> list[Facts]:
+    """Every answer that came while all was well, one caller after the other."""
+    alone = [facts[name] for name in ("two", "stays", "again", "closed") if name in facts]
+    return [*alone, *(facts[name][i] for name in MANY if name in facts for i in range(len(facts[name])))]
 
 
 def ask_server(server: Served, store: Path, pool: list[str]) -> Facts:
@@ -198,15 +214,17 @@ def batch_limits(server: Served) -> Facts:
 
 def ask_models(ws: Any, subject: SavedModels) -> Facts:
     """What the saved models say of POOL fresh texts; what hinders them is a fact too, and sc1's business."""
-    candidates = fresh_texts(ws, 2 * POOL)
+    candidates = [*LAB_TEXTS, *fresh_texts(ws, 2 * POOL)]
     subject.get_ready(torch=False)
     try:
         latest, told = score_all(ws, subject, candidates)
     except NoAnswer as problem:
-        return {"problem": str(problem), "pool": candidates[:POOL], "latest": "", "answers": {}}
+        return {"problem": str(problem), "pool": candidates[-POOL:], "latest": "", "answers": {}}
     rows = told[latest]
-    pool = [t for t, row in zip(candidates, rows, strict=True) if row["lead"] > CLEAR][:POOL]
-    pool += [t for t in candidates if t not in pool][: POOL - len(pool)]  # of a soft classifier, all leads are small
+    clear = [t for t, row in zip(candidates, rows, strict=True) if row["lead"] > CLEAR and t not in LAB_TEXTS]
+    pool = clear[:POOL]
+    others = [t for t in candidates[len(LAB_TEXTS) :] if t not in pool]
+    pool += others[: POOL - len(pool)]  # of a soft classifier, all leads are small
     by_version = {tag: dict(zip(candidates, rows, strict=True)) for tag, rows in told.items()}
     return {"problem": "", "pool": pool, "latest": latest, "answers": by_version}
 
@@ -342,6 +360,9 @@ def stays_up(seen: Facts) -> Finding:
         state = "is still there and gave no answer" if facts["alive"] else "had ended"
         message = f"A second after its first answer the server {state} ({facts['problem']}). The end of its log:"
         return Finding(False, f"{message}\n{facts['log']}", facts["problem"], "an answer")
+    if wrong := shape_problem(facts, len(facts["texts"])):
+        message = f"A second after its first answer the server gave {wrong}. The end of its log:"
+        return Finding(False, f"{message}\n{facts['log']}", wrong, "a label and a score")
     return Finding(True, "It answers a second time.", facts["status"], 200)
 
 
@@ -380,6 +401,8 @@ def one_answer_per_text(seen: Facts) -> Finding:
             message = f"A request of {many(count, 'text')} got {wrong}; wanted are {wanted}."
             return Finding(False, message, found, wanted)
     asked = ", ".join(found)
+    if list(found) != [str(size) for size in SIZES]:
+        return Finding(False, f"Requests of {asked or 'no'} texts were answered.", asked, list(SIZES))
     return Finding(True, f"Requests of {asked} texts got a label and a score for each text.", asked, asked)
 
 
@@ -396,14 +419,15 @@ def loads_once(seen: Facts) -> Finding:
 def asks_both_runners(seen: Facts) -> Finding:
     wanted = dict.fromkeys(RUNNERS, "1 or more")
     for answer in [seen["two"], *seen["sizes"]]:
-        idle = [name for name, calls in answer["calls"].items() if calls < 1]
+        idle = [name for name in RUNNERS if answer["calls"].get(name, 0) < 1]
         if answer["texts"] and idle:
             known = (
                 "the notebook's two texts" if answer["texts"] == LAB_TEXTS else many(len(answer["texts"]), "new text")
             )
             message = f"A request with {known} was answered without a call to {' and '.join(idle)}"
             return Finding(False, f"{message}, by the runners' own counters.", answer["calls"], wanted)
-    for name, still in seen["frozen"].items():
+    for name in RUNNERS:
+        still = seen["frozen"][name]
         if still["status"] == 200:
             message = f"With the process of {name} stopped, a request was answered all the same: not by that runner"
             return Finding(False, f"{message}, whatever /metrics counts.", still, "no answer until it goes on")
@@ -419,6 +443,8 @@ def asks_again(seen: Facts) -> Finding:
     if idle := [name for name in RUNNERS if found[name] < 1]:
         message = f"The same request a second time did not reach {' and '.join(idle)}: something keeps old answers"
         return Finding(False, f"{message}. A load test would then measure that instead of the models.", found, wanted)
+    if wrong := shape_problem(seen["again"], len(seen["again"]["texts"])):
+        return Finding(False, f"The same request a second time got {wrong}.", wrong, "an answer as before")
     return Finding(True, "The same texts a second time ask the runners again.", found, wanted)
 
 
@@ -467,13 +493,18 @@ def saved_version(seen: Facts) -> Finding:
 @check(answers, after=saved_version)
 def labels_right(seen: Facts) -> Finding:
     told = seen["saved"]["answers"][seen["saved"]["latest"]]
-    return compare(seen["sizes"], told, same_label, "label")
+    return compare(one_by_one(seen), told, same_label, "label")
 
 
 @check(answers, after=labels_right)
 def scores_right(seen: Facts) -> Finding:
     told = seen["saved"]["answers"][seen["saved"]["latest"]]
-    return compare(seen["sizes"], told, same_score, "score")
+    return compare(one_by_one(seen), told, same_score, "score")
+
+
+def one_by_one(seen: Facts) -> list[Facts]:
+    """The answers to one caller after the other: the notebook's, later ones, the same again, with the store closed."""
+    return [seen["two"], seen["stays"], *seen["sizes"], seen["again"], seen["closed"]]
 
 
 def compare(asked: list[Facts], told: dict[str, Facts], same: Same, what: str) -> Finding:
@@ -512,6 +543,12 @@ def survives_burst(seen: Facts) -> Finding:
         message = f"{total} requests of 1, 2, 10 and 64 texts at once: {told}"
         message += ". Asked one after the other, each size was answered."
         return Finding(False, message, dict(ends), {"200": total})
+    wrong = [w for a in seen["burst"] if (w := shape_problem(a, len(a["texts"])))]
+    mixed = differing(seen["burst"], seen["saved"]["answers"][seen["saved"]["latest"]], same_both)
+    if wrong or mixed:
+        what = f"the first of {len(wrong)} wrong ones is {wrong[0]}" if wrong else ""
+        what = what or f"{many(len(mixed), 'text')} got the answer of another text, {mixed[0]!r} for one"
+        return Finding(False, f"Of {total} requests at once each had the status 200, and {what}.", what, "own answers")
     return Finding(True, f"All of {total} requests of 1, 2, 10 and 64 texts at once were answered.", dict(ends))
 
 
@@ -524,6 +561,8 @@ def bad_input_answered(seen: Facts) -> Finding:
         if answer["status"] >= 500:
             message = f"Bad input, {name}: status {answer['status']} blames the service and not the caller"
             return Finding(False, f"{message}. It said {short(answer['body'])}.", found, "400 to 499")
+    if rest := [name for name in BAD if name not in found]:
+        return Finding(False, f"Bad input, {rest[0]}: it was not asked any more.", found, "400 to 499")
     return Finding(True, f"{len(found)} bad requests, and none of them broke anything.", found, "400 to 499")
 
 
@@ -542,7 +581,7 @@ def errors_are_objects(seen: Facts) -> Finding:
     wanted = {"error": "a word", "message": "a sentence"}
     for name, answer in seen["bad"].items():
         body = answer["body"]
-        if not isinstance(body, dict) or not body:
+        if not isinstance(body, dict) or not any(isinstance(v, str) and v.strip() for v in body.values()):
             what = answer["problem"] or f"the body {short(body)}"
             message = f"Bad input, {name}: status {answer['status']} with {what}; wanted is a JSON object"
             return Finding(False, f"{message} that names what is wrong.", body, wanted)

@@ -25,6 +25,9 @@ MODELS = ["demo_classifier", "demo_embedder"]
 SETTINGS = ("bento.yaml", "README.md", "src/bentofile.yaml", "env/")  # what is made from the build file
 DECOY = "newer0than0bento"
 TEXTS = ["I was charged $49.99 twice for order #84213.", "My parcel AB-55102 has been in transit for two weeks."]
+LABELS = ["billing", "shipping"]  # theirs: both are among the eight tickets that every classifier learns from
+DOCKER = ("base_image", "python_version", "cuda_version")  # what of the image's settings is judged
+FILE = ("path", "size", "purpose", "kind")
 VERSION = re.compile(r"[\w-][\w.-]*")  # of a Bento or a model, and their names: no path to somewhere else
 LOADING = 60.0  # seconds for which a Bento may load its models, and answer
 
@@ -34,7 +37,7 @@ def bento(ws: Any) -> Facts:
     """The latest Bento, read and not run; 1 to 3 s."""
     folder = latest(ws.store)
     if folder is None:
-        return {"store": str(ws.store), "tag": "", "others": others(ws.store)}
+        return {"tag": "", "others": others(ws.store)}
     about = bentos.read_yaml(folder / "bento.yaml")
     files, needs = bentos.audit(folder, ws.service)
     src = {f.path.removeprefix("src/") for f in files if f.path.startswith("src/")}
@@ -42,13 +45,13 @@ def bento(ws: Any) -> Facts:
         "tag": f"{NAME}:{folder.name}",
         "service": str(about.get("service")),
         "runners": sorted(r["name"] for r in about.get("runners") or []),
-        "files": bentos.as_facts(files),
+        "files": [{key: file[key] for key in FILE} for file in bentos.as_facts(files)],
         "bytes": sum(f.size for f in files),
         "stale": bentos.differences(folder, ws.service),
         "absent": sorted(needs.files - src),
         "imports_problem": needs.problem,
-        "models": {name: stored(ws.store, tag) for name, tag in tags_of(about).items()},
-        "docker": about.get("docker") or {},
+        "models": {name: without_versions(stored(ws.store, tag)) for name, tag in tags_of(about).items()},
+        "docker": {key: (about.get("docker") or {}).get(key) for key in DOCKER},
         **pinned(folder, needs, about, ws.store),
         **secrets_in(folder, files, ws),
     }
@@ -73,6 +76,10 @@ def stored(store: Path, tag: str) -> Facts:
     versions = {packages.canonical(p): str(v) for p, v in (context.get("framework_versions") or {}).items()}
     python = str(context.get("python_version", ""))
     return {"tag": tag, "there": bool(context), "python": python, "versions": versions}
+
+
+def without_versions(model: Facts) -> Facts:
+    return {k: v for k, v in model.items() if k != "versions"}
 
 
 def pinned(folder: Path, needs: packages.Imports, about: Facts, store: Path) -> Facts:
@@ -174,8 +181,9 @@ def try_bento(asked: Subject, tag: str) -> Facts:
     _, slow = asked.ask("ready", patience=90)
     if slow:  # nothing of the submission was touched yet
         raise RuntimeError(f"the process that loads the Bento did not start: {slow}")
-    loads, problem = asked.ask("load", patience=LOADING, tag=tag)
+    _, problem = asked.ask("load", patience=LOADING, tag=tag)
     answer, trouble = asked.ask("classify", patience=LOADING, texts=TEXTS) if not problem else (None, "")
+    loads, _ = asked.ask("loaded") if not problem else ({}, "")
     return {"problem": problem or trouble, "loads": loads or {}, "answer": answer}
 
 
@@ -215,10 +223,9 @@ def few(items: list[str], most: int = 3) -> str:
 def looks_lean(seen: Facts) -> Finding:
     """The module's form, by names: a Bento is there, without tests, notebooks, data and .env."""
     if not seen["tag"]:
-        there = f"; it has {', '.join(seen['others'])}" if seen["others"] else ""
-        return Finding(
-            False, f"There is no Bento called {NAME} in the store {seen['store']}{there}.", seen["others"], NAME
-        )
+        others_there = seen.get("others", [])
+        there = f"; it has {', '.join(others_there)}" if others_there else ""
+        return Finding(False, f"There is no Bento called {NAME} in the store{there}.", others_there, NAME)
     found = [f"{f['path']} ({f['kind']})" for f in seen["files"] if f["kind"] and f["kind"] != "compiled code"]
     if found:
         return Finding(False, f"{seen['tag']} holds {few(found)}.", found, [])
@@ -352,13 +359,16 @@ def image_fixed(seen: Facts) -> Finding:
     docker = seen["docker"]
     base, python = docker.get("base_image"), str(docker.get("python_version") or "")
     trained = sorted({".".join(m["python"].split(".")[:2]) for m in seen["models"].values()})
-    found, wanted = {"base_image": base, "python_version": python}, {"python_version": trained[0]}
+    found, wanted = {"base_image": base, "python_version": python}, {"python_version": " and ".join(trained)}
     last = (base or "").rpartition("/")[2]
     if base and "@sha256:" not in base and (":" not in last or last.endswith(":latest")):
         return Finding(
             False, f"docker.base_image is {base}: another image every month.", found, "a version or a digest"
         )
-    if not base and python not in trained:
+    if docker.get("cuda_version"):
+        message = f"docker.cuda_version is {docker['cuda_version']}: the image would start from gigabytes of CUDA"
+        return Finding(False, f"{message}, and the service runs on a CPU.", found, "none")
+    if not base and [python] != trained:
         message = f"The image gets Python {python}; the models were pickled by {' and '.join(trained)}"
         return Finding(False, f"{message}.", found, wanted)
     return Finding(True, f"The image is {base or 'Python ' + python}.", found, wanted)
@@ -386,17 +396,24 @@ def answers_alone(seen: Facts) -> Finding:
     told = {k: answer.get(k) for k in wanted} if isinstance(answer, dict) else {}
     if {k: len(v) if isinstance(v, list) else v for k, v in told.items()} != wanted:
         return Finding(False, f"Asked for two texts, the Bento answers {answer}.", answer, wanted)
-    return Finding(True, f"In an empty folder it labels two texts {' and '.join(answer['labels'])}.", answer, wanted)
+    numbers = [s for s in told["scores"] if isinstance(s, int | float) and 0 < s <= 1]
+    if told["labels"] != LABELS or len(numbers) != len(LABELS):
+        message = f"Asked for two tickets that are {' and '.join(LABELS)}, the Bento answers {answer}"
+        return Finding(False, f"{message}: with these models, service/ answers otherwise.", answer, LABELS)
+    return Finding(True, f"In an empty folder it labels two tickets {' and '.join(LABELS)}.", answer, LABELS)
 
 
 @check(serves, after=answers_alone)
 def loads_its_own(seen: Facts) -> Finding:
     """bento.yaml's tags are a list for whoever copies models; the code loads what it asks the store for."""
     found, wanted = seen["loads"], seen["named"]
-    other = [f"{wanted.get(n)} and loads {t}" for n, t in found.items() if wanted.get(n) != t]
+    other = [f"{wanted.get(n)} and loads {t}" for n, tags in found.items() for t in tags if wanted.get(n) != t]
     if other:
         message = f"Where the store has newer models, the Bento names {few(other)}".replace(DECOY, "the newer one")
         return Finding(
             False, f"{message}: its code asks for `latest`, and nothing tells BentoML which that was.", found, wanted
         )
+    if idle := sorted(name for name in wanted if not found.get(name)):
+        message = f"The Bento names {few([wanted[n] for n in idle])}, and its code loads no model of that name"
+        return Finding(False, f"{message} from the store: what answers is something else.", found, wanted)
     return Finding(True, "Where the store has newer models, it still loads those that it names.", found, wanted)

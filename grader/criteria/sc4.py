@@ -23,6 +23,7 @@ from grader.world import bentos, containers, images, secrets
 from grader.world.releases import NAME, TEXTS, newest, released
 
 BUDGET = 800_000_000  # bytes to pull: ours has 560 MB, the default one 670; a CUDA build of torch takes thousands
+MODELS = ["demo_classifier", "demo_embedder"]
 EDIT = 5_000_000  # bytes that travel after an edit of a source; ours has 30 kB
 
 
@@ -43,20 +44,13 @@ def image(ws: Any) -> Facts:
 
 def describe(found: images.Image) -> Facts:
     """What the image is made of, and what it gives away."""
-    groups: dict[str, int] = {}
-    for layer in found.layers:
-        for group, count in layer.groups.items():
-            groups[group] = groups.get(group, 0) + count
     told = json.dumps({"Env": found.config.get("Env"), "Labels": found.config.get("Labels")}, indent=0)
     told += "\n" + "\n".join(found.history)
     return {
         "digest": found.digest,
         "packed": found.packed,
-        "unpacked": found.unpacked,
         "layers": len(found.layers),
-        "groups": groups,
-        "user": str(found.config.get("User", "")),
-        "entrypoint": found.config.get("Entrypoint"),
+        "nvidia": sum(layer.groups.get("nvidia", 0) for layer in found.layers),
         "source_layer": max((layer.packed for layer in found.layers if layer.groups.get("sources")), default=0),
         "secret_layers": [f"layer {i}: {s}" for i, layer in enumerate(found.layers) for s in layer.secrets][:5],
         "secret_settings": [str(s) for s in secrets.search("the settings and the history", without_bases(told))][:5],
@@ -107,19 +101,19 @@ def runs(ws: Any) -> Facts:
     try:
         digest = images.read_digest(names.address, repository.split("/", 1)[1], TAG)
     except images.NoImage as absent:
-        return {"problem": str(absent), "log": "", "image": ""}
+        return {"problem": str(absent), "log": ""}
     name = f"{repository}@{digest}"
     containers.pull(name)
     with containers.running(name) as box:
         facts: Facts = {
-            "image": name,
             "problem": box.problem,
             "seconds": box.seconds,
             "log": box.log() if box.problem else "",
         }
         if box.problem:
             return facts
-        return facts | {"user": box.user(), "answer": box.ask(list(TEXTS)), "wanted": list(TEXTS.values())}
+        answer = {key: value for key, value in box.ask(list(TEXTS)).items() if key != "texts"}
+        return facts | {"user": box.user(), "answer": answer, "wanted": list(TEXTS.values())}
 
 
 # ---------------------------------------------------------------- the module's own form
@@ -129,7 +123,8 @@ def runs(ws: Any) -> Facts:
 def tagged_in_registry(seen: Facts) -> Finding:
     wanted = f"{seen['repository']}:{seen['tag']} in the registry"
     found = f"tags there: {', '.join(seen['tags']) or 'none'}" if not seen["problem"] else seen["problem"]
-    return Finding(not seen["problem"], "the image is in the local registry, under its tag", found, wanted)
+    good = not seen["problem"] and seen["tag"] in seen["tags"]
+    return Finding(good, "the image is in the local registry, under its tag", found, wanted)
 
 
 # ---------------------------------------------------------------- what is in it
@@ -146,25 +141,24 @@ def of_this_bento(seen: Facts) -> Finding:
 
 @check(image, after=tagged_in_registry)
 def weights_inside(seen: Facts) -> Finding:
-    wrong = seen["weights_wrong"]
-    found = (
-        f"absent, or not as in the store: {', '.join(wrong[:3])}" if wrong else f"{', '.join(seen['models'])}, as saved"
-    )
-    return Finding(bool(seen["models"]) and not wrong, "both models' weights are in the image", found, "both, as saved")
+    wrong, there = seen["weights_wrong"], ", ".join(seen["models"]) or "no model"
+    found = f"absent, or not as in the store: {', '.join(wrong[:3])}" if wrong else f"{there}, as saved"
+    both = [tag.split(":")[0] for tag in sorted(seen["models"])] == MODELS
+    return Finding(both and not wrong, "both models' weights are in the image", found, "both, as saved")
 
 
 @check(image, after=tagged_in_registry)
 def no_cuda(seen: Facts) -> Finding:
-    weight = seen["groups"].get("nvidia", 0)
+    weight = seen["nvidia"]
     found = f"{weight / 1e6:.0f} MB of nvidia's packages" if weight else "no nvidia package"
-    return Finding(not weight, "no libraries of a GPU are in an image for the CPU", found, "no nvidia package")
+    return Finding(weight == 0, "no libraries of a GPU are in an image for the CPU", found, "no nvidia package")
 
 
 @check(image, after=tagged_in_registry)
 def within_budget(seen: Facts) -> Finding:
     found = f"{seen['packed'] / 1e6:.0f} MB in {seen['layers']} layers"
     return Finding(
-        seen["packed"] <= BUDGET, "a node can pull it in reasonable time", found, f"at most {BUDGET / 1e6:.0f} MB"
+        0 < seen["packed"] <= BUDGET, "a node can pull it in reasonable time", found, f"at most {BUDGET / 1e6:.0f} MB"
     )
 
 
@@ -219,8 +213,10 @@ def not_root(seen: Facts) -> Finding:
 def answers_well(seen: Facts) -> Finding:
     answer = seen["answer"]
     body = answer["body"] if isinstance(answer["body"], dict) else {}
-    labels, scores = body.get("labels"), body.get("scores") or []
-    good = labels == seen["wanted"] and len(scores) == len(labels) and all(0 < s <= 1 for s in scores)
+    scores = body.get("scores") if isinstance(body.get("scores"), list) else []
+    numbers = [s for s in scores or [] if isinstance(s, int | float) and 0 < s <= 1]
+    good = answer["status"] == 200 and not answer["problem"]
+    good = good and body.get("labels") == seen["wanted"] and len(numbers) == len(scores or []) == len(seen["wanted"])
     found = answer["problem"] or f"{answer['status']}: {str(answer['body'])[:160]}"
     return Finding(good, "it labels texts as the saved models do", found, f"200 with {seen['wanted']} and a score each")
 

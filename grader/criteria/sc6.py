@@ -30,7 +30,6 @@ from grader.world.load.summary import summarise
 
 SETTINGS = 3  # with batching
 REPEATS = 3
-FIGURES = ("goodput", "p50_ms", "p95_ms", "p99_ms", "share_503", "share_504", "share_other", "mean_ms", "in_flight")
 NOTED = ("goodput", "p95_ms", "share_503")
 EXACT = 0.01  # a table's figure is the computed one, but for rounding
 ROUND = 0.02  # a note's may be rounded further
@@ -153,6 +152,13 @@ def number(value: Any) -> float:
         return math.nan
 
 
+def same(found: str, wanted: Any) -> bool:
+    """Whether a cell of the table says what was computed, a figure or a word."""
+    if wanted is None or isinstance(wanted, str | bool):
+        return found.strip() in ("", "None") if wanted is None else found == str(wanted)
+    return close(found, wanted, EXACT)
+
+
 def close(found: Any, wanted: Any, by: float) -> bool:
     """Whether two figures are one but for rounding; both may be missing."""
     a, b = number(found), number(wanted)
@@ -183,10 +189,10 @@ def rows_from_runs(seen: Facts) -> Finding:
     if odd := {row["setting"] for row in seen["table"]["rows"]} ^ set(computed):
         return Finding(False, f"{min(odd)} is in one of bench/table.csv and bench/runs only.", sorted(odd), [])
     for row in seen["table"]["rows"]:
-        for figure in FIGURES:
-            found, wanted = row[figure], computed[row["setting"]][figure]
-            if not close(found, wanted, EXACT):
-                message = f"{row['setting']}: the table says {figure} = {found}, its run folders give {wanted}"
+        for column in table.COLUMNS:
+            found, wanted = row[column], computed[row["setting"]][column]
+            if not same(found, wanted):
+                message = f"{row['setting']}: the table says {column} = {found}, its run folders give {wanted}"
                 return Finding(False, f"{message}. Let `table.write` make the table.", found, wanted)
     return Finding(True, f"Its figures follow from {len(seen['runs'])} run folders.", len(seen["runs"]), None)
 
@@ -306,7 +312,7 @@ def repeats_like_yours(seen: Facts) -> Finding:
     """Ratios are compared: a machine's speed changes from hour to hour, and that of two settings does so together."""
     if seen["skipped"]:
         return Finding(False, seen["skipped"], None, None)
-    gap = abs(math.log(seen["found"] / seen["told"]))
+    gap = abs(math.log(seen["found"] / seen["told"])) if min(seen["found"], seen["told"]) > 0 else math.inf
     times = f"{seen['setting']} gives {seen['found']:.2f} times as many answers as batching off; your table says"
     message = f"Measured again by the grader, {times} {seen['told']:.2f}. Chance explains {seen['allowed']:.0%}."
     return Finding(gap <= seen["allowed"], message, seen["found"], seen["told"])
@@ -372,6 +378,20 @@ def measured_as_asked(ws: Any) -> Iterator[None]:
 def typed_table(ws: Any) -> Iterator[None]:
     best = names(ws)[0]
     change_rows(ws, lambda row: row.update(p95_ms="42.0") if row["setting"] == best else None)
+    yield
+
+
+@contextlib.contextmanager
+def typed_setting(ws: Any) -> Iterator[None]:
+    best = names(ws)[0]
+    change_rows(ws, lambda row: row.update(max_batch_size="64") if row["setting"] == best else None)
+    yield
+
+
+@contextlib.contextmanager
+def typed_reason(ws: Any) -> Iterator[None]:
+    best = names(ws)[0]
+    change_rows(ws, lambda row: row.update(why="a quiet hour") if row["setting"] == best else None)
     yield
 
 

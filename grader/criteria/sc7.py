@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 import time
 import tomllib
 from collections.abc import Iterator
@@ -34,6 +35,9 @@ LEAST, KILLED = 6, 0.9  # mutants of a rule; the share of them that its tests ha
 ROWS = ("service", "runners", "pods")
 USERS, SECONDS = 40, 5.0
 WORDS = 12  # of a note
+LIMITS = {"small": 4, "large": 32}  # requests a batch, of the note's two settings
+LONGEST = 60_000  # milliseconds; nobody waits longer, whatever a note or a query says
+MONITORS = "monitoring.coreos.com/v1"
 CODE = ("job_name", "metrics_path", "scheme", "params", "relabel_configs", "metric_relabel_configs", "honor_labels")
 # The Service that lab 05 applies; a ServiceMonitor is judged by it, with a cluster and without.
 SERVICE: Facts = {"labels": {"app.kubernetes.io/name": IMAGE}, "ports": ["http"]}
@@ -139,14 +143,14 @@ def remembered(ws: Any) -> Facts:
     begin = int(time.time()) // 7200 * 7200 - 4 * 3600
     name = str(jobs[0].get("job_name", "triage")) if jobs else "triage"
     moments = history.ends(begin)
+    judged = {"latency": history.P95, "batch_size": moments, "queueing": history.QUEUED}
     with remembering(history.text(begin, name)) as prometheus:
         facts: Facts = {"answers": {}, "panels": panels or [], "panels_problem": problem}
         for query in QUERIES:
             if query in (queries or {}):
-                facts["answers"][query] = {m: ask(prometheus, queries[query], at) for m, at in moments.items()}
+                facts["answers"][query] = {m: ask(prometheus, queries[query], moments[m]) for m in judged[query]}
         for panel in facts["panels"]:
             panel["answers"] = [ask(prometheus, plain(q), moments["large"]) for q in panel["queries"]]
-        facts["names"] = prometheus.names()
     return facts
 
 
@@ -233,9 +237,9 @@ def under_load(server: Served, prometheus: Prometheus, queries: dict[str, str]) 
     closed.run(server.url, users=USERS, seconds=1)  # the dispatcher begins to learn
     prometheus.wait_for_scrapes(2)
     before = read_metrics(server.url)
-    log = closed.run(server.url, users=USERS, seconds=SECONDS, first=10_000)
+    closed.run(server.url, users=USERS, seconds=SECONDS, first=10_000)
     time.sleep(1.2)  # one more scrape
-    facts: Facts = {"problem": "", "ends": log.ends(), "mean_batch": mean_batch(before, read_metrics(server.url))}
+    facts: Facts = {"problem": "", "mean_batch": mean_batch(before, read_metrics(server.url))}
     facts["answers"] = {name: ask(prometheus, queries[name]) for name in QUERIES}
     facts["targets"] = [{k: t.get(k, "") for k in ("scrapeUrl", "health", "lastError")} for t in prometheus.targets()]
     facts["families"] = len([n for n in prometheus.names() if n.startswith("bentoml_")])
@@ -318,9 +322,10 @@ def alerts_are_there(seen: Facts) -> Finding:
 @check(written, after=alerts_are_there)
 def alerts_fire_in_time(seen: Facts) -> Finding:
     """Each alert fires in the trouble that it is named for."""
-    for what, fired in seen["fired"].items():
+    for what, (_, _, wanted) in rules.situations().items():
+        fired = seen["fired"][what]
         for alert, trouble in ALERTS.items():
-            if rules.situations()[what][2][trouble] and not fired.get(alert):
+            if wanted[trouble] and not fired.get(alert):
                 return Finding(False, f"{alert} does not fire in {what}", fired, {alert: True})
     return Finding(True, "each alert fires in its trouble", seen["fired"], "")
 
@@ -328,10 +333,10 @@ def alerts_fire_in_time(seen: Facts) -> Finding:
 @check(written, after=alerts_are_there)
 def alerts_stay_silent(seen: Facts) -> Finding:
     """No alert fires over an idle hour, without data, in good hours, or in the other one's trouble."""
-    for what, fired in seen["fired"].items():
-        wanted = rules.situations()[what][2]
-        for alert, yes in fired.items():
-            if yes and not wanted.get(ALERTS.get(alert, ""), any(wanted.values())):
+    for what, (_, _, wanted) in rules.situations().items():
+        fired = seen["fired"][what]
+        for alert in [rules.name_of(r) for r in seen["rules"] if "alert" in r]:
+            if fired[alert] and not wanted.get(ALERTS.get(alert, ""), any(wanted.values())):
                 return Finding(False, f"{alert} fires in {what}", fired, {alert: False})
     return Finding(True, "silent over an idle hour, without data, and when all is good", seen["fired"], "")
 
@@ -345,7 +350,8 @@ def tests_kill_mutants(seen: Facts) -> Finding:
         return Finding(False, f"the unit tests of the rules do not pass: {tested['said']}", [], wanted)
     if bare := [n for n in names if n not in tested["covered"]]:
         return Finding(False, f"no test makes {bare[0]} fire", tested["covered"], wanted)
-    for name, killed in tested["killed"].items():
+    for name in names:
+        killed = tested["killed"].get(name, {})
         alive = [what for what, dead in killed.items() if not dead]
         if len(killed) < LEAST:
             return Finding(False, f"{name} has only {len(killed)} parts that a test could find broken", killed, LEAST)
@@ -381,6 +387,8 @@ def monitor_finds_the_service(seen: Facts) -> Finding:
     if seen["monitor_problem"] or monitor.get("kind") != "ServiceMonitor" or not spec:
         problem = seen["monitor_problem"] or f"there is no ServiceMonitor in {PLACE}/servicemonitor.yaml"
         return Finding(False, problem, monitor.get("kind"), wanted)
+    if problem := monitor_defect(monitor, spec):
+        return Finding(False, problem, monitor, wanted)
     chosen = (spec.get("selector") or {}).get("matchLabels") or {}
     ends = [e for e in spec.get("endpoints") or [] if isinstance(e, dict)]
     lacking = {k: v for k, v in chosen.items() if SERVICE["labels"].get(k) != v}
@@ -389,6 +397,18 @@ def monitor_finds_the_service(seen: Facts) -> Finding:
         return Finding(False, f"the Service has no Kubernetes label {lacking or 'that is asked for'}", found, wanted)
     good = any(e.get("port") in SERVICE["ports"] and e.get("path", "/metrics") == "/metrics" for e in ends)
     return Finding(good, f"the Service's port is called {SERVICE['ports'][0]}, the path /metrics", found, wanted)
+
+
+def monitor_defect(monitor: Facts, spec: Facts) -> str:
+    """What the operator's own definition of a ServiceMonitor refuses, or nothing."""
+    if monitor.get("apiVersion") != MONITORS:
+        return f"no ServiceMonitor has the apiVersion {monitor.get('apiVersion')}: it is {MONITORS}"
+    metadata = monitor.get("metadata")
+    if not isinstance(metadata, dict) or not metadata.get("name"):
+        return "the ServiceMonitor has no name"
+    times = [str(e["interval"]) for e in spec.get("endpoints") or [] if isinstance(e, dict) and e.get("interval")]
+    wrong = [t for t in times if not re.fullmatch(r"(\d+(y|w|d|h|m|s|ms))+|0", t)]
+    return f"an interval of {wrong[0]} is none that Prometheus reads" if wrong else ""
 
 
 @check(written)
@@ -402,6 +422,10 @@ def note_says_what_moved(seen: Facts) -> Finding:
         return Finding(False, seen["note_problem"] or f"{PLACE}/note.toml lacks figures", note, wanted)
     if numbers[0] >= numbers[2]:
         return Finding(False, "the note's batches do not grow with the limit", numbers, wanted)
+    for name, (batch, p95), limit in zip(LIMITS, (numbers[:2], numbers[2:]), LIMITS.values(), strict=True):
+        if not 1 <= batch <= limit or p95 > LONGEST:
+            text = f"the note says batches of {batch:g} and a p95 of {p95:g} ms of the {name} setting"
+            return Finding(False, f"{text}, whose limit is {limit} requests", numbers, wanted)
     words = len(str(note.get("why", "")).split())
     good = note.get("chosen") in ("small", "large") and words >= WORDS
     return Finding(
@@ -420,9 +444,10 @@ def scrape_finds_bentoml(seen: Facts) -> Finding:
     """Pointed at your own service, your scrape job finds BentoML's series."""
     for name, found in seen["settings"].items():
         if found["problem"]:
-            return Finding(False, f"batching {name}: {found['problem']}: {found['log']}", found, "a service that runs")
+            log = found.get("log", "")
+            return Finding(False, f"batching {name}: {found['problem']}: {log}", found, "a service that runs")
         down = [t for t in found["targets"] if t["health"] != "up"]
-        if down or not found["families"]:
+        if down or not found["targets"] or found["families"] < 1:
             why = down[0]["lastError"] if down else "nothing of BentoML's is on that page"
             return Finding(False, f"your job scrapes, and {why}", found["targets"], "BentoML's families")
     return Finding(bool(seen["settings"]), "your job finds BentoML's families", list(seen["settings"]), "")
@@ -433,10 +458,21 @@ def queries_move_live(seen: Facts) -> Finding:
     """Under load your batch-size query is larger at 32 than at 4, as the counters are, and returns nothing when off."""
     found = {n: values(s["answers"]["batch_size"]) for n, s in seen["settings"].items()}
     truth = {n: s["mean_batch"] for n, s in seen["settings"].items()}
-    if not all(values(s["answers"]["latency"]) for s in seen["settings"].values()):
-        return Finding(False, "the latency query returns nothing of your own service", found, "a p95 in each setting")
+    for name in ("latency", "queueing"):
+        told = {n: values(s["answers"][name]) for n, s in seen["settings"].items()}
+        if not all(told.values()):
+            text = f"the {name} query returns nothing of your own service"
+            return Finding(False, text, told, "a value in each setting")
+        if name == "latency" and not all(0 < v <= LONGEST / 1000 for some in told.values() for v in some):
+            return Finding(False, "the latency query says what no p95 in seconds is", told, "a p95 in each setting")
     if found["disabled"]:
         return Finding(False, f"with batching off your query says {found['disabled']}", found, "nothing")
     moved = bool(found["4"] and found["32"]) and max(found["32"]) > 1.3 * max(found["4"])
+    moved = moved and all(any(near(v, truth[n]) for v in found[n]) for n in ("4", "32"))
     text = f"requests a batch at most 4: {found['4']}, at most 32: {found['32']}; the counters say {truth}"
-    return Finding(moved, text, found, "more at 32 than at 4")
+    return Finding(moved, text, found, "more at 32 than at 4, and near what the counters say")
+
+
+def near(value: float, truth: float | None) -> bool:
+    """Whether a query over the last seconds tells what the counters tell of the whole load."""
+    return truth is not None and 0.5 * truth <= value <= 2 * truth

@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 _service: Any = None
+_asked: dict[str, set[str]] = {}  # of each model the tags that were asked for
 
 
 def ready() -> str:
@@ -19,14 +20,33 @@ def ready() -> str:
     return str(bentoml.__version__)
 
 
-def load(tag: str) -> dict[str, str]:
-    """Loads it as a server does; the tag of each model that its code asked the store for, by name."""
+def load(tag: str) -> None:
+    """Loads it as a server does, with an eye on what its code asks the store for, now and when it answers."""
     global _service
     import bentoml
 
+    note_models()
     _service = bentoml.load(tag)
-    models = [m for runner in _service.runners for m in runner.models] + list(_service.models)
-    return {m.tag.name: str(m.tag) for m in models}
+    for model in [m for runner in _service.runners for m in runner.models] + list(_service.models):
+        _asked.setdefault(model.tag.name, set()).add(str(model.tag))
+
+
+def note_models() -> None:
+    from bentoml._internal.models.model import ModelStore
+
+    right = ModelStore.get
+
+    def get(self: Any, tag: Any) -> Any:
+        model = right(self, tag)
+        _asked.setdefault(model.tag.name, set()).add(str(model.tag))
+        return model
+
+    ModelStore.get = get  # type: ignore[method-assign]
+
+
+def loaded() -> dict[str, list[str]]:
+    """The tags of each model that its code asked the store for, by name."""
+    return {name: sorted(tags) for name, tags in _asked.items()}
 
 
 def classify(texts: list[str]) -> Any:
@@ -62,4 +82,4 @@ async def ask(api: Any, body: bytes) -> Any:
     return json.loads(bytes(response.body))
 
 
-QUESTIONS = {f.__name__: f for f in (ready, load, classify)}
+QUESTIONS = {f.__name__: f for f in (ready, load, classify, loaded)}
