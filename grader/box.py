@@ -1,10 +1,11 @@
 """The first process in a box (`python -I box.py SPEC`): builds it, starts the command in it, and ends it all.
 
-It runs as process 1 of namespaces that `unshare` made, or under bubblewrap, which has built the box already. SPEC is
-JSON: `shown` and `written` (folders and files, each at its own path; only the second can be written), `root` (an empty
-folder), `build` (no: bubblewrap did), `cwd`, `command`, `fds` (for the command), `listener` and `port` (who connects to
-the listening socket is handed on to that port in here), `memory` (bytes), `processes`, `disk` (bytes in all of
-`written`). Knows nothing of the kit: only the standard library is imported.
+It runs as process 1 of namespaces that `unshare` made, or under bubblewrap or in a container, which are built already.
+SPEC is JSON: `shown` and `written` (folders and files, each at its own path; only the second can be written), `root`
+(an empty folder), `build` (no: another did), `door` (a socket where what is inherited can be fetched), `environ`,
+`cwd`, `command`, `fds` (for the command), `listener` and `port` (who connects to the listening socket is handed on to
+that port in here), `memory` (bytes), `processes`, `disk` (bytes in all of `written`). Knows nothing of the kit: only
+the standard library is imported.
 """
 
 import contextlib
@@ -41,13 +42,17 @@ def main(spec: dict[str, Any]) -> int:
         raise_loopback()
     with contextlib.suppress(OSError):
         Path("/proc/sys/user/max_user_namespaces").write_text("0")
+    if spec.get("door"):
+        fetch_files(spec["door"], [*spec["fds"], *([spec["listener"]] if spec["listener"] is not None else [])])
+        threading.Thread(target=end_with, args=[0], daemon=True).start()
     libc.prctl(4, 0, 0, 0, 0)  # not dumpable: nobody in here attaches to this process
     if spec["listener"] is not None:
         listener = socket.socket(fileno=spec["listener"])
         threading.Thread(target=hand_on, args=[listener, spec["port"]], daemon=True).start()
     child = subprocess.Popen(
-        spec["command"], cwd=spec["cwd"], stdin=subprocess.DEVNULL, pass_fds=spec["fds"], preexec_fn=give_up_power
-    )
+        spec["command"], cwd=spec["cwd"], env=spec.get("environ"), stdin=subprocess.DEVNULL, pass_fds=spec["fds"],
+        preexec_fn=give_up_power,
+    )  # fmt: skip
     return watch(child.pid, spec)
 
 
@@ -124,6 +129,26 @@ def call(name: str, *words: Any) -> None:
 def raise_loopback() -> None:
     with socket.socket() as any_socket:
         fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh14x", b"lo", 0x1 | 0x40))  # SIOCSIFFLAGS: up, running
+
+
+def fetch_files(door: str, numbers: list[int]) -> None:
+    """What an engine hands through to no container: open files from outside, each under the number it has there."""
+    with socket.socket(socket.AF_UNIX) as asker:
+        asker.connect(door)
+        _, found, _, _ = socket.recv_fds(asker, 1, len(numbers))
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 1000) for fd in found]  # out of the way of one another
+    for fd in found:
+        os.close(fd)
+    for fd, number in zip(high, numbers, strict=True):
+        os.dup2(fd, number)
+        os.close(fd)
+
+
+def end_with(lifeline: int) -> None:
+    """When that input ends, whoever started this is gone."""
+    while os.read(lifeline, 4096):
+        pass
+    os._exit(143)
 
 
 # ---------------------------------------------------------------- what it may do

@@ -1,9 +1,11 @@
 """Puts a command into a box when others' work is graded (box.py says what is in one). No box here: no grading.
 
-`unshare` (util-linux) makes one without root in 0.1 s; bubblewrap does where that is forbidden. Learners who grade
-their own work need none of it.
+`unshare` (util-linux) makes one without root in 0.1 s; bubblewrap does where that is forbidden; where neither is, a
+container without a network, of an empty image that sees this machine's own Python. Learners who grade their own work
+need none of it.
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -15,15 +17,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 from grader.box import SETTINGS, SYSTEM
-from grader.environ import subject_environ
+from grader.environ import child_environ, subject_environ
 from grader.errors import LabError
-from grader.processes import run
+from grader.processes import MARK, run
 
-WANTED = "LAB_SANDBOX"  # unshare or bwrap: how probes box what they start of the submission; unset: not at all
+WANTED = "LAB_SANDBOX"  # one of WAYS: how probes box what they start of the submission; unset: not at all
 NAMESPACES = ("--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--net", "--ipc", "--uts")
-INIT = Path(__file__).with_name("box.py")
+WAYS = ("unshare", "bwrap", "docker")
+INIT, CARRIER = Path(__file__).with_name("box.py"), Path(__file__).with_name("carrier.py")
+IMAGE, EMPTY = "serving-lab-box:empty", bytes(1024)  # an empty archive is an image in which there is nothing
 MEMORY, PROCESSES, DISK = 4 << 30, 400, 1 << 30
 NOT_BUILT = 98  # exit code: the box is our affair, so this is an error and no fact
 NO_BOX = "others' work is graded in a sandbox, and this machine has none"
@@ -61,14 +67,15 @@ def boxed(
     }  # fmt: skip
     inner = [sys.executable, "-I", str(INIT), json.dumps(spec)]
     home = {"HOME": "/tmp", "TMPDIR": "/tmp", "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
-    try:
-        yield Boxed(
-            [*outer(way, seen, kept), *inner], {**usual, **home, **environ}, Path("/"),
-            [*pass_fds, *([listener.fileno()] if listener else [])],
-        )  # fmt: skip
-    finally:
+    inherited, full = [*pass_fds, *([listener.fileno()] if listener else [])], {**usual, **home, **environ}
+    with contextlib.ExitStack() as stack:
         if listener:
-            listener.close()
+            stack.enter_context(listener)
+        if way == "docker":
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="box-"))
+            yield Boxed(carried({**spec, "environ": full}, Path(folder)), child_environ(), Path("/"), inherited)
+        else:
+            yield Boxed([*outer(way, seen, kept), *inner], full, Path("/"), inherited)
 
 
 def outer(way: str, shown: Sequence[str], written: Sequence[str]) -> list[str]:
@@ -80,6 +87,37 @@ def outer(way: str, shown: Sequence[str], written: Sequence[str]) -> list[str]:
     words += [word for path in written for word in ("--bind", path, path)]
     flags = ["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--proc", "/proc"]
     return ["bwrap", *flags, "--dev", "/dev", "--tmpfs", "/tmp", *words]
+
+
+def carried(box: dict[str, Any], folder: Path) -> list[str]:
+    """The same box as a container's: carrier.py starts it and hands over what it inherits."""
+    box["door"] = str(folder / "door")
+    settings = [f"/etc/{name}" for name in SETTINGS if name != "hosts"]  # that one the engine writes
+    shown = [path for path in (*SYSTEM, *settings, *box["shown"], str(folder)) if not path.startswith("/sys/")]
+    words = [word for path in dict.fromkeys(shown) if Path(path).exists() for word in bind(path, ",readonly")]
+    words += [word for path in box["written"] for word in bind(path)]
+    limits = [f"--memory={MEMORY}", f"--pids-limit={PROCESSES}", "--tmpfs=/tmp:exec,mode=1777,size=512m"]
+    guards = ["--network=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
+    who = [f"--user={os.getuid()}:{os.getgid()}", "--shm-size=256m", "--label=serving-lab=box"]
+    engine = ["docker", "run", "--rm", "--interactive", *guards, *limits, *who, *words]
+    inner = [os.path.realpath(sys.executable), "-I", str(INIT)]
+    spec = {"engine": engine, "image": IMAGE, "inner": inner, "box": box, "mark": MARK}
+    return [sys.executable, "-I", str(CARRIER), json.dumps(spec)]
+
+
+def bind(path: str, more: str = "") -> list[str]:
+    """A mount of that path at itself; the engine reads the words as a line of CSV."""
+    quoted = '"' + path.replace('"', '""') + '"'
+    return ["--mount", f'type=bind,"source={quoted[1:-1]}","target={quoted[1:-1]}"{more}']
+
+
+def make_image() -> None:
+    """The empty image of the containers, if it is not there yet."""
+    if not run(["docker", "image", "inspect", IMAGE], 20).ok:
+        with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
+            archive.write(EMPTY)
+            archive.flush()
+            run(["docker", "import", archive.name, IMAGE], 30)
 
 
 def visible(*more: Path) -> list[Path]:
@@ -106,19 +144,25 @@ def check_built(code: int | None, log: str) -> None:
 @functools.cache
 def find_way() -> str:
     """The first way to make a box that works here, tried out; raises LabError without one."""
-    without, said = os.environ.get("LAB_WITHOUT", "").split(","), []
-    for way in ("unshare", "bwrap"):
-        if way in without or not shutil.which(way):
-            said.append(f"no {way}")
-            continue
-        os.environ[WANTED] = way
-        try:
-            with boxed([sys.executable, "-c", "print('in')"], Path("/"), {}, []) as box:
-                done = run(box.command, 20, box.cwd, box.environ)
-        finally:
-            del os.environ[WANTED]
-        if done.ok and done.output.strip().endswith("in"):
+    said = []
+    for way in WAYS:
+        if not (problem := try_way(way)):
             return way
-        said.append(f"{way}: {done.tail(1) or 'it said nothing'}")
-    remedy = "Linux with unprivileged user namespaces has one, or install bubblewrap; --trust grades without."
+        said.append(problem)
+    remedy = "Linux with unprivileged user namespaces has one, or install bubblewrap or Docker; --trust grades without."
     raise LabError(f"{NO_BOX}: {'; '.join(said)}.", remedy)
+
+
+def try_way(way: str) -> str:
+    """Why that way makes no box here, or nothing."""
+    if way in os.environ.get("LAB_WITHOUT", "").split(",") or not shutil.which(way):
+        return f"no {way}"
+    if way == "docker":
+        make_image()
+    with (
+        mock.patch.dict(os.environ, {WANTED: way}),
+        boxed([sys.executable, "-c", "print('in')"], Path("/"), {}, []) as box,
+    ):
+        done = run(box.command, 30, box.cwd, box.environ)
+    good = done.ok and done.stdout.strip().endswith("in")
+    return "" if good else f"{way}: {done.tail(1) or 'it said nothing'}"

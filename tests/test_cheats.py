@@ -303,9 +303,9 @@ def test_an_honest_submission_passes_both_ways(kit: Path) -> None:
 
 def test_without_a_sandbox_others_work_is_refused_unless_trusted(kit: Path) -> None:
     work, _ = submission(kit, Cheat("", "def prepare(texts): return [t.lower() for t in texts]\n"))
-    refused = run_lab(kit, "grade", "t6", "--work", str(work), LAB_WITHOUT="unshare,bwrap")
-    assert refused.returncode == 2 and "this machine has none: no unshare; no bwrap" in refused.stderr
-    trusted = run_lab(kit, "grade", "t6", "--work", str(work), "--trust", LAB_WITHOUT="unshare,bwrap")
+    refused = run_lab(kit, "grade", "t6", "--work", str(work), LAB_WITHOUT="unshare,bwrap,docker")
+    assert refused.returncode == 2 and "this machine has none: no unshare; no bwrap; no docker" in refused.stderr
+    trusted = run_lab(kit, "grade", "t6", "--work", str(work), "--trust", LAB_WITHOUT="unshare,bwrap,docker")
     assert trusted.returncode == 0, trusted.stderr
 
 
