@@ -119,7 +119,7 @@ def walk(folder: str, **outputs: Any) -> None:
     """Run the solution notebooks in order, grade everything, write the report. What has not changed is skipped."""
     check_paths(outputs)
     kit = Kit()
-    finish(walk_workspace(kit, folder), run_walk(kit, say, folder), **outputs)
+    finish(walk_workspace(kit, folder), run_walk(kit, say, folder), pages=True, **outputs)
 
 
 def check_paths(outputs: dict[str, Any]) -> None:
@@ -131,11 +131,13 @@ def check_paths(outputs: dict[str, Any]) -> None:
             )
 
 
-def finish(ws: Workspace, made: Report, strict: bool, details: bool = False, **files: str) -> None:
-    """Writes and shows the report; its exit code is ours."""
+def finish(ws: Workspace, made: Report, strict: bool, details: bool = False, pages: bool = False, **files: str) -> None:
+    """Writes and shows the report, and with `pages` the executed notebooks as pages; its exit code is ours."""
     report.to_terminal(made, ws.kit, details)
     try:
         print(f"Report: {report.save(made, ws, files)}")
+        if pages and (index := ws.kit.call("pages", ws, made)):
+            print(f"Each lab with its outputs: {index}")
     except OSError as wrong:
         raise LabError(f"The report cannot be written: {wrong}.", "Name a folder that can be: --out DIR.") from wrong
     sys.exit(made.exit_code(strict))

@@ -22,8 +22,9 @@ REGION = re.compile(
 )
 
 
-def make_notebook(lab: Lab, solved: bool) -> str:
-    """The text of the .ipynb, outputs absent, the same on every machine: cell ids are NN-ii."""
+def make_notebook(lab: Lab, solved: bool, commit: str = "") -> str:
+    """The text of the .ipynb, outputs absent, the same on every machine: cell ids are NN-ii. With the kit's commit, if
+    it is to be executed: a later reader can tell of what it is a run."""
     import jupytext
     import nbformat
 
@@ -33,6 +34,8 @@ def make_notebook(lab: Lab, solved: bool) -> str:
         cell.source = (solve if solved else unsolve)(cell.source) if cell.cell_type == "code" else cell.source
     book.metadata = {k: book.metadata[k] for k in ("kernelspec", "lab") if k in book.metadata}
     book.metadata["language_info"] = {"name": "python"}
+    if commit:
+        book.metadata["lab"] = {**book.metadata["lab"], "commit": commit}
     book.nbformat, book.nbformat_minor = 4, 5
     nbformat.validate(book)
     return str(nbformat.writes(book)) + "\n"

@@ -80,7 +80,7 @@ class _Walk:
                 for given in lab.front.get("gives", []):
                     write_atomic(self.ws.root / given, (self.kit.root / given).read_bytes())
                 source = self.kit.state / "solutions" / lab.notebook
-                write_atomic(source, make_notebook(lab, solved=True).encode())
+                write_atomic(source, make_notebook(lab, True, commit_of(self.kit)).encode())
                 execute(source, out, self.ws, progress.note)
                 save_checkpoint(self.ws, lab.number)
         except NotebookFailed as failed:
@@ -106,6 +106,12 @@ def make_key(kit: Kit, lab: Lab, before: str) -> str:
         parts += [f.read_bytes().hex() if f.exists() else "absent" for f in files if "__pycache__" not in f.parts]
     parts += [live_state(kit, name) for name in lab.front.get("live", [])]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def commit_of(kit: Kit) -> str:
+    """The commit of the kit, with "-dirty" behind it where files have changed since; nothing where git cannot tell."""
+    done = run(["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=10"], 20, kit.root)
+    return done.output.strip() if done.ok else ""
 
 
 def live_state(kit: Kit, name: str) -> str:

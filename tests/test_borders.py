@@ -14,6 +14,7 @@ BORDERS = {
     "grader/criteria/*.py": ("grader.criteria.", "labs", "service"),
     "grader/world/**/*.py": ("grader.criteria", "grader.judge", "grader.mutants", "labs", "service"),
     "cluster/*.py": ("bentoml", "grader.criteria", "grader.world", "labs", "service"),
+    "pages/*.py": (*SUBJECTS, "grader.criteria", "grader.world", "cluster", "labs", "service"),
     "labs/helpers/**/*.py": ("grader.criteria", "grader.judge", "grader.mutants", "service"),
     "labs/helpers/charts/*.py": (*SUBJECTS, "grader", "cluster"),
 }
@@ -51,6 +52,7 @@ def test_each_package_opens_with_what_it_holds() -> None:
         *ROOT.glob("grader/**/__init__.py"),
         *ROOT.glob("labs/helpers/**/__init__.py"),
         ROOT / "cluster/__init__.py",
+        ROOT / "pages/__init__.py",
     ]:
         assert (ast.get_docstring(ast.parse(path.read_text())) or "").strip(), f"{path.relative_to(ROOT)} says nothing"
 

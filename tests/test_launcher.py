@@ -42,13 +42,16 @@ def test_by_a_link_to_a_link_and_with_cdpath(tmp_path: Path) -> None:
     assert done.returncode == 0 and "Exit code" in done.stdout
 
 
+SUM = "{ cat requirements.lock && grep ^packages pyproject.toml; } | cksum"
+
+
 def test_an_environment_of_another_folder_is_not_used(bare: Path, tmp_path: Path) -> None:
     """A copied checkout would run the original's code; nor is a Python used that has gone."""
     packages = bare / ".venv" / "lib" / "python3.11" / "site-packages"
     packages.mkdir(parents=True)
     (bare / ".venv" / "bin").mkdir()
     shutil.copy("/bin/echo", bare / ".venv" / "bin" / "python")
-    sum_ = subprocess.run("cksum <requirements.lock", shell=True, cwd=bare, capture_output=True, text=True).stdout
+    sum_ = subprocess.run(SUM, shell=True, cwd=bare, capture_output=True, text=True).stdout
     (bare / ".venv" / ".lock-sum").write_text(sum_)
     finder = packages / "__editable___serving_lab_0_1_0_finder.py"
     finder.write_text(f"MAPPING = {{'grader': {f'{bare}/grader'!r}}}")
