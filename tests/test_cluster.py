@@ -45,7 +45,7 @@ def cli(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("owner", ["/somewhere/else", "", f"{KIT}-2"])
 def test_a_foreign_cluster_is_refused_and_left_alone(tools: FakeTools, action: object, owner: str) -> None:
     tools.nodes(*Names().nodes, owner=owner)
-    with pytest.raises(LabError, match=owner or "somebody who made it by hand") as refused:
+    with pytest.raises(LabError, match=owner or "someone who made it by hand") as refused:
         action(Names(), quiet)  # type: ignore[operator]
     assert "LAB_SLOT=1 ./lab cluster up" in refused.value.remedy
     assert tools.changed() == []

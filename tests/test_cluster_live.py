@@ -206,7 +206,7 @@ def test_a_cluster_made_by_hand_is_refused_and_left_alone(tmp_path: Path) -> Non
             kind.kill()
         before = sh("docker", "inspect", "--format", "{{.Id}} {{.State.StartedAt}}", NAMES.nodes[0])
         for word in ("up", "down"):
-            assert "belongs to somebody who made it by hand" in cluster(word, code=2)
+            assert "belongs to someone who made it by hand" in cluster(word, code=2)
         assert "made by hand, not by this checkout" in cluster("status", code=1)
         assert sh("docker", "inspect", "--format", "{{.Id}} {{.State.StartedAt}}", NAMES.nodes[0]) == before
         assert containers() == [NAMES.nodes[0]]

@@ -24,7 +24,7 @@ CELLS = [
     ("%load_ext grader.magic\nimport os\nprint(os.environ['TOY_HOME'], os.getcwd())", "{work}/store {work}\n"),
     ("# TODO the number\nn = ...", "This cell is not done yet: line 1 still has a TODO: the number"),
     ("%hint", "the number, hint 1 of 3: The solution is one line."),
-    ("%%shell\n# TODO show it\n...", "line 2 still has a TODO: show it\n  Put yours in the place of line 3, `...`"),
+    ("%%shell\n# TODO show it\n...", "line 2 still has a TODO: show it\n  Put yours instead of line 3, `...`"),
     ("%%shell\n# TODO show it\ncat service/given.txt; echo $LAB_WORK", "{work}\n"),
     ("%%shell\nfalse | cat", "The command failed: exit code 1."),
     ("%%work service/a.py\n# TODO a type\nf: Callable[..., int]", "wrote service/a.py, 2 lines"),

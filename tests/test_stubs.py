@@ -121,5 +121,5 @@ def test_a_refusal_says_what_is_missing_and_where() -> None:
     with pytest.raises(Refused) as refusal:
         refuse_undone(["%%shell\n", "# TODO build the Bento\n", "...\n"])
     assert refusal.value.problem == "This cell is not done yet: line 2 still has a TODO: build the Bento"
-    assert refusal.value.remedy.startswith("Put yours in the place of line 3, `...`")
+    assert refusal.value.remedy.startswith("Put yours instead of line 3, `...`")
     assert not refused("%%answer 02a\n# TODO a number\n...\n"), "an open question has words of its own"
