@@ -95,13 +95,13 @@ def lexer(magic: str) -> Lexer:
 
     word, name = [*magic.split(), "", ""][:2]
     if word == "%%shell":
-        return get_lexer_by_name("bash", stripnl=False)  # type: ignore[no-any-return]
+        return get_lexer_by_name("bash", stripnl=False)
     if word == "%%work":
         try:
-            return get_lexer_for_filename(Path(name).name.replace(".template", ""), stripnl=False)  # type: ignore[no-any-return]
+            return get_lexer_for_filename(Path(name).name.replace(".template", ""), stripnl=False)
         except ClassNotFound:
-            return get_lexer_by_name("text")  # type: ignore[no-any-return]
-    return get_lexer_by_name("text" if word == "%%answer" else "python", stripnl=False)  # type: ignore[no-any-return]
+            return get_lexer_by_name("text")
+    return get_lexer_by_name("text" if word == "%%answer" else "python", stripnl=False)
 
 
 def wide(text: str, name: str) -> str:

@@ -126,8 +126,8 @@ def test_what_has_changed_since_is_counted(tmp_path: Path) -> None:
 
 def test_a_run_that_stopped_says_so(tmp_path: Path) -> None:
     ws, report = walked(tmp_path)
-    broken = {"verdict": Verdict.ERROR, "message": "cell 01-07: it broke"}
-    runs = tuple(replace(r, **broken) if r.id.startswith("01") else r for r in report.notebooks)
+    broken = NotebookRun("01_save_two_models", Verdict.ERROR, 1.0, "cell 01-07: it broke")
+    runs = tuple(broken if r.id == broken.id else r for r in report.notebooks)
     index = site.make_site(ws, replace(report, notebooks=runs))
     assert "It stopped with an error: cell 01-07: it broke" in text(index.parent / "01_save_two_models.html")
     assert "stopped with an error (cell 01-07: it broke)" in text(index)
@@ -175,7 +175,9 @@ def find_faults(path: Path) -> list[str]:
         found.append("it has not one main part")
     found += [f"a link without words: {a}" for a in page.find_all("a") if not words(a)]
     found += [
-        f"a link to nothing: {a['href']}" for a in page.find_all("a", href=True) if not leads(a["href"], page, path)
+        f"a link to nothing: {a['href']}"
+        for a in page.find_all("a", href=True)
+        if not leads(str(a["href"]), page, path)
     ]
     for image in page.find_all("img"):
         alt = str(image.get("alt") or "")
