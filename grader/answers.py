@@ -38,9 +38,18 @@ class Question:
             found = re.search(r"-?\d+(?:,\d{3})*(?:\.\d+)?", text)
             return float(found[0].replace(",", "")) if found else None
         if self.kind == "choice":
-            found = re.match(r"\W*(\w)\s*(?:$|[^\w\s])", text)  # "A pod waits" is no choice of a
-            return found[1].lower() if found and found[1].lower() in (self.option or {}) else None
+            return self.letter(text)
         return text
+
+    def letter(self, text: str) -> str | None:
+        """Of `b`, of `b, because it waits`, of the option's whole line; "a pod waits" is no choice of a."""
+        found = re.match(r"\W*(\w)(?!\w)(.*)", text, re.DOTALL)
+        if not found or found[1].lower() not in (self.option or {}):
+            return None
+        letter, rest = found[1].lower(), found[2]
+        is_word = letter == "a" and re.match(r" \w", rest) and not re.match(r" (because|since|as|it)\b", rest)
+        whole = rest.strip().startswith(str((self.option or {})[letter]["is"]))
+        return None if is_word and not whole else letter
 
     def wants(self) -> str:
         number = f"a number ({self.unit})" if self.unit else "a number"
@@ -69,6 +78,8 @@ class Question:
         if near is None:
             return ""
         by = self.near or {"factor": 1.1}
+        if said == it or by.get("within") == 0:
+            return "That is right." if near else "That is not right."
         much = f"{by['within']:g}" if "within" in by else f"a factor of {by['factor']:g}"
         return f"That is near: within {much}." if near else f"That is not near: near is within {much}."
 
@@ -115,7 +126,7 @@ def answer(line: str, cell: str) -> None:
         done = " It is skipped, so the run goes on." if old.get("skipped") else ""
         print(f"{question.id} is unanswered: write {question.wants()} instead of the dots.{done}")
     elif value is None:
-        print(f"{question.id} is not saved: it wants {question.wants()}; a reason may follow.")
+        print(f"{question.id} is not saved: begin with {question.wants()}; a reason may follow.")
     elif "measured" in old and not ws.name and old["text"] not in ("", text):
         print(f"{question.id} has been measured, so your first answer stays: {old['text']}")
     else:
@@ -156,6 +167,8 @@ def compare(question: Question, kept: Facts) -> str:
     you = f"You said {question.phrase(text if said is None else said)}" if text else f"You skipped {question.id}"
     if it is None:
         return f"{you}{unit if said is not None else ''}."
+    if question.kind == "choice" and said == it:
+        return f"{you}, and that is right."
     sentence = f"{you}; it is {question.phrase(it)}{unit}."
     return sentence if said is None else f"{sentence} {question.verdict(said, it)}".strip()
 

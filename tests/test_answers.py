@@ -39,7 +39,7 @@ def test_an_answer_is_kept_and_gives_nothing_away(ws: Workspace, capsys: pytest.
     answers.answer("T1", "# TODO your answer\n...\n")
     assert said(capsys) == "T1 is unanswered: write a number (apples) instead of the dots.\n"
     answers.answer("T1", "no idea\n")
-    assert "T1 is not saved: it wants a number (apples)" in said(capsys) and ws.answers() == []
+    assert "T1 is not saved: begin with a number (apples)" in said(capsys) and ws.answers() == []
     answers.answer("T1", '"About 5: two and two."\n')
     assert said(capsys) == "T1 is saved: 5 apples. The cell that measures it answers back.\n"
     (kept,) = ws.answers()
@@ -53,10 +53,16 @@ def test_the_cell_that_measures_answers_back(ws: Workspace, capsys: pytest.Captu
     assert said(capsys).startswith("You said 5; it is 4 apples. That is near: within 1.\n")
     answers.measured("T1", 40)
     assert "You said 5; it is 40 apples. That is not near: near is within 1.\n" in said(capsys)
+    answers.measured("T1", 5)
+    assert said(capsys).startswith("You said 5; it is 5 apples. That is right.\n")
+    answers.measured("T1", 40)
     answers.answer("T2", "b, I think\n")
     said(capsys)
     answers.measured("T2", "a")
     assert "You said b (two); it is a (four). You add nothing.\n" in said(capsys)
+    answers.measured("T2", "b")
+    assert "You said b (two), and that is right.\n" in said(capsys)
+    answers.measured("T2", "a")
     assert [(a["id"], a["value"], a["measured"]) for a in ws.answers()] == [("T1", 5, 40), ("T2", "b", "a")]
     with pytest.raises(BadKit, match="no option 'z'"):
         answers.measured("T2", "z")
@@ -103,7 +109,9 @@ def test_numbers_and_letters_are_read_as_people_write_them() -> None:
     for text, value in {"1,400 MB": 1400, "~ -2.5": -2.5, "About 5: a": 5, "none": None}.items():
         assert number.read(text) == value, text
     choice = answers.Question("c", "01", "", "", "choice", option={"a": {"is": "x"}, "b": {"is": "y"}})
-    for text, letter in {"a": "a", "B: since": "b", "(b)": "b", "A pod waits": None, "z": None, "about": None}.items():
+    read = {"a": "a", "B: since": "b", "(b)": "b", "A pod waits": None, "z": None, "about": None}
+    read |= {"b I think": "b", "b  y": "b", "a x": "a", "a because": "a", "a\nsince it waits": "a", "a pod": None}
+    for text, letter in read.items():
         assert choice.read(text) == letter, text
 
 

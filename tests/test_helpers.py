@@ -155,7 +155,7 @@ def test_a_sentence_is_said_only_of_data_that_bear_it(
     monkeypatch.delenv("LAB_WORKSPACE", raising=False)
     claims.holds(True, "Two is two.")
     claims.holds(False, "Two is three.")
-    assert capsys.readouterr().out == "Two is two.\nOn this machine it is not so: Two is three.\n"
+    assert capsys.readouterr().out == "Two is two.\nNot so here: Two is three. Is your code above as the text says?\n"
     monkeypatch.setenv("LAB_WORKSPACE", "walk")
     with pytest.raises(AssertionError, match="Two is three"):
         claims.holds(False, "Two is three.")

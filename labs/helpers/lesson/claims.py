@@ -13,4 +13,4 @@ def holds(fact: bool, sentence: str) -> None:
     elif os.environ.get("LAB_WORKSPACE"):
         raise AssertionError(f"the lab says: {sentence}")
     else:
-        print(f"On this machine it is not so: {sentence}")
+        print(f"Not so here: {sentence} Is your code above as the text says?")

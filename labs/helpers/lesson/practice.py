@@ -39,14 +39,14 @@ def asked(tickets: Sequence[tuple[str, str]], limit: float = LIMIT) -> Facts:
 
 @check(asked)
 def every_ticket_gets_a_label(seen: Facts) -> Finding:
-    count, wanted = len(seen["labels"]), len(seen["wanted"])
+    count, wanted = sum(isinstance(label, str) for label in seen["labels"]), len(seen["wanted"])
     return Finding(count == wanted, seen["said"] or f"{count} of {wanted} tickets got a label", count, wanted)
 
 
 @check(asked, after=every_ticket_gets_a_label)
 def three_kinds(seen: Facts) -> Finding:
-    kinds = sorted(set(seen["labels"]))
-    return Finding(len(kinds) == 3, f"the labels given were: {', '.join(kinds)}", len(kinds), 3)
+    kinds, wanted = sorted(set(seen["labels"])), sorted(set(seen["wanted"]))
+    return Finding(kinds == wanted, f"the labels given were: {', '.join(kinds)}", kinds, wanted)
 
 
 @check(asked, after=three_kinds)
