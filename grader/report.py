@@ -60,7 +60,7 @@ def show(result: CriterionResult) -> list[tuple[str, Verdict, str]]:
     waiting = sum(c.verdict is Verdict.NOT_RUN for c in result.checks)
     lines = [(name(c), c.verdict, c.message) for c in bad]
     if waiting:
-        lines.append(("", Verdict.NOT_RUN, f"{waiting} more checks come after it"))
+        lines.append(("", Verdict.NOT_RUN, f"{waiting} more check{'s come' if waiting > 1 else ' comes'} after it"))
     return lines
 
 

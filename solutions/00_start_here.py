@@ -44,7 +44,7 @@ clock = timing.Clock()
 # %% [markdown] tags=["why"]
 # ## 1 · The whole thing (3 minutes)
 #
-# The number beside a cell says that it ran, and as which. The next two are typed commands: `%%shell` in the first
+# The number beside a cell says that it ran, and in which order. The next two are typed commands: `%%shell` in the first
 # line makes a cell a terminal. They train and save the two models (some seconds, in a folder that no later lab uses),
 # and start the finished service. You will write all of it yourself.
 
@@ -118,8 +118,9 @@ route.draw()
 # right.
 #
 # Some words mean several things elsewhere. In these labs a **label** is a ticket's, and what Kubernetes and Docker
-# call labels is a *Kubernetes label*, an *image label*. A **probe** is asked by the kubelet, Kubernetes' agent on a
-# node. A **check** is the grader's: it looks at one fact of what you made and says whether it will do.
+# call labels is a *Kubernetes label*, an *image label*. A **probe** is a question that the kubelet, Kubernetes' agent
+# on a node, asks a container; only in the grader's own messages it is the part that gathers facts. A **check** is
+# the grader's: it looks at one fact of what you made and says whether it will do.
 
 # %% [markdown] tags=["why"]
 # ## 3 · Cells and verdicts (5 minutes)

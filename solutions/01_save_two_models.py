@@ -172,11 +172,15 @@ claims.holds(first == second, "The first two are one text now, and get one embed
 from sklearn.linear_model import LogisticRegression
 
 unseen = [text for text, _ in held_out(120)]
-# TODO fit LogisticRegression(C=10.0, max_iter=1000); shared: scores of the unseen
-given = classifier = shared = ...
+# TODO fit LogisticRegression(C=10.0, max_iter=1000) on the rows of preprocess.prepare
+given = classifier = ...
 # solution
 given = encoder.encode(preprocess.prepare(texts))
 classifier = LogisticRegression(C=10.0, max_iter=1000).fit(given, labels)
+# end
+# TODO its predict_proba of the unseen, which are prepared and encoded in the same way
+shared = ...
+# solution
 shared = classifier.predict_proba(encoder.encode(preprocess.prepare(unseen)))
 # end
 
@@ -196,7 +200,7 @@ for text, scores in zip(unseen[:3], shared, strict=False):
 
 # %% tags=["do"] language="shell"
 # mkdir -p server
-# # TODO grep -v: all lines of service/preprocess.py but the one of " address "
+# # TODO grep -v: service/preprocess.py without its " address " line > server/copied.py
 # ...
 # # solution
 # grep -v '" address "' service/preprocess.py > server/copied.py
@@ -258,12 +262,13 @@ claims.holds(left == 0, f"{left} of 120 labels differ now.")
 #
 # A server is another process, often on another machine, and sees nothing of this kernel. What it sees is a **model
 # store**: a folder that keeps versions under names (`BENTOML_HOME`, for you `work/store`). First the way in which
-# most people save: a name and the object. Then look at what the store noted, and ask `sc1` whether that will do; it
-# takes some seconds, since a fresh process loads both models as a server would.
+# most people save: a name and the object, by `bentoml.picklable_model` as `demo_embedder` and by `bentoml.sklearn`
+# as `demo_classifier`. Then look at what the store noted, and ask `sc1` whether that will do; it takes some seconds,
+# since a fresh process loads both models as a server would.
 
 # %% tags=["do"]
 first_try = {"lesson": "first-try"}  # a label: the last part finds these two by it
-# TODO two saves: picklable_model.save_model(name, object, labels=first_try); sklearn
+# TODO list of two: bentoml.picklable_model.save_model(name, object, labels=first_try)
 plain = ...
 # solution
 plain = [
@@ -484,7 +489,7 @@ models.draw_sizes(store)
 
 # %% tags=["see"]
 bentoml.picklable_model.save_model("demo_note", "saved in the morning")
-# TODO server: models.get demo_note:latest; save another text; get it as newcomer
+# TODO server: bentoml.models.get demo_note:latest; save another text; get newcomer
 server = newcomer = ...
 # solution
 server = bentoml.models.get("demo_note:latest")

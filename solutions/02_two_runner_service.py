@@ -56,7 +56,7 @@ print(*sorted(model.tag.name for model in bentoml.models.list()))
 
 # %% [markdown] tags=["why"]
 # This is the form in which the course module writes its service: all texts of a request are one call. The two models
-# and the three calls are yours.
+# and the three calls (`encode`; `predict` and `predict_proba` of its rows) are yours. JSON takes lists, not arrays.
 
 # %% tags=["do"]
 # %%work first/service.py
@@ -89,7 +89,7 @@ async def classify(request):
     if not texts:
         return {"labels": [], "scores": []}
     # end
-    # TODO await embedder.METHOD.async_run(texts), then of the rows; return lists
+    # TODO await embedder.encode.async_run(texts), two calls of its rows; return lists
     ...
     # solution
     rows = await embedder.encode.async_run(texts)
@@ -270,8 +270,8 @@ for model in bentoml.models.list():
 # A call that is **one item** can never be divided. So the class that runs in the runner becomes yours: a
 # `bentoml.legacy.Runnable`. BentoML makes one in each runner process (`__init__`: open the model, once, and move the
 # encoder to the device with `.to(device())`) and calls its methods with a *list of items*. Here an item is all the
-# texts of one request. A decorator says that a method may be batched and along which axis. It now says what the
-# signature said, and the store's signatures are not read any more.
+# texts of one request. The decorator `@bentoml.legacy.Runnable.method` says of a method whether it is `batchable`
+# and along which `batch_dim`. It now says what the signature said, and the store's signatures are not read any more.
 
 # %% tags=["do"]
 # %%work service/runnable.py
@@ -385,7 +385,7 @@ embedder = runner(EmbeddingRunnable, "embeddingrunner", models.embedder)
 classifier = runner(ClassifierRunnable, "classifierrunner", models.classifier)
 # end
 
-# TODO a DescribedService called demo_text_intelligence; then protect(service, models)
+# TODO svc, a DescribedService called demo_text_intelligence; then protect(svc, models)
 svc = ...
 # solution
 svc = DescribedService("demo_text_intelligence", runners=[embedder, classifier])

@@ -237,7 +237,8 @@ print(*[pin for pin in pins if pin.startswith("t")], sep="   ")
 
 # %% [markdown] tags=["why"]
 # The two files that decide what gets in are yours. First the list of what to leave out, one pattern a line. It is the
-# second line of defence, for the day on which a pattern gets into the include list. The cell after it tries it.
+# second line of defence, for the day on which a pattern gets into the include list. Private keys are called
+# `server.pem`, `client.key`, or `id_rsa` and the like by ssh. The cell after it tries your list.
 
 # %% tags=["do"] language="work" magic_args="service/.bentoignore"
 # # What never goes into a Bento, whatever `include` says. Written like a .gitignore.
@@ -258,7 +259,8 @@ print(*[pin for pin in pins if pin.startswith("t")], sep="   ")
 # %% tags=["see"]
 got_in = bentos.planted_and_built()
 claims.holds(
-    not got_in, f"{len(got_in)} of {len(bentos.PLANTED)} planted files got in."
+    not got_in,
+    f"Of {len(bentos.PLANTED)} planted files these got in: {', '.join(got_in) or 'none'}.",
 )
 
 # %% [markdown] tags=["explain"]

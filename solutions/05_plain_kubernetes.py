@@ -344,7 +344,8 @@ print(*pods.processes(objects.pods()[0]["metadata"]["name"]), sep="\n")
 # %% [markdown] tags=["why"]
 # The configuration. In lab 03 the file was in the Bento, and BentoML did not read it. Here it comes from a
 # **ConfigMap** (files as an object of the cluster), and one variable decides whether it counts. A second variable
-# comes from a **Secret**: the manifest names it, the value is in the cluster alone. This one opens nothing.
+# comes from a **Secret**: the manifest names it, the value is in the cluster alone. The command for one is
+# `kubectl create secret generic NAME --from-literal=KEY=VALUE`.
 
 # %% tags=["do"] language="work" magic_args="deploy/configuration.yaml"
 # apiVersion: apps/v1
@@ -376,11 +377,11 @@ print(*pods.processes(objects.pods()[0]["metadata"]["name"]), sep="\n")
 #           configMap: {name: bentoml-configuration}
 
 # %% tags=["do"] language="shell"
-# # TODO kubectl create secret generic demo-text-intelligence --from-literal=HUB_TOKEN=...
+# # TODO create the Secret demo-text-intelligence, HUB_TOKEN=opens-nothing; describe it
 # ...
 # # solution
 # kubectl create secret generic demo-text-intelligence \
-#   --from-literal=HUB_TOKEN=opens-nothing-4711
+#   --from-literal=HUB_TOKEN=opens-nothing
 # kubectl describe secret demo-text-intelligence | tail -1
 # # end
 

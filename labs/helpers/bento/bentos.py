@@ -74,7 +74,7 @@ class Desk:
         return told.replace("__tag__:", "built ")
 
 
-PLANTED = (".env", "server.pem", "id_rsa", "look.ipynb", "data/sample.csv", "tests/test_it.py")
+PLANTED = (".env", "server.pem", "client.key", "id_rsa", "look.ipynb", "data/sample.csv", "tests/test_it.py")
 
 
 def planted_and_built() -> list[str]:
