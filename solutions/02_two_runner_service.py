@@ -56,7 +56,8 @@ print(*sorted(model.tag.name for model in bentoml.models.list()))
 
 # %% [markdown] tags=["why"]
 # This is the form in which the course module writes its service: all texts of a request are one call. The two models
-# and the three calls (`encode`; `predict` and `predict_proba` of its rows) are yours. JSON takes lists, not arrays.
+# and the three calls (`encode`; `predict` and `predict_proba` of its rows) are yours. `predict_proba` gives three
+# scores a text; the highest is the label's.
 
 # %% tags=["do"]
 # %%work first/service.py
@@ -89,7 +90,7 @@ async def classify(request):
     if not texts:
         return {"labels": [], "scores": []}
     # end
-    # TODO await embedder.encode.async_run(texts), two calls of its rows; return lists
+    # TODO await embedder.encode.async_run(texts), two calls of its rows; highest scores
     ...
     # solution
     rows = await embedder.encode.async_run(texts)
@@ -144,7 +145,7 @@ async def classify(request):
 # # end
 
 # %% tags=["do"] language="shell"
-# # TODO curl /readyz; then POST '{"texts": ["Where is my parcel?"]}' to /classify
+# # TODO curl -i /readyz; then POST '{"texts": ["Where is my parcel?"]}' to /classify
 # ...
 # # solution
 # curl -s -w 'readyz: %{http_code}\n' "127.0.0.1:$PORT/readyz"
@@ -164,9 +165,10 @@ measured("02d", {(200, 500): "b", (200, 200): "c"}.get(codes, "a"))
 # %log first 3
 
 # %% [markdown] tags=["explain"]
-# The last line of the log is the reason; the caller only hears that something went wrong. This is where the
+# The `AttributeError` in the log is the reason; the caller only hears that something went wrong. This is where the
 # signatures of lab 01 count: **`to_runner()` reads them, and nothing else does.** Have the service use the models
-# that your script saved, by editing the file in place, and serve it again.
+# that your script saved, by editing the file in place, and serve it again. (If its answer is wrong, edit the file:
+# the cell above would refuse to overwrite it, and say how it can.)
 
 # %% tags=["do"] language="shell"
 # # TODO with sed -i: first_ becomes demo_ in first/service.py; then grep for models.get

@@ -258,10 +258,8 @@ print(*[pin for pin in pins if pin.startswith("t")], sep="   ")
 
 # %% tags=["see"]
 got_in = bentos.planted_and_built()
-claims.holds(
-    not got_in,
-    f"Of {len(bentos.PLANTED)} planted files these got in: {', '.join(got_in) or 'none'}.",
-)
+names = ", ".join(got_in) or "none"
+claims.holds(not got_in, f"Of {len(bentos.PLANTED)} planted files got in: {names}.")
 
 # %% [markdown] tags=["explain"]
 # Now the list of what to take, in the build file: it names files, not patterns. The rest is given. Labels are for
