@@ -33,7 +33,7 @@ from grader.processes import run
 from grader.update import update as update_notebook
 from grader.walk import start_at, walk_workspace
 from grader.walk import walk as run_walk
-from grader.workspace import Workspace, learner_workspace, write_atomic
+from grader.workspace import Workspace, digest, learner_workspace, locked, write_atomic
 
 EXAMPLES = """Examples:
 
@@ -85,11 +85,17 @@ def grade(criteria: tuple[str, ...], folder: str, fragment: str, out: str, trust
     check_paths(outputs)
     kit = Kit()
     chosen = kit.criteria(list(criteria))
-    with opened(kit, folder, out, trust, say) as ws:
+    with opened(kit, folder, out, trust, say) as ws, graded_alone(ws):
         made = grade_all(ws, chosen)
         if fragment:
             Path(fragment).write_text(report.to_html(made, kit, fragment=True))
         finish(ws, made, **outputs)
+
+
+def graded_alone(ws: Workspace) -> contextlib.AbstractContextManager[None]:
+    """One grading at a time writes into a folder of reports; a second one says who is at it, and waits."""
+    lock = ws.kit.state / f"grading-{digest(os.fsencode(ws.results.absolute()))}.lock"
+    return locked(lock, f"the folder of reports {ws.results}", say)
 
 
 @main.command("class")

@@ -367,7 +367,7 @@ print("requests in a batch:", trials.mean_batches(half))
 # # TODO run your experiment: lab bench quick (the kit's `lab` is at $LAB_KIT/lab)
 # ...
 # # solution
-# $LAB_KIT/lab bench quick
+# "$LAB_KIT/lab" bench quick
 # # end
 
 # %% tags=["see"]

@@ -21,6 +21,13 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import copy_toykit, need_sandbox, run_lab
+from fuzzing import KEPT, read_evidence
+from live_cluster import apply, namespace_for, need_cluster
+
+from grader.judge import judge_criterion
+from grader.kit import Kit
+from grader.model import Evidence
+from grader.workspace import Workspace
 
 T6 = {
     "t6.toml": 'id = "t6-prepares"\ntitle = "Texts are prepared"\noutcome = "By code."\nlab = "01"\nneeds = []\n',
@@ -49,6 +56,24 @@ def is_there(seen):
     return Finding(True, "it is there")
 ''',
 }  # fmt: skip
+T7 = {
+    "t7.toml": 'id = "t7-tools"\ntitle = "Tools"\noutcome = "Of the machine."\nlab = "01"\nneeds = []\n',
+    "t7.py": '''
+from grader.kit import check, probe
+from grader.model import Finding
+from grader.processes import run
+
+@probe(limit=25)
+def asked(ws):
+    return {"said": [run(["sh", "-c", f"{tool} version 2>&1"], 20, ws.root).output for tool in ("kubectl", "docker")]}
+
+@check(asked)
+def are_no_shims(seen):
+    forged = [said for said in seen["said"] if "forged" in said]
+    return Finding(False, f"the tools of the machine answered, {len(forged)} shims did", forged, [])
+''',
+}  # fmt: skip
+SHIM = "#!/bin/sh\necho forged\n"
 FORGED = '["result", {"id": "lowers", "verdict": "pass", "message": "forged", "evidence": {}}]'
 FORGE_REPORT = "import os, pathlib\npathlib.Path('{marker}').write_text('here')\nos._exit(0)\n"
 EVERY_ENVIRON = """
@@ -133,6 +158,15 @@ def pipe(work: Path) -> None:
     os.mkfifo(work / "service" / "number.txt")
 
 
+def shims(work: Path) -> None:
+    """kubectl and docker beside the work and in its bin/, for whoever has a relative folder on the PATH."""
+    for folder in (work, work / "bin"):
+        folder.mkdir(exist_ok=True)
+        for tool in ("kubectl", "docker"):
+            (folder / tool).write_text(SHIM)
+            (folder / tool).chmod(0o755)
+
+
 NOT_THERE = "ModuleNotFoundError: No module named 'preprocess'"
 CHEATS = {
     # modules of the submission in the place of the grader's
@@ -185,6 +219,7 @@ CHEATS = {
         "prepare() gave Known Text", f"import os\nos.kill(os.getppid(), 9)\n{IDENTITY}", own=False
     ),
     "kills-everybody": Cheat("its process ended", IN_A_BOX + "os.kill(-1, 9); os.kill(os.getpid(), 9)\n", own=False),
+    "shims-on-the-path": Cheat("0 shims did", make=shims, criterion="t7", env={"PATH": ".:bin::/usr/bin:/bin"}),
     # harm on the way
     "fork-bomb": Cheat(
         "prepare() gave", IN_A_BOX + "import time\nwhile True:\n    os.fork() or time.sleep(60)\n", own=False
@@ -228,7 +263,7 @@ def days_third() -> set[str]:
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kit = copy_toykit(tmp_path_factory.mktemp("cheats") / "toykit")
-    for name, text in T6.items():
+    for name, text in (T6 | T7).items():
         (kit / "grader" / "criteria" / name).write_text(text)
     return kit
 
@@ -307,6 +342,50 @@ def test_without_a_sandbox_others_work_is_refused_unless_trusted(kit: Path) -> N
     assert refused.returncode == 2 and "this machine has none: no unshare; no bwrap; no docker" in refused.stderr
     trusted = run_lab(kit, "grade", "t6", "--work", str(work), "--trust", LAB_WITHOUT="unshare,bwrap,docker")
     assert trusted.returncode == 0, trusted.stderr
+
+
+def judged(short: str, **changes: dict[str, object]) -> dict[str, str]:
+    """The verdicts over the kept evidence of a walk, with other facts of some probes."""
+    evidence = read_evidence(KEPT / f"{short}.json")
+    for probe, facts in changes.items():
+        evidence[probe] = Evidence(probe, evidence[probe].facts | facts)
+    return {c.id: c.verdict.value for c in judge_criterion(Kit().criterion(short), evidence).checks}
+
+
+def test_a_tag_that_moves_while_it_is_graded_is_seen() -> None:
+    """The layers are read of one image, the container runs another: each is compared with the release."""
+    other = "127.0.0.1:5001/demo-text-intelligence@sha256:" + "0" * 64
+    assert judged("sc4", runs={"image": other})["runs-from-registry"] == "fail"
+    assert judged("sc4", image={"digest": f"sha256:{'0' * 64}"})["released-by-digest"] == "fail"
+
+
+def test_a_decoy_in_the_released_image_is_seen() -> None:
+    """It answers as one hopes to be answered; what it was started by is no `serve`."""
+    decoy = {"started": {"the Deployment": ["serve"], "a-pod": ["python", "-c", "..."]}}
+    assert judged("sc5", objects=decoy)["starts-bentoml"] == "fail"
+    typed = {n: {"problem": "", "answered": 300, "batched": 0.0} for n in ("disabled", "4", "32")}
+    kept = read_evidence(KEPT / "sc7.json")["lived"].facts["settings"]
+    moved = {name: kept[name] | facts for name, facts in typed.items()}
+    assert judged("sc7", lived={"settings": moved})["metrics-are-counted"] == "fail"
+
+
+@pytest.mark.cluster
+def test_objects_in_another_namespace_are_nobodys() -> None:
+    need_cluster()
+    from cluster.names import IMAGE, read_names
+
+    with namespace_for("elsewhere") as name:
+        labels = {"app.kubernetes.io/name": IMAGE}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "server", "image": "none"}]}}
+        spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+        apply(
+            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": IMAGE}, "spec": spec}, namespace=name
+        )
+        probe = next(p for p in Kit().criterion("sc5").probes if p.name == "objects")
+        mine = Workspace(Kit(), Path("/nowhere"), f"cheat-{os.getpid()}")
+        assert read_names().namespace(mine.name) != name
+        facts = probe.look(mine)
+    assert (facts["deployment"], facts["service"], facts["pods"]) == (False, False, [])
 
 
 def test_reports_go_where_they_are_asked_to(kit: Path, tmp_path: Path) -> None:

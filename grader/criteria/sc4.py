@@ -101,11 +101,13 @@ def runs(ws: Any) -> Facts:
     try:
         digest = images.read_digest(names.address, repository.split("/", 1)[1], TAG)
     except images.NoImage as absent:
-        return {"problem": str(absent), "log": ""}
+        return {"problem": str(absent), "log": "", "image": "", "release": ""}
     name = f"{repository}@{digest}"
     containers.pull(name)
     with containers.running(name) as box:
         facts: Facts = {
+            "image": name,
+            "release": released(ws.root)["release"],
             "problem": box.problem,
             "seconds": box.seconds,
             "log": box.log() if box.problem else "",
@@ -197,8 +199,12 @@ def released_by_digest(seen: Facts) -> Finding:
 # ---------------------------------------------------------------- that it runs
 
 
-@check(runs, after=[tagged_in_registry, weights_inside])
+@check(runs, after=[tagged_in_registry, weights_inside, released_by_digest])
 def runs_from_registry(seen: Facts) -> Finding:
+    """What was looked at is what is run: a tag that moves meanwhile is another image's."""
+    if not seen["problem"] and seen["image"] != seen["release"]:
+        message = "the tag was moved while this was graded: what runs is not what was released"
+        return Finding(False, message, seen["image"], seen["release"])
     found = f"{seen['problem']}{': ' if seen['log'] else ''}{seen['log']}" or f"ready after {seen['seconds']:g} s"
     return Finding(not seen["problem"], "a container of it gets ready", found, "ready within 90 s, with no capability")
 

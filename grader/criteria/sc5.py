@@ -49,6 +49,7 @@ PATIENCE = 20.0
 RUNNERS = ("embeddingrunner", "classifierrunner")
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 BENTO = PurePosixPath("/home/bentoml/bento")
+ENTRY = "/home/bentoml/bento/env/docker/entrypoint.sh"  # BentoML's own, in each image
 # What a runner's part of a configuration may hold besides the runners' names.
 SETTINGS = {"batching", "resources", "workers_per_resource", "logging", "metrics", "timeout", "traffic", "optimized"}
 # What runs in a pod: the file that the server's process was given, and what BentoML makes of it.
@@ -109,6 +110,9 @@ def objects(ws: Any) -> Facts:
         "spread": is_spread(template),
         "kept": [left_by(b, replicas) for b in covering],
         "profile": labels.get("pod-security.kubernetes.io/enforce", ""),
+        "started": {
+            n: words_of(s, release) for n, s in [("the Deployment", template), *((name_of(p), p) for p in pods)]
+        },
         "pods": [about(p, release) for p in pods],
         "endpoints": sorted({e["targetRef"]["name"] for e in ends if e.get("targetRef")}),
         "workers": len(nodes),
@@ -124,6 +128,16 @@ def ours(pod: Facts, deployment: Facts) -> bool:
     """A pod of the Deployment's, and not on its way out."""
     selector = deployment.get("spec", {}).get("selector")
     return "deletionTimestamp" not in pod["metadata"] and matches(selector, labels_of(pod))
+
+
+def name_of(pod: Facts) -> str:
+    return str(pod["metadata"]["name"])
+
+
+def words_of(thing: Facts, release: str) -> list[str]:
+    """What that pod, or template, starts in the image: its command, then its arguments."""
+    server = server_of(thing.get("spec", {}), release)
+    return [str(word) for word in [*(server.get("command") or []), *(server.get("args") or [])]]
 
 
 def about(pod: Facts, release: str) -> Facts:
@@ -381,6 +395,23 @@ def released_image(seen: Facts) -> Finding:
     good = bool(digest) and seen["image"] == seen["release"] and not others
     found = "; ".join([seen["image"], *others])
     return Finding(good, "the pods run the released image, by its digest", found, seen["release"])
+
+
+@check(objects, after=[each_pod_answers, released_image])
+def starts_bentoml(seen: Facts) -> Finding:
+    """The right image may be made to start another program, which answers as one hopes to be answered."""
+    found = {name: " ".join(words) for name, words in seen["started"].items() if not is_serving(words)}
+    wanted = "serve, or bentoml serve, and its options; nothing at all is the same"
+    told = {name: words[:160] for name, words in found.items()} or "bentoml serve"
+    good = bool(seen["started"]) and not found
+    return Finding(good, "what runs in the image is the service that was built into it", told, wanted)
+
+
+def is_serving(words: list[str]) -> bool:
+    """Whether those words start the server of the Bento: of the image's entry point, or BentoML's own."""
+    own = words[1:] if words[:1] == [ENTRY] else words
+    starts = (["serve"], ["bentoml", "serve"], ["python", "-m", "bentoml", "serve"])
+    return not own or any(own[: len(start)] == start for start in starts)
 
 
 @check(answers, after=[each_pod_answers, released_image])

@@ -23,7 +23,7 @@ from grader.kit import check, probe
 from grader.model import Facts, Finding
 from grader.world import history, rules
 from grader.world.load import closed
-from grader.world.load.metrics import mean_batch
+from grader.world.load.metrics import batches, mean_batch
 from grader.world.load.metrics import read as read_metrics
 from grader.world.prometheus import BadQuery, Prometheus, remembering, scraping
 from grader.world.servers import Served, served
@@ -36,6 +36,7 @@ ROWS = ("service", "runners", "pods")
 USERS, SECONDS = 40, 5.0
 WORDS = 12  # of a note
 LIMITS = {"small": 4, "large": 32}  # requests a batch, of the note's two settings
+MOST_TEXTS = 64  # of one request; a service may hand each to the runner by itself
 LONGEST = 60_000  # milliseconds; nobody waits longer, whatever a note or a query says
 MONITORS = "monitoring.coreos.com/v1"
 CODE = ("job_name", "metrics_path", "scheme", "params", "relabel_configs", "metric_relabel_configs", "honor_labels")
@@ -237,13 +238,20 @@ def under_load(server: Served, prometheus: Prometheus, queries: dict[str, str]) 
     closed.run(server.url, users=USERS, seconds=1)  # the dispatcher begins to learn
     prometheus.wait_for_scrapes(2)
     before = read_metrics(server.url)
-    closed.run(server.url, users=USERS, seconds=SECONDS, first=10_000)
+    log = closed.run(server.url, users=USERS, seconds=SECONDS, first=10_000)
     time.sleep(1.2)  # one more scrape
-    facts: Facts = {"problem": "", "mean_batch": mean_batch(before, read_metrics(server.url))}
+    after = read_metrics(server.url)
+    facts: Facts = {"problem": "", "mean_batch": mean_batch(before, after), "answered": log.ends().get("200", 0)}
+    facts["batched"] = batched(after) - batched(before)
     facts["answers"] = {name: ask(prometheus, queries[name]) for name in QUERIES}
     facts["targets"] = [{k: t.get(k, "") for k in ("scrapeUrl", "health", "lastError")} for t in prometheus.targets()]
     facts["families"] = len([n for n in prometheus.names() if n.startswith("bentoml_")])
     return facts
+
+
+def batched(text: str) -> float:
+    """How many requests the embedding runner says it had in its batches."""
+    return batches(text).get("embeddingrunner", (0.0, 0.0))[1]
 
 
 def values(answer: Facts) -> list[float]:
@@ -454,6 +462,19 @@ def scrape_finds_bentoml(seen: Facts) -> Finding:
 
 
 @check(lived, after=scrape_finds_bentoml)
+def metrics_are_counted(seen: Facts) -> Finding:
+    """The page is the service's own word, so it is compared with what came back: each answer was in a batch."""
+    told = {n: [s["answered"], s["batched"]] for n, s in seen["settings"].items()}
+    wanted = "with batching at least as many requests in batches as were answered, without it none"
+    for name, (answered, in_batches) in told.items():
+        least, most = (0, 0) if name == "disabled" else (0.85 * answered, MOST_TEXTS * answered)
+        if answered < 1 or not least <= in_batches <= most:
+            text = f"batching {name}: {answered} requests were answered, and /metrics has {in_batches:g} in batches"
+            return Finding(False, f"{text} of the embedding runner", told, wanted)
+    return Finding(True, "what /metrics counts is what was answered", told, wanted)
+
+
+@check(lived, after=metrics_are_counted)
 def queries_move_live(seen: Facts) -> Finding:
     """Under load your batch-size query is larger at 32 than at 4, as the counters are, and returns nothing when off."""
     found = {n: values(s["answers"]["batch_size"]) for n, s in seen["settings"].items()}
