@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
+import random
 import re
 import shutil
 import socket
@@ -308,14 +310,35 @@ def test_a_trial_ends_when_it_is_clear() -> None:
 
 
 @pytest.mark.parametrize("true_capacity", [3.0, 55.0, 173.0, 900.0])
-def test_the_capacity_is_found_by_doubling_and_bisection(monkeypatch: pytest.MonkeyPatch, true_capacity: float) -> None:
+def test_the_capacity_is_found_by_doubling_bisection_and_stairs(
+    monkeypatch: pytest.MonkeyPatch, true_capacity: float
+) -> None:
     def try_rate(url: str, rate: float, seconds: float, first: int, goal: Goal) -> Log:
         return Log([], {"holds": rate <= true_capacity, "late": 0.0, "errors": 0.0})
 
     monkeypatch.setattr(poisson, "try_rate", try_rate)
     found = capacity.find("http://127.0.0.1:1", Goal())
-    assert found.rate == pytest.approx(true_capacity, rel=0.05)
-    assert len(found.trials) <= 13
+    assert found.rate == pytest.approx(true_capacity, rel=0.04)
+    assert len(found.trials) <= 8 + capacity.STAIRS
+    assert "trials were at" in found.told()
+
+
+def test_chance_in_a_trial_does_not_decide_the_capacity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where trials within 10% of the capacity go either way, most searches still end within 5% of it."""
+    chance = random.Random(3)
+
+    def try_rate(url: str, rate: float, seconds: float, first: int, goal: Goal) -> Log:
+        return Log([], {"holds": rate <= 173 * math.exp(chance.gauss(0, 0.06)), "late": 0.0, "errors": 0.0})
+
+    monkeypatch.setattr(poisson, "try_rate", try_rate)
+    found = [capacity.find("http://127.0.0.1:1", Goal()).rate for _ in range(200)]
+    assert sum(abs(rate / 173 - 1) < 0.05 for rate in found) > 170
+
+
+def test_that_a_rate_holds_is_said_later_than_that_it_does_not() -> None:
+    goal = Goal(0.5)
+    assert judge(goal, *outcome(0.9, 10.5), now=10.5, last=False).holds is False
+    assert judge(goal, *outcome(0.1, 10.5), now=10.5, last=False).holds is None
 
 
 def test_a_cache_has_to_be_clear() -> None:

@@ -1,8 +1,15 @@
-"""The highest rate of random arrivals at which the service keeps its goal: doubled until it does not, then bisected."""
+"""The highest rate of random arrivals at which the service keeps its goal: doubled until it does not, bisected, and then
+followed by stairs: a step up after each trial that holds, a step down after each that does not.
+
+Near its capacity whether 18 seconds hold the goal is partly chance: a bisection believes each trial for good, and ends
+wherever the first wrong one sends it. Stairs climb back, and their mean is more exact than any one trial (the up-and-down
+method, Dixon and Mood 1948).
+"""
 
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +24,9 @@ from grader.world.load.servers import serving
 from grader.world.load.settings import Setting
 
 FIRST = 40.0  # requests a second
-CLOSE = 1.05  # the bisection ends when the two rates are so near
+CLOSE = 1.2  # the bisection ends when the two rates are so near
+STEP = 1.05
+STAIRS = 8  # trials
 SECONDS = 18.0  # of one trial, unless it is clear before
 LIMIT = 300.0  # seconds for all of them
 APART = 1_000_000  # texts of two trials are numbered so far apart
@@ -27,37 +36,63 @@ Say = Callable[[str], None]
 
 @dataclass
 class Capacity:
-    """`holds` and `fails` are the highest rate that held the goal and the lowest that did not, requests a second."""
+    """`holds` and `fails` are the highest rate that held the goal and the lowest that did not, requests a second, before
+    the stairs; `stairs` the rates on them, with that which would have come next."""
 
     goal: Goal
     holds: float = 0.0
     fails: float = math.inf
     seconds: float = 0.0
     trials: list[tuple[float, bool]] = field(default_factory=list)
+    stairs: list[float] = field(default_factory=list)
+
+    @property
+    def bracketed(self) -> bool:
+        return self.fails <= CLOSE * self.holds
+
+    @property
+    def over(self) -> bool:
+        return len(self.stairs) > STAIRS
+
+    @property
+    def turned(self) -> list[float]:
+        """The stairs from their first turn on: what leads there says only where they began."""
+        outcomes = [holds for _, holds in self.trials[len(self.trials) - len(self.stairs) + 1 :]]
+        turn = next((i for i, holds in enumerate(outcomes) if holds != outcomes[0]), len(outcomes))
+        return self.stairs[turn:]
 
     @property
     def rate(self) -> float:
-        """In the middle of the two."""
+        """The mean of the stairs; without any, the middle of the two."""
+        if self.stairs:
+            return math.exp(statistics.fmean(math.log(rate) for rate in self.turned))
         return math.sqrt(self.holds * self.fails) if self.holds and self.fails < math.inf else self.holds
 
     def told(self) -> str:
         p95, trials = f"p95 <= {1000 * self.goal.seconds:.0f} ms", f"{len(self.trials)} trials, {self.seconds:.0f} s"
-        held = f"{self.holds:.0f} held {p95} with less than {self.goal.errors:.1%} errors, {self.fails:.0f} did not"
-        return f"{self.rate:.0f} requests a second: {held} ({trials})"
+        told = f"{self.rate:.0f} requests a second hold {p95} with less than {self.goal.errors:.1%} errors"
+        if len(self.stairs) < 2:
+            return f"{told}; {self.holds:.0f} held it, {self.fails:.0f} did not ({trials})"
+        steps = f"the last {len(self.stairs) - 1} trials were at {min(self.stairs[:-1]):.0f} to {max(self.stairs[:-1]):.0f}"
+        return f"{told}; {steps} ({trials})"
 
     def note(self, rate: float, holds: bool) -> None:
         self.trials.append((rate, holds))
-        if holds:
+        if self.stairs:
+            self.stairs.append(rate * STEP if holds else rate / STEP)
+        elif holds:
             self.holds = max(self.holds, rate)
         else:
             self.fails = min(self.fails, rate)
+        if self.bracketed and not self.stairs:
+            self.stairs.append(math.sqrt(self.holds * self.fails))
 
 
 def find(url: str, goal: Goal, say: Say = lambda _: None, first: int = 0) -> Capacity:
-    """Tries rates until the two are close, for at most five minutes. Raises LabError when even a lone request now and
-    then is too slow, which is no question of capacity."""
+    """Tries rates until the stairs are long enough, for at most five minutes. Raises LabError when even a lone request
+    now and then is too slow, which is no question of capacity."""
     found, began = Capacity(goal), time.monotonic()
-    while found.fails > CLOSE * found.holds and time.monotonic() - began < LIMIT:
+    while not found.over and time.monotonic() - began < LIMIT:
         rate = next_rate(found)
         if rate < 1:
             raise LabError("Not one request a second keeps the goal.", "Choose a larger goal (--goal, milliseconds).")
@@ -72,6 +107,8 @@ def find(url: str, goal: Goal, say: Say = lambda _: None, first: int = 0) -> Cap
 
 
 def next_rate(found: Capacity) -> float:
+    if found.stairs:
+        return found.stairs[-1]
     if found.fails == math.inf:
         return 2 * found.holds or FIRST
     return math.sqrt(found.holds * found.fails) if found.holds else found.fails / 2

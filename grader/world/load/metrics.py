@@ -8,6 +8,7 @@ import http.client
 import re
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,8 +29,8 @@ def read(url: str, patience: float = 15.0) -> str:
         return get(connection)
 
 
-def get(connection: http.client.HTTPConnection) -> str:
-    connection.request("GET", "/metrics")
+def get(connection: http.client.HTTPConnection, path: str = "/metrics") -> str:
+    connection.request("GET", path)
     return connection.getresponse().read().decode()
 
 
@@ -76,32 +77,48 @@ def in_progress(text: str) -> dict[str, float]:
 
 
 class InFlight:
-    """Reads the gauges every 100 ms in a thread, while the block runs: `seen` is [(time.monotonic(), seconds it took,
-    {who: count})]. A look waits for the API server as every request does, before anybody counts it."""
+    """Reads the gauges every 100 ms in a thread, while the block runs: `seen` is [(time.monotonic(), seconds that a
+    request stands in front, {who: count})].
+
+    A request counts only once a busy API process begins with it. How long that takes, another thread learns from
+    /livez: the way of a request, and nothing to do at its end. (/metrics would tell too much: BentoML collects it in a
+    thread, which waits for its turn with the interpreter.)"""
 
     def __init__(self, url: str) -> None:
-        place = urlsplit(url)
-        self.connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=15)
+        self.place = urlsplit(url)
         self.seen: list[tuple[float, float, dict[str, float]]] = []
+        self.waits: list[float] = []  # at /livez, since the gauges were read
         self.over = threading.Event()
-        self.thread = threading.Thread(target=self.watch, daemon=True)
+        self.threads = [threading.Thread(target=watch, daemon=True) for watch in (self.watch_gauges, self.watch_front)]
 
     def __enter__(self) -> InFlight:
-        self.thread.start()
+        for thread in self.threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.over.set()
-        self.thread.join()
-        self.connection.close()
+        for thread in self.threads:
+            thread.join()
 
-    def watch(self) -> None:
-        while not self.over.wait(EVERY):
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                began = time.monotonic()
-                text = get(self.connection)
-                ended = time.monotonic()
-                self.seen.append((ended, ended - began, in_progress(text)))
+    def watch_gauges(self) -> None:
+        for text, took in self.look("/metrics"):
+            waits, self.waits = self.waits or [took], []
+            self.seen.append((time.monotonic(), sum(waits) / len(waits), in_progress(text)))
+
+    def watch_front(self) -> None:
+        for _, took in self.look("/livez"):
+            self.waits.append(took)
+
+    def look(self, path: str) -> Iterator[tuple[str, float]]:
+        """(what the path answers, after how many seconds), every 100 ms until the block ends."""
+        connection = http.client.HTTPConnection(self.place.hostname or "", self.place.port, timeout=15)
+        with contextlib.closing(connection):
+            while not self.over.wait(EVERY):
+                with contextlib.suppress(OSError, http.client.HTTPException):
+                    began = time.monotonic()
+                    text = get(connection, path)
+                    yield text, time.monotonic() - began
 
     def save(self, path: Path, began: float) -> None:
         """One line a look; times count from `began`."""

@@ -11,7 +11,7 @@ import numpy as np
 from grader.world.load.log import Request
 
 SETTLE = 3.0  # seconds that are not judged
-BINS = 6  # at least so many seconds are
+FAILS_AFTER, HOLDS_AFTER = 6, 10  # at least so many seconds are: a queue that is to become too long grows slowly
 SURE = 2.5  # standard errors
 
 
@@ -49,14 +49,15 @@ def judge(goal: Goal, dues: Sequence[float], ended: Sequence[Request], now: floa
     if errors >= goal.errors and errors * len(due) > 1:  # one error may be chance
         return Verdict(False, late, errors)
     clear = last or abs(late - goal.late) > SURE * max(error, 0.004)
-    return Verdict(late <= goal.late if clear else None, late, errors)
+    early = late <= goal.late and now - goal.seconds - SETTLE < HOLDS_AFTER and not last
+    return Verdict(late <= goal.late if clear and not early else None, late, errors)
 
 
 def standard_error(due: np.ndarray, in_time: np.ndarray, until: float) -> float:
     """Of the share that is late, from its means over one second each: neighbours wait in one queue, so single requests
     are no independent trials. Not-a-number for too few seconds."""
     edges = np.arange(SETTLE, until, 1.0)
-    if len(edges) <= BINS:
+    if len(edges) <= FAILS_AFTER:
         return math.nan
     all_due, all_in_time = np.histogram(due, edges)[0], np.histogram(in_time, edges)[0]
     shares = 1 - all_in_time / np.maximum(all_due, 1)
