@@ -1,9 +1,9 @@
-"""The highest rate of random arrivals at which the service keeps its goal: doubled until it does not, bisected, and then
-followed by stairs: a step up after each trial that holds, a step down after each that does not.
+"""The highest rate of random arrivals at which the service keeps its goal: doubled until it does not, bisected, then
+followed on stairs: a step up after each trial that holds, a step down after each that does not.
 
-Near its capacity whether 18 seconds hold the goal is partly chance: a bisection believes each trial for good, and ends
-wherever the first wrong one sends it. Stairs climb back, and their mean is more exact than any one trial (the up-and-down
-method, Dixon and Mood 1948).
+Near the capacity it is partly chance whether 18 seconds hold the goal. A bisection believes each trial for good, and
+ends wherever the first wrong one sends it. Stairs climb back, and their mean is more exact than any one trial (the
+up-and-down method, Dixon and Mood 1948).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ Say = Callable[[str], None]
 
 @dataclass
 class Capacity:
-    """`holds` and `fails` are the highest rate that held the goal and the lowest that did not, requests a second, before
-    the stairs; `stairs` the rates on them, with that which would have come next."""
+    """`holds` and `fails` are the highest rate that held the goal and the lowest that did not, requests a second,
+    before the stairs; `stairs` the rates on them, with the one that would come next."""
 
     goal: Goal
     holds: float = 0.0
@@ -73,8 +73,8 @@ class Capacity:
         told = f"{self.rate:.0f} requests a second hold {p95} with less than {self.goal.errors:.1%} errors"
         if len(self.stairs) < 2:
             return f"{told}; {self.holds:.0f} held it, {self.fails:.0f} did not ({trials})"
-        steps = f"the last {len(self.stairs) - 1} trials were at {min(self.stairs[:-1]):.0f} to {max(self.stairs[:-1]):.0f}"
-        return f"{told}; {steps} ({trials})"
+        tried = self.stairs[:-1]
+        return f"{told}; the last {len(tried)} trials were at {min(tried):.0f} to {max(tried):.0f} ({trials})"
 
     def note(self, rate: float, holds: bool) -> None:
         self.trials.append((rate, holds))
