@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import bench_runs
 import numpy as np
@@ -309,15 +310,19 @@ def test_a_trial_ends_when_it_is_clear() -> None:
     assert judge(goal, dues, ended[:300], now=15, last=False).holds is False  # what never came is late
 
 
+def idle_server() -> Any:
+    return SimpleNamespace(url="http://127.0.0.1:1", cpu_seconds=lambda: 0.0)
+
+
 @pytest.mark.parametrize("true_capacity", [3.0, 55.0, 173.0, 900.0])
 def test_the_capacity_is_found_by_doubling_bisection_and_stairs(
     monkeypatch: pytest.MonkeyPatch, true_capacity: float
 ) -> None:
     def try_rate(url: str, rate: float, seconds: float, first: int, goal: Goal) -> Log:
-        return Log([], {"holds": rate <= true_capacity, "late": 0.0, "errors": 0.0})
+        return Log([], {"holds": rate <= true_capacity, "late": 0.0, "errors": 0.0, "cpu": 0.1})
 
     monkeypatch.setattr(poisson, "try_rate", try_rate)
-    found = capacity.find("http://127.0.0.1:1", Goal())
+    found = capacity.find(idle_server, Goal())
     assert found.rate == pytest.approx(true_capacity, rel=0.04)
     assert len(found.trials) <= 8 + capacity.STAIRS
     assert "trials were at" in found.told()
@@ -328,10 +333,10 @@ def test_chance_in_a_trial_does_not_decide_the_capacity(monkeypatch: pytest.Monk
     chance = random.Random(3)
 
     def try_rate(url: str, rate: float, seconds: float, first: int, goal: Goal) -> Log:
-        return Log([], {"holds": rate <= 173 * math.exp(chance.gauss(0, 0.06)), "late": 0.0, "errors": 0.0})
+        return Log([], {"holds": rate <= 173 * math.exp(chance.gauss(0, 0.06)), "late": 0.0, "errors": 0.0, "cpu": 0.1})
 
     monkeypatch.setattr(poisson, "try_rate", try_rate)
-    found = [capacity.find("http://127.0.0.1:1", Goal()).rate for _ in range(200)]
+    found = [capacity.find(idle_server, Goal()).rate for _ in range(200)]
     assert sum(abs(rate / 173 - 1) < 0.05 for rate in found) > 170
 
 

@@ -4,10 +4,15 @@ followed on stairs: a step up after each trial that holds, a step down after eac
 Near the capacity it is partly chance whether 18 seconds hold the goal. A bisection believes each trial for good, and
 ends wherever the first wrong one sends it. Stairs climb back, and their mean is more exact than any one trial (the
 up-and-down method, Dixon and Mood 1948).
+
+A trial that failed spoils the next on the same server: BentoML's dispatcher goes on waiting for as long as it learnt to
+in the overload, and then fails at half the rate, too (68 a second, where a fresh server held more than 110). So it gets
+a fresh server, and so does every trial on the stairs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import time
@@ -19,16 +24,17 @@ import yaml
 
 from grader.errors import LabError
 from grader.world.load import poisson
+from grader.world.load.measure import Cpu
 from grader.world.load.sequential import Goal
-from grader.world.load.servers import serving
+from grader.world.load.servers import Measured, serving
 from grader.world.load.settings import Setting
 
 FIRST = 40.0  # requests a second
 CLOSE = 1.2  # the bisection ends when the two rates are so near
 STEP = 1.05
-STAIRS = 8  # trials
+STAIRS = 6  # trials
 SECONDS = 18.0  # of one trial, unless it is clear before
-LIMIT = 300.0  # seconds for all of them
+LIMIT = 315.0  # seconds; no trial begins later
 APART = 1_000_000  # texts of two trials are numbered so far apart
 
 Say = Callable[[str], None]
@@ -45,10 +51,16 @@ class Capacity:
     seconds: float = 0.0
     trials: list[tuple[float, bool]] = field(default_factory=list)
     stairs: list[float] = field(default_factory=list)
+    others: list[float] = field(default_factory=list)  # cores that other programs used, of each trial
 
     @property
     def bracketed(self) -> bool:
         return self.fails <= CLOSE * self.holds
+
+    @property
+    def spoilt(self) -> bool:
+        """Whether the next trial needs a fresh server."""
+        return not self.trials or not self.trials[-1][1] or bool(self.stairs)
 
     @property
     def over(self) -> bool:
@@ -76,6 +88,11 @@ class Capacity:
         tried = self.stairs[:-1]
         return f"{told}; the last {len(tried)} trials were at {min(tried):.0f} to {max(tried):.0f} ({trials})"
 
+    def disturbed(self) -> str:
+        """How much of the machine was not the service's, in words; empty for under a tenth of a core."""
+        cores = statistics.median(self.others) if self.others else 0.0
+        return f"Other programs used {cores:.1f} cores meanwhile; without them it is more." if cores >= 0.1 else ""
+
     def note(self, rate: float, holds: bool) -> None:
         self.trials.append((rate, holds))
         if self.stairs:
@@ -88,15 +105,20 @@ class Capacity:
             self.stairs.append(math.sqrt(self.holds * self.fails))
 
 
-def find(url: str, goal: Goal, say: Say = lambda _: None, first: int = 0) -> Capacity:
-    """Tries rates until the stairs are long enough, for at most five minutes. Raises LabError when even a lone request
-    now and then is too slow, which is no question of capacity."""
+def find(serve: Callable[[], Measured], goal: Goal, say: Say = lambda _: None, first: int = 0) -> Capacity:
+    """Tries rates until the stairs are long enough, for at most some five minutes. `serve()` gives a server that was
+    never overloaded. Raises LabError when even a lone request now and then is too slow, which is no question
+    of capacity."""
     found, began = Capacity(goal), time.monotonic()
     while not found.over and time.monotonic() - began < LIMIT:
         rate = next_rate(found)
         if rate < 1:
             raise LabError("Not one request a second keeps the goal.", "Choose a larger goal (--goal, milliseconds).")
-        log = poisson.try_rate(url, rate, SECONDS, first + len(found.trials) * APART, goal)
+        if found.spoilt:
+            server = serve()
+        with Cpu(server) as cpu:
+            log = poisson.try_rate(server.url, rate, SECONDS, first + len(found.trials) * APART, goal)
+        found.others.append(max(0.0, cpu.facts["others"] - log.sender["cpu"]))
         holds = bool(log.sender["holds"])
         found.note(rate, holds)
         word = "holds" if holds else "does not hold"
@@ -118,6 +140,12 @@ def find_in(service: Path, store: Path, size: int, goal_ms: float, say: Say) -> 
     """The capacity of a server that batches up to `size` requests and refuses none for being slow."""
     base = yaml.safe_load((service / "bentoml_configuration.yml").read_text())
     setting = Setting(f"{size}-10s", max_batch_size=size)
-    with serving(setting, base, service, store) as server:
-        poisson.run(server.url, FIRST, 5, first=2**40)  # the dispatchers learn
-        return find(server.url, Goal(goal_ms / 1000), say)
+    with contextlib.ExitStack() as running:
+
+        def serve() -> Measured:
+            running.close()
+            server = running.enter_context(serving(setting, base, service, store))
+            poisson.run(server.url, FIRST, 3, first=2**40)  # the dispatchers learn
+            return server
+
+        return find(serve, Goal(goal_ms / 1000), say)

@@ -56,7 +56,7 @@ def capacity(ws: Workspace, goal: float, size: int) -> None:
     from grader.world.load.capacity import find_in
 
     found = find_in(ws.service, ws.store, size, goal, print)
-    print(found.told())
+    print("\n".join(line for line in (found.told(), found.disturbed()) if line))
 
 
 def measure(ws: Workspace, name: str, into: str) -> None:
