@@ -14,7 +14,7 @@ import pytest
 from labs.helpers.load import fit
 from labs.helpers.load.twin import Dispatcher, Service, Setting, play
 
-MACHINE = Service(a=0.005, b=0.018, visit=0.0015)
+MACHINE = Service(a=0.0022, b=0.013, visit=0.0013)
 
 
 def waiting(setting: Setting, *ages: float, **learnt: Any) -> Dispatcher:
@@ -98,8 +98,8 @@ async def dispatched(setting: Setting, service: Service, people: int, seconds: f
 @pytest.mark.parametrize(("size", "budget"), [(32, 10.0), (8, 10.0), (8, 0.1)])
 def test_bentomls_own_dispatcher_does_the_same(size: int, budget: float) -> None:
     """The same rules on the same queue: almost nothing but the dispatcher takes time here."""
-    service, setting = Service(a=0.002, b=0.02, visit=0.001, steal=0.0), Setting(size, budget, 64)
+    service, setting = Service(a=0.002, b=0.02, visit=0.001), Setting(size, budget, 64)
     goodput, refused = asyncio.run(dispatched(setting, service, people=40, seconds=4))
-    twins = play(Service(service.a, service.b, 3e-4, 0.0), setting, people=40, seconds=5)
+    twins = play(Service(service.a, service.b, 3e-4, steal=0.0, handover=0.0), setting, people=40, seconds=5)
     assert twins.goodput == pytest.approx(goodput, rel=0.15)
     assert (twins.refused > 0.1) == (refused > 0.1)

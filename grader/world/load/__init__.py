@@ -49,7 +49,8 @@ bench/runs/NAME-REPEAT/             # complete when run.json is there: it is wri
     run.json                        # setting, load, repeat, order, began, machine, witnesses, sender, cache
     configuration.yml               # the file that BENTOML_CONFIG named
     requests.csv                    # user, scheduled, sent, ended, end: "200", another status, "timeout", ...
-    inflight.csv                    # at, took, api, embeddingrunner, classifierrunner: requests inside, from /metrics
+    inflight.csv                    # at, took, api, embeddingrunner, classifierrunner, spent: requests inside, from
+                                    # /metrics; seconds that a look at /livez took, and that all requests spent inside
     dispatchers.csv                 # at, runner, method, trained, a, b, wait, queued: what each dispatcher learnt
     before.prom, after.prom         # /metrics
 

@@ -16,6 +16,7 @@ RUNNERS = ("embeddingrunner", "classifierrunner")
 HEALTH = ("/readyz", "/livez", "/healthz", "/metrics")
 BATCH = "bentoml_runner_adaptive_batch_size"
 EVERY = 0.1  # seconds between two looks; one costs the API server 6 ms
+SPENT = re.compile(r"^bentoml_api_server_request_duration_seconds_sum\{(.*)\} (\S+)$", re.M)
 GAUGE = re.compile(r"^bentoml_(?:api_server|runner)_request_in_progress\{(.*)\} (\S+)$", re.M)
 
 Sample = tuple[str, dict[str, str], float]
@@ -76,9 +77,15 @@ def in_progress(text: str) -> dict[str, float]:
     return inside
 
 
+def spent(text: str) -> float:
+    """Seconds that all requests so far spent inside the API server, by its own clock; health checks left out."""
+    found = ((dict(re.findall(r'(\w+)="([^"]*)"', labels)), value) for labels, value in SPENT.findall(text))
+    return sum(float(value) for named, value in found if named["endpoint"] not in HEALTH)
+
+
 class InFlight:
     """Reads the gauges every 100 ms in a thread, while the block runs: `seen` is [(time.monotonic(), seconds that a
-    request stands in front, {who: count})].
+    request stands in front, {who: count}, seconds spent inside so far)].
 
     A request counts only once a busy API process begins with it. How long that takes, another thread learns from
     /livez: the way of a request, and nothing to do at its end. (/metrics would tell too much: BentoML collects it in a
@@ -86,7 +93,7 @@ class InFlight:
 
     def __init__(self, url: str) -> None:
         self.place = urlsplit(url)
-        self.seen: list[tuple[float, float, dict[str, float]]] = []
+        self.seen: list[tuple[float, float, dict[str, float], float]] = []
         self.waits: list[float] = []  # at /livez, since the gauges were read
         self.over = threading.Event()
         self.threads = [threading.Thread(target=watch, daemon=True) for watch in (self.watch_gauges, self.watch_front)]
@@ -104,7 +111,7 @@ class InFlight:
     def watch_gauges(self) -> None:
         for text, took in self.look("/metrics"):
             waits, self.waits = self.waits or [took], []
-            self.seen.append((time.monotonic(), sum(waits) / len(waits), in_progress(text)))
+            self.seen.append((time.monotonic(), sum(waits) / len(waits), in_progress(text), spent(text)))
 
     def watch_front(self) -> None:
         for _, took in self.look("/livez"):
@@ -124,6 +131,13 @@ class InFlight:
         """One line a look; times count from `began`."""
         with path.open("w", newline="") as file:
             rows = csv.writer(file)
-            rows.writerow(["at", "took", "api", *RUNNERS])
-            for at, took, inside in self.seen:
-                rows.writerow([f"{at - began:.3f}", f"{took:.4f}", *(f"{inside[w]:g}" for w in ("api", *RUNNERS))])
+            rows.writerow(["at", "took", "api", *RUNNERS, "spent"])
+            for at, took, inside, seconds in self.seen:
+                rows.writerow(
+                    [
+                        f"{at - began:.3f}",
+                        f"{took:.4f}",
+                        *(f"{inside[w]:g}" for w in ("api", *RUNNERS)),
+                        f"{seconds:.3f}",
+                    ]
+                )

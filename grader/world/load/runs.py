@@ -85,9 +85,15 @@ class Run:
         return float(values.mean()) if len(values) else math.nan
 
     @property
+    def by_clock(self) -> float:
+        """The same by the seconds that it says requests spent in it; not-a-number where it does not say."""
+        at, spent = self.steady_inside["at"], self.steady_inside["spent"]
+        return float((spent[-1] - spent[0]) / (at[-1] - at[0])) if len(at) > 1 and spent[-1] > spent[0] else math.nan
+
+    @property
     def in_front(self) -> float:
         """At most so many requests have come that a busy API server has not begun to read, or has just answered: rate x
-        the time by which a look at /metrics takes longer than the quickest look."""
+        the time by which a look at /livez takes longer than the quickest look."""
         took = self.steady_inside["took"]
         return self.summary.rate * float(took.mean() - took.min()) if len(took) else math.nan
 
@@ -133,7 +139,8 @@ def text(path: Path) -> str:
 
 def read_inside(folder: Path) -> dict[str, Numbers]:
     rows = list(csv.DictReader(text(folder / "inflight.csv").splitlines()))
-    return {name: np.array([float(row[name]) for row in rows]) for name in ("at", "took", "api", *RUNNERS)}
+    names = ("at", "took", "api", *RUNNERS, "spent")  # older folders have no `spent`
+    return {name: np.array([float(row.get(name) or "nan") for row in rows]) for name in names}
 
 
 def setting_problems(run: Run) -> Iterator[Problem]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
+
+import numpy as np
 
 from labs.helpers.load.twin import Played, Service, Setting, play
 
@@ -21,8 +23,8 @@ class Observed:
 
 def fit(ample: Observed, short: Observed) -> Service:
     """Whatever the twin does too fast gets slower by as much, again and again: the time a text takes by the run without
-    refusals, the time a call takes and the API process's by the run with them."""
-    service = Service(a=0.005, b=0.02, visit=0.002)
+    refusals, the time a call takes and the API process's by the run with them. Settles in half of its rounds."""
+    service, tried = Service(a=0.005, b=0.02, visit=0.002), list[Service]()
     for turn in range(ROUNDS):
         calm, flooded = (play(service, seen.setting, seen.people, seed=turn) for seen in (ample, short))
         service = replace(
@@ -31,7 +33,9 @@ def fit(ample: Observed, short: Observed) -> Service:
             b=service.b * factor(flooded.goodput, short.goodput),
             visit=service.visit * factor(rate(flooded), short.rate),
         )
-    return service
+        tried.append(service)
+    late = np.mean([astuple(one) for one in tried[ROUNDS // 2 :]], axis=0)  # each play has its own chance
+    return Service(*map(float, late))
 
 
 def factor(played: float, observed: float) -> float:
