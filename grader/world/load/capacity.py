@@ -5,9 +5,8 @@ Near the capacity it is partly chance whether 18 seconds hold the goal. A bisect
 ends wherever the first wrong one sends it. Stairs climb back, and their mean is more exact than any one trial (the
 up-and-down method, Dixon and Mood 1948).
 
-A trial that failed spoils the next on the same server: BentoML's dispatcher goes on waiting for as long as it learnt to
-in the overload, and then fails at half the rate, too (68 a second, where a fresh server held more than 110). So it gets
-a fresh server, and so does every trial on the stairs.
+A trial that failed spoils the next on the same server: the dispatcher goes on waiting for as long as it learnt to in
+the overload (lab 07 shows it on a lone request). So the next one and every trial on the stairs get a fresh server.
 """
 
 from __future__ import annotations
