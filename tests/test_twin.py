@@ -65,8 +65,8 @@ def test_no_batch_has_more_requests_than_there_are_connections() -> None:
 
 
 def test_what_holds_a_batch_up_shows() -> None:
-    whole = play(MACHINE, Setting(32, 60, 64), seconds=8)
-    alone = play(replace(MACHINE, steal=0.0, handover=0.0), Setting(32, 60, 64), seconds=8)
+    whole = play(MACHINE, Setting(8, 60, 64), seconds=8)
+    alone = play(replace(MACHINE, steal=0.0, handover=0.0), Setting(8, 60, 64), seconds=8)
     assert alone.goodput > 1.2 * whole.goodput
 
 
