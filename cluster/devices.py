@@ -21,7 +21,7 @@ from cluster.names import Names, kubeconfig, read_names, state
 from grader.errors import LabError, WrongCall
 from grader.workspace import locked
 
-RESOURCE = "nvidia.com/gpu"
+RESOURCE, VENDOR = "nvidia.com/gpu", "nvidia.com/"
 DRIVER = "fake.serving-lab.example"
 LABEL = "serving-lab/fake-devices"  # on the node, and on the ResourceSlice
 WARNING = f"{RESOURCE} and {DRIVER} are not there: advertised by cluster/devices.py to show scheduling"
@@ -68,8 +68,9 @@ def connect(names: Names) -> Cluster:
 
 
 @contextmanager
-def fake_devices(names: Names, say: Say = print) -> Iterator[str]:
+def fake_devices(names: Names, say: Say = print, counts: dict[str, int] | None = None) -> Iterator[str]:
     """The node that has the devices, for as long as the block lasts, also when it fails. Nobody else changes them then.
+    `counts`: of each name, how many (one nvidia.com/gpu).
 
     Devices that were advertised before it stay after it. Not to be nested: the inner one would wait for the outer one.
     """
@@ -77,7 +78,7 @@ def fake_devices(names: Names, say: Say = print) -> Iterator[str]:
         cluster = connect(names)
         before = LABEL in cluster.labels()
         try:
-            yield advertise(cluster)
+            yield advertise(cluster, counts)
         finally:
             if not before:
                 withdraw(cluster)
@@ -87,7 +88,7 @@ def held(say: Say) -> Any:
     return locked(state() / "devices.lock", "the nodes' fake devices", say)
 
 
-def advertise(cluster: Cluster) -> str:
+def advertise(cluster: Cluster, counts: dict[str, int] | None = None) -> str:
     """Make both, or what of them is lacking, and return the node's name. The label comes first, so that an end in the
     middle leaves nothing fake without it. Raises LabError for a node that has a GPU of its own."""
     node = cluster.core.read_node(cluster.node)
@@ -95,7 +96,8 @@ def advertise(cluster: Cluster) -> str:
         raise LabError(f"{cluster.node} has {RESOURCE} already, and not from here.", "Use that one.")
     mark = {"labels": {LABEL: "true"}, "annotations": {LABEL: WARNING}}
     cluster.core.patch_node(cluster.node, {"metadata": mark})
-    add = [{"op": "add", "path": path, "value": "1"} for path in _status_paths()]
+    counts = counts or {RESOURCE: 1}
+    add = [{"op": "add", "path": p, "value": str(n)} for name, n in counts.items() for p in _status_paths(name)]
     cluster.core.patch_node_status(cluster.node, add)
     with _unless(cluster, 409):  # it is there
         cluster.resource.create_resource_slice(slice_of(cluster))
@@ -109,7 +111,8 @@ def withdraw(cluster: Cluster) -> None:
     node = cluster.core.read_node(cluster.node)
     if LABEL not in node.metadata.labels:
         return
-    for path in _status_paths():
+    advertised = {*(node.status.capacity or {}), *(node.status.allocatable or {}), RESOURCE}
+    for path in (p for name in advertised if name.startswith(VENDOR) for p in _status_paths(name)):
         with _unless(cluster, 422):  # "the path does not exist": the kubelet has forgotten it by itself
             cluster.core.patch_node_status(cluster.node, [{"op": "remove", "path": path}])
     cluster.core.patch_node(cluster.node, {"metadata": {"labels": {LABEL: None}, "annotations": {LABEL: None}}})
@@ -135,9 +138,9 @@ def slice_of(cluster: Cluster) -> dict[str, Any]:
     }
 
 
-def _status_paths() -> list[str]:
+def _status_paths(name: str) -> list[str]:
     # The kubelet works out `allocatable` from `capacity` by itself, but only at its next report, some 10 s later.
-    key = RESOURCE.replace("/", "~1")
+    key = name.replace("/", "~1")
     return [f"/status/{field}/{key}" for field in ("capacity", "allocatable")]
 
 

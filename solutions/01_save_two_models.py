@@ -99,7 +99,7 @@ tickets.draw_alike(texts, labels, rows)
 # *A place to stop. Coming back, run the cells above again (Run, Run All Above Selected Cell): it takes seconds.*
 
 # %% [markdown] tags=["why"]
-# ## 2 · One preprocessing, in one file (8 minutes)
+# ## 2 · One preprocessing, in one file (9 minutes)
 #
 # `#84213` says which order, not what is wrong with it, and MiniLM reads it all the same. What differs from customer
 # to customer becomes one plain word before MiniLM sees it. That must happen twice, in training and in the server.

@@ -348,7 +348,7 @@ bentos.draw_tree(mine)
 # A colleague put a token into the build file, for the build and for the service. What
 # is wrong, and where does it belong?
 # a  nothing is wrong while the repository is private
-# b  it belongs into docker.env or a build argument
+# b  it belongs in docker.env or a build argument
 # c  the build gets it by a secret mount, the pod by a Kubernetes Secret
 # TODO the letter of one of these, and why
 ...

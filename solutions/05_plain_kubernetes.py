@@ -19,7 +19,7 @@
 # - ask for a whole GPU, a slice of one or a turn on one, and read the scheduler's answer.
 #
 # **Needed:** lab 04's image in the registry, and the cluster. **Your time** (an estimate): 40 minutes. Let in 8, a
-# release under load 14, the request's way 8, which configuration 4, devices and an operator 5, three questions 1. Two
+# release under load 13, the request's way 8, which configuration 4, devices and an operator 6, three questions 1. Two
 # incidents wait after it: `%incident 05`.
 #
 # A word on words: the **kubelet** is the agent on each node that starts containers and asks their **probes**. A
@@ -33,7 +33,7 @@ import httpx
 
 from grader.answers import measured
 from labs.helpers.kube import devices, edits, objects, path, pods, visitors, yatai
-from labs.helpers.lesson import recall, timing
+from labs.helpers.lesson import claims, recall, timing
 
 clock = timing.Clock()
 deployment = "deployment/demo-text-intelligence"
@@ -184,7 +184,7 @@ objects.kustomize("security.yaml", "cpu.yaml")
 # Two pods are running, on two nodes. Did you see how soon `rollout status` was content? Remember it.
 
 # %% [markdown] tags=["why"]
-# ## 2 · A release under load (14 minutes)
+# ## 2 · A release under load (13 minutes)
 #
 # A release replaces pods that work. What do people get meanwhile? To see it, a caller must ask from *inside*, through
 # the Service, at a fixed rate: five requests a second, whether the ones before were answered or not. A pod of its own
@@ -597,7 +597,7 @@ print(timing.told(lambda: edits.try_edit("service/service.py", *change)))
 # say later what it was.
 
 # %% [markdown] tags=["why"]
-# ## 5 · Devices, and an operator (5 minutes)
+# ## 5 · Devices, and an operator (6 minutes)
 #
 # The embedder would like a GPU. This machine may have none, so a node *says* that it has one: the scheduler believes
 # a node's status, and scheduling is real from there on. Nothing can be computed on it.
@@ -639,7 +639,7 @@ measured("05d", {"Pending": "a", "Running": "b"}.get(status, "c"))
 # %% [markdown] tags=["explain"]
 # A slice of a GPU and a turn on one are other *names*: `nvidia.com/mig-1g.10gb` (**MIG**: a part with memory of its
 # own) and `nvidia.com/gpu.shared` (**time-slicing**: turns, and no memory of one's own). Nothing else in the pod
-# changes. Ask for the slice, and see what a cluster says that has none.
+# changes. Ask for both.
 
 # %% tags=["do"] language="shell"
 # # TODO with sed: deploy/gpu.yaml with the slice's name, into deploy/mig.yaml
@@ -648,13 +648,42 @@ measured("05d", {"Pending": "a", "Running": "b"}.get(status, "c"))
 # sed 's#nvidia.com/gpu#nvidia.com/mig-1g.10gb#' deploy/gpu.yaml > deploy/mig.yaml
 # grep nvidia deploy/mig.yaml
 # # end
+# # TODO the same with the turn's name, into deploy/turn.yaml
+# ...
+# # solution
+# sed 's#nvidia.com/gpu#nvidia.com/gpu.shared#' deploy/gpu.yaml > deploy/turn.yaml
+# # end
+
+# %% [markdown] tags=["why"]
+# The names come from the node's side: NVIDIA's **device plugin** tells the kubelet what the node has. This is its
+# configuration. Share each GPU between two pods, under the new name (`renameByDefault`), so that a pod that asks for
+# a whole GPU never gets a turn by accident.
+
+# %% tags=["do"] language="work" magic_args="deploy/sharing.yaml"
+# version: v1
+# sharing:
+#   timeSlicing:
+#     # TODO renameByDefault; resources: nvidia.com/gpu with two replicas
+#     ...
+#     # solution
+#     renameByDefault: true
+#     resources:
+#       - {name: nvidia.com/gpu, replicas: 2}
+#     # end
 
 # %% tags=["see"]
-_ = devices.schedule("deploy/mig.yaml")
+# There is no device plugin here: the kit advertises what it would make of your file.
+sliced = devices.schedule("deploy/mig.yaml")
+shared = devices.schedule("deploy/turn.yaml", sharing="deploy/sharing.yaml")
+claims.holds(
+    all(pod["spec"].get("nodeName") for pod in shared),
+    "Both pods have a turn on the one GPU; none has a slice.",
+)
 
 # %% [markdown] tags=["explain"]
-# Both wait, for a name that no node has. (`manifests/README.md` says what of each was tried, and what was not run for
-# want of a GPU.) Here the whole pod asks, classifier included; lab 06 lets each runner ask for itself.
+# For the slice both wait: no node has that name. The turns are two, so both pods are placed, on one GPU, and each may
+# take memory that the other needs. (`manifests/README.md` says what of each was tried, and what was not run for want
+# of a GPU.) Here the whole pod asks, classifier included; lab 06 lets each runner ask for itself.
 
 # %% [markdown] tags=["why"]
 # The course module also has a form for **Yatai**, BentoML's own operator, which has not been updated since 2024. Its

@@ -417,7 +417,7 @@ law.draw([*law.MODULE, *bench.law_rows(rows)])
 
 # %% [markdown] tags=["explain"]
 # Your rows obey the law. In the module's, rates and waits cannot come from the same run of 80 people, unless a few
-# waited for as long as the text above the picture says. It takes no bad will: a rate that counts refusals, or clients
+# waited for as long as the text above the picture says. It takes no bad faith: a rate that counts refusals, or clients
 # that sit idle between two requests, give such a table. Try the law on the next benchmark that you read.
 
 # %% [markdown] tags=["why"]

@@ -27,6 +27,7 @@ HABITS = {
     r"(?<!no )\bsuch\b(?! as\b| a\b| an\b)": "this, that, these",
     r"\b(is|are|all) well\b": "healthy",
     r"\bput down\b": "write",
+    r"\bbelongs? into\b": "belongs in",
     r"\blooks? whether\b": "checks that",
     r"\bclass rooms?\b": "classroom",
     r"\btyping errors?\b": "typo",

@@ -16,11 +16,12 @@ from conftest import ROOT
 from live_cluster import need_kubectl
 from test_manifests import overlay, pick, render
 
+from grader.errors import Refused
 from grader.kit import Kit
 from grader.notebooks import make_notebook
 
 with mock.patch.dict(os.environ):  # the helper sets the notebook's environment when it is imported
-    from labs.helpers.kube import visitors
+    from labs.helpers.kube import devices, visitors
     from labs.helpers.kube.objects import GIVEN
 PATCHES = ("security.yaml", "probes.yaml", "resources.yaml", "configuration.yaml")
 
@@ -86,3 +87,21 @@ def test_the_kept_run_is_drawn_and_counted() -> None:
 def test_a_run_without_losses_says_so() -> None:
     run = visitors.Run([(0.0, "200", 0.1), (0.2, "200", 0.5)])
     assert run.told() == "2 requests: 2 answered, none lost; the longest wait 0.5 s"
+
+
+@pytest.mark.parametrize(
+    ("config", "counts"),
+    [
+        (None, {"nvidia.com/gpu.shared": 2}),  # the solution's
+        ("sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 3}]}}", {"nvidia.com/gpu": 3}),
+        ("sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, rename: turn, replicas: 4}]}}", {"turn": 4}),
+    ],
+)
+def test_turns_are_what_the_device_plugin_would_advertise(config: str | None, counts: dict[str, int]) -> None:
+    assert devices.turns(config or written()["sharing.yaml"]) == counts
+
+
+@pytest.mark.parametrize("config", ["", "{", "sharing: {}", "sharing: {timeSlicing: {resources: [{name: gpu}]}}"])
+def test_a_configuration_that_shares_nothing_is_refused_in_words(config: str) -> None:
+    with pytest.raises(Refused, match=r"shares no nvidia\.com/gpu"):
+        devices.turns(config)

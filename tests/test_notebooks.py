@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
+from grader.answers import questions
 from grader.kit import Kit, Lab
 from grader.notebooks import REGION, ROLES, make_notebook, solve
 
@@ -136,3 +137,41 @@ def test_the_commands_of_the_trade_are_typed() -> None:
     kubectl get, kubectl describe, kubectl logs, kubectl rollout, kubectl port-forward"""
     assert not {part.strip() for part in wanted.split(",")} - set(commands)
     assert len(commands) >= 25
+
+
+def minutes_of_its_parts(lab: Lab) -> tuple[int, list[int], list[int]]:
+    """The lab's minutes, those that its first cell lists, those in the headings of its parts; as its text has them."""
+    words = [c["source"] for c in cells(lab) if c["cell_type"] == "markdown"]
+    first = " ".join(words[0].split())
+    found = re.search(r"\*\*Your time\*\* \(an estimate\): (\d+) minutes\. ([^.;]*)", first)
+    assert found, "its first cell says how long it takes, part by part"
+    headings = re.findall(r"^## .*\((\d+) minutes?\b", "\n".join(words), re.M)
+    return int(found[1]), [int(n) for n in re.findall(r"\b\d+\b", found[2])], [int(n) for n in headings]
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
+def test_its_minutes_are_the_sum_of_its_parts(lab: Lab) -> None:
+    whole, listed, headings = minutes_of_its_parts(lab)
+    assert whole == lab.front["minutes"] == sum(listed)
+    same = [a == b for a, b in zip(listed, headings, strict=False)]
+    assert all(same[:-1]) and listed[len(headings) - 1] >= headings[-1], f"{listed} and {headings}"
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
+def test_it_takes_25_to_40_minutes(lab: Lab) -> None:
+    least = 10 if lab.number == "00" else 25  # 00 is how to begin
+    assert least <= lab.front["minutes"] <= 40
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.name)
+def test_it_ends_with_three_take_aways_and_three_questions(lab: Lab) -> None:
+    """Each question is a choice, and each wrong choice is explained: it names the misunderstanding."""
+    found = cells(lab)
+    (at,) = [i for i, c in enumerate(found) if re.search(r"^## (To keep|What you take along)$", c["source"], re.M)]
+    keep = re.split(r"^## (?:To keep|What you take along)$", found[at]["source"], flags=re.M)[1]
+    assert len(re.findall(r"^(?:- |\d\. )", keep, re.M)) == 3
+    asked = [m[1] for c in found[at:] if (m := re.match(r"%%answer (\w+)\n", c["source"]))]
+    known = questions(KIT)
+    assert len(asked) == 3 and all(known[name].kind == "choice" for name in asked)
+    for option in [o for name in asked for o in (known[name].option or {}).values()]:
+        assert set(option) == {"is"} or len(option["shows"].split()) > 3, option

@@ -8,8 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cluster.devices import fake_devices
+import yaml
+
+from cluster.devices import RESOURCE, fake_devices
 from cluster.names import KIT
+from grader.errors import Refused
 from labs.helpers.kube.objects import NAMES, NAMESPACE, kubectl, released
 
 # Under the kit's own folder, since kustomize takes a base only by a path, and no further away than that.
@@ -26,18 +29,33 @@ patches: # nobody is served, so no pod needs time for its end
 """
 
 
-def schedule(patch: str) -> list[dict[str, Any]]:
-    """Applies the plain overlay with that patch of yours to a namespace of its own while a fake device is there. Gives
-    the two pods, scheduled or refused; namespace and device are gone afterwards."""
-    with fake_devices(NAMES) as node:
+def schedule(patch: str, sharing: str = "") -> list[dict[str, Any]]:
+    """Applies the plain overlay with that patch of yours to a namespace of its own while a fake device is there, or the
+    turns on it that a device plugin would make of `sharing`. Gives the two pods, scheduled or refused; namespace and
+    device are gone afterwards."""
+    counts = turns(Path(sharing).read_text()) if sharing else {RESOURCE: 1}
+    with fake_devices(NAMES, counts=counts) as node:
         try:
             apply("plain", Path(patch).read_text())
-            print(f"{patch}: one fake device, on {node}")
+            print(f"{patch}: {node} has", *(f"{count} {name} (fake)" for name, count in counts.items()))
             pods = settle()
             print(*(told(p) for p in pods), sep="\n")
             return pods
         finally:
             kubectl("delete", "namespace", namespace(), "--ignore-not-found", "--wait=true", "--timeout=90s")
+
+
+def turns(config: str) -> dict[str, int]:
+    """What NVIDIA's device plugin advertises for one GPU if it is given this configuration: how many of which name. It
+    needs a GPU to run, so this part of it is played."""
+    try:
+        slicing = yaml.safe_load(config)["sharing"]["timeSlicing"]
+        (shared,) = [r for r in slicing["resources"] if r["name"] == RESOURCE]
+        usual = f"{RESOURCE}.shared" if slicing.get("renameByDefault") else RESOURCE
+        return {shared.get("rename") or usual: int(shared["replicas"])}
+    except (yaml.YAMLError, TypeError, KeyError, ValueError, AttributeError) as wrong:
+        problem = f"The configuration shares no {RESOURCE}."
+        raise Refused(problem, "Under timeSlicing it needs resources: a list with a name and replicas.") from wrong
 
 
 def namespace() -> str:
