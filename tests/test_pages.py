@@ -23,8 +23,10 @@ from grader.notebooks import make_notebook
 from grader.workspace import Workspace
 from pages import book as books
 from pages import site
+from pages.__main__ import cleaned
 
 KIT = Kit(ROOT)
+KEPT = sorted(site.KEPT.glob("*.ipynb"))
 WALKED = ROOT / ".lab" / "walk" / "results"
 GREY = "#eceff3"  # behind the name of a cell
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGP4z8DwHwAFAAH/iZk9HQAAAABJRU5ErkJggg=="
@@ -66,6 +68,12 @@ def walked(folder: Path, numbers: tuple[str, ...] = ("00", "01")) -> tuple[Works
     return ws, replace(made_report(), made="2026-01-02T03:04:05+00:00", notebooks=tuple(runs))
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But in `made`, which is made before this: only there are the real ones worth their seconds."""
+    monkeypatch.setattr(site, "KEPT", tmp_path / "nothing")
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site of two labs that ran and of those that are kept in the kit."""
@@ -94,8 +102,7 @@ def test_a_page_says_when_it_was_made_and_by_which_commit(made: Path) -> None:
     assert "Two models sort them" in page and "typed command" in page and "file practice/triage.py" in page
 
 
-def test_the_index_says_what_was_not_run_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(site, "KEPT", tmp_path / "nothing")
+def test_the_index_says_what_was_not_run_and_why(tmp_path: Path) -> None:
     index = site.make_site(*walked(tmp_path))
     cards = {card.h2.get_text(" ", strip=True): card for card in soup(index).select("li.lab-card") if card.h2}
     assert len(cards) == len(KIT.labs())
@@ -145,7 +152,7 @@ def test_only_what_changed_is_made_again(tmp_path: Path) -> None:
     assert [p.name for p in pages if p.stat().st_mtime_ns != before[p]] == ["01_save_two_models.html"]
 
 
-@pytest.mark.parametrize("path", sorted(site.KEPT.glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
 def test_what_is_kept_is_whole_and_names_no_machine(path: Path) -> None:
     """An executed notebook of a lab of today, with its date; nothing in it of the machine that made it."""
     book = books.read(path)
@@ -154,8 +161,20 @@ def test_what_is_kept_is_whole_and_names_no_machine(path: Path) -> None:
     assert not re.findall(r"/work/|/root/|/home/(?!bentoml)|https?://(?!127\.|localhost)[\d.]+:\d+", path.read_text())
 
 
+def test_keeping_takes_out_what_is_of_one_machine() -> None:
+    home, text = (
+        Path.home(),
+        "at /a/kit/service of {home}/x, by http://10.0.0.7:8091/simple/ and http://127.0.0.1:3000/",
+    )
+    kept = cleaned(f'{text.format(home=home)} src="data:image/png;base64,{PICTURE}"', Path("/a/kit"))
+    assert kept.startswith(
+        "at ~/serving-lab/service of ~/x, by https://mirror.example/ and http://127.0.0.1:3000/ src="
+    )
+    assert f"base64,{PICTURE}" not in kept and "data:image/png;base64,iVBOR" in kept
+
+
 def test_labs_that_need_docker_are_kept() -> None:
-    assert {"04_image_and_registry", "05_plain_kubernetes"} <= {path.stem for path in site.KEPT.glob("*.ipynb")}
+    assert {"04_image_and_registry", "05_plain_kubernetes"} <= {path.stem for path in KEPT}
 
 
 # ---------------------------------------------------------------- for all readers
