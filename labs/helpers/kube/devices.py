@@ -21,9 +21,10 @@ kind: Kustomization
 namespace: {namespace}
 resources: [{overlay}]
 images: [{{name: "127.0.0.1:5001/demo-text-intelligence", newName: {repository}, digest: {digest}}}]
-patches: # nobody is served, so no pod needs time for its end
+patches: # nobody is served: no pod needs room beside those that serve, nor time for its end
 {patch}  - target: {{kind: Deployment}}
     patch: |
+      - {{op: replace, path: /spec/template/spec/containers/0/resources/requests, value: {{cpu: 10m, memory: 16Mi}}}}
       - {{op: remove, path: /spec/template/spec/containers/0/lifecycle}}
       - {{op: replace, path: /spec/template/spec/terminationGracePeriodSeconds, value: 1}}
 """
