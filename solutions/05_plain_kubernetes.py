@@ -526,7 +526,7 @@ print(path.follow())
 
 # %% tags=["predict"]
 # %%answer 05c
-# TODO how many of the forty does the pod get that gets most?
+# TODO how many of the forty go to the busier pod?
 ...
 # solution
 "40: a forward is a tunnel to one pod."
