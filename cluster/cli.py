@@ -13,7 +13,7 @@ from cluster import material
 from cluster import up as parts
 from cluster.names import Names, kubeconfig, read_names, state
 from cluster.tools import find
-from grader.errors import LabError
+from grader.entry import run_command
 from grader.workspace import locked
 
 BEGAN = time.monotonic()
@@ -81,19 +81,5 @@ def held() -> Iterator[Names]:
         yield names
 
 
-def run_command() -> None:
-    try:
-        cluster(standalone_mode=False)
-    except LabError as problem:
-        print(f"{'' if str(problem).startswith('not run') else 'lab: '}{problem}", file=sys.stderr)
-        sys.exit(problem.exit_code)
-    except click.ClickException as wrong:
-        wrong.show()
-        sys.exit(64)
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        print("lab: interrupted; `./lab cluster up` repairs what was left", file=sys.stderr)
-        sys.exit(130)
-
-
 if __name__ == "__main__":
-    run_command()
+    run_command(cluster, "`./lab cluster up` repairs what was left")

@@ -9,7 +9,6 @@ not graded again.
 
 import csv
 import hashlib
-import html
 import io
 import json
 import os
@@ -17,19 +16,19 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from grader import report
 from grader.errors import LabError, WrongCall
-from grader.grade import gather, make_report
+from grader.grade import NOT_BUILT, grade_criterion
 from grader.intake import ENDINGS, taken_in
-from grader.judge import broken_off, judge_criterion, not_run, summarise
+from grader.judge import broken_off, judge_criterion, not_run
 from grader.kit import Kit
 from grader.model import Criterion, CriterionResult, Evidence, Facts, Report, Verdict, clean
-from grader.needs import missing
 from grader.sandbox import WANTED, find_way
 from grader.workspace import Workspace, locked, read_json, write_atomic
 
@@ -90,7 +89,7 @@ def submissions(folder: Path, out: Path) -> Iterator[tuple[str, Path]]:
 def grade_one(kit: Kit, source: Path, out: Path, criteria: list[Criterion]) -> Graded:
     """Never raises for what a submission is or does: then each check is an error, with the reason."""
     name, key = clean(os.fsencode(source.name).decode(errors="replace")), key_of(kit, source, criteria)
-    if read_done(out) == key:
+    if key and read_done(out) == key:
         return Graded(name, read_report(out), kept=True)
     evidence: Facts = {}
     began = time.monotonic()
@@ -98,34 +97,21 @@ def grade_one(kit: Kit, source: Path, out: Path, criteria: list[Criterion]) -> G
     try:
         with taken_in(source) as taken:
             ws = Workspace(kit, taken.root, out=out)
-            results = [grade_kept(ws, c, evidence) for c in criteria]
-            made = make_report(ws, [*results, *elsewhere(kit, criteria)])
+            results = [grade_criterion(ws, c, evidence) for c in criteria]
+            made = report.make_report(ws, [*results, *elsewhere(kit, criteria)])
     except Exception as refused:
         why = refused.problem if isinstance(refused, LabError) else f"{type(refused).__name__}: {refused}"
         results = [broken_off(c, f"not graded: {why}") for c in criteria]
-        made = make_report(Workspace(kit, out / "nothing"), [*results, *elsewhere(kit, criteria)])
+        made = report.make_report(Workspace(kit, out / "nothing"), [*results, *elsewhere(kit, criteria)])
     report.save(made, ws, {})
     write_atomic(out / "evidence.json", json.dumps(evidence).encode())
     write_atomic(out / "done.json", json.dumps({"key": key, "name": name}).encode())
     return Graded(name, made, seconds=time.monotonic() - began)
 
 
-def grade_kept(ws: Workspace, criterion: Criterion, evidence: Facts) -> CriterionResult:
-    """As `./lab grade` does, and what was seen is kept."""
-    if lacking := missing(ws.kit, criterion.needs):
-        return not_run(criterion, str(lacking), asdict(lacking))
-    began = time.monotonic()
-    try:
-        record = gather(ws, criterion)
-    except Exception as broken:
-        return broken_off(criterion, f"grading broke off: {type(broken).__name__}: {broken}")
-    evidence[criterion.short] = {name: asdict(e) for name, e in record.evidence.items()}
-    return summarise(criterion, record.results, time.monotonic() - began, record.problem)
-
-
 def elsewhere(kit: Kit, criteria: Iterable[Criterion]) -> list[CriterionResult]:
     here = {c.short for c in criteria}
-    return [not_run(c, ELSEWHERE if c.checks else "not built yet") for c in kit.criteria() if c.short not in here]
+    return [not_run(c, ELSEWHERE if c.checks else NOT_BUILT) for c in kit.criteria() if c.short not in here]
 
 
 def key_of(kit: Kit, source: Path, criteria: list[Criterion]) -> str:
@@ -143,11 +129,10 @@ def key_of(kit: Kit, source: Path, criteria: list[Criterion]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def read_done(out: Path) -> str | None:
-    try:
-        return read_json(out / "done.json").get("key") or None
-    except LabError:
-        return None
+def read_done(out: Path) -> str:
+    with suppress(LabError):
+        return str(read_json(out / "done.json").get("key", ""))
+    return ""
 
 
 def read_report(out: Path) -> Report:
@@ -226,19 +211,8 @@ def harmless(cell: str) -> str:
 
 def to_page(out: Path, graded: list[Graded]) -> str:
     """One table: a row a submission, which leads to its report; each verdict in words."""
-    shorts = [c.id.split("-")[0] for c in graded[0].report.criteria] if graded else []
-    lines = []
-    for one in graded:
-        places = [p.parent.name for p in out.glob("*/done.json") if read_json(p).get("name") == one.name]
-        link = f'<a href="{html.escape(places[0])}/report.html">{html.escape(one.name)}</a>' if places else ""
-        cells = "".join(f"<td>{html.escape(cell(result))}</td>" for result in one.report.criteria)
-        lines.append(f"<tr><th scope=row>{link}</th>{cells}</tr>")
-    head = "".join(f"<th scope=col>{html.escape(short)}</th>" for short in shorts)
-    style = "body{font-family:sans-serif}table{border-collapse:collapse}td,th{border:1px solid #999;padding:.3em .6em}"
-    top = f"<!doctype html><html lang=en><meta charset=utf-8><title>The class</title><style>{style}</style>"
-    return (
-        f"{top}<table><caption>{len(graded)} submissions</caption><tr><th>{head}</tr>{''.join(lines)}</table></html>\n"
-    )
+    places = {read_json(p).get("name"): p.parent.name for p in out.glob("*/done.json")}
+    return report.render("class.html", graded=graded, places=places, cell=cell)
 
 
 def cell(result: CriterionResult) -> str:

@@ -4,11 +4,8 @@ import contextlib
 import functools
 import json
 import os
-import signal
 import sys
-import tempfile
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,14 +17,14 @@ from grader import guide, report
 from grader.answers import listed
 from grader.classroom import grade_class, judge_class
 from grader.doctor import examine, to_json
+from grader.entry import run_command, say
 from grader.errors import LabError, WrongCall
-from grader.grade import grade_all, make_report
+from grader.grade import grade_criterion
 from grader.incidents import incident
 from grader.intake import opened
 from grader.kernel import prepare
-from grader.kit import Kit
-from grader.model import Report, Verdict, clean
-from grader.mutants import to_lines, try_mutants
+from grader.kit import ROOT, Kit
+from grader.model import Report, Verdict
 from grader.notebooks import build as build_all
 from grader.processes import run
 from grader.update import update as update_notebook
@@ -47,10 +44,6 @@ EXAMPLES = """Examples:
 \b
 Exit code: 0 nothing wrong, 1 something failed, 2 an error, 3 (--strict) something was not run, 64 a wrong call.
 """
-
-
-def say(line: str) -> None:
-    print(f"  {line}", file=sys.stderr, flush=True)
 
 
 @click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -86,7 +79,8 @@ def grade(criteria: tuple[str, ...], folder: str, fragment: str, out: str, trust
     kit = Kit()
     chosen = kit.criteria(list(criteria))
     with opened(kit, folder, out, trust, say) as ws, graded_alone(ws):
-        made = grade_all(ws, chosen)
+        ws.answers()  # a damaged file is told before the work, not after it
+        made = report.make_report(ws, [grade_criterion(ws, c) for c in chosen])
         if fragment:
             Path(fragment).write_text(report.to_html(made, kit, fragment=True))
         finish(ws, made, **outputs)
@@ -140,12 +134,9 @@ def check_paths(outputs: dict[str, Any]) -> None:
 def finish(ws: Workspace, made: Report, strict: bool, details: bool = False, pages: bool = False, **files: str) -> None:
     """Writes and shows the report, and with `pages` the executed notebooks as pages; its exit code is ours."""
     report.to_terminal(made, ws.kit, details)
-    try:
-        print(f"Report: {report.save(made, ws, files)}")
-        if pages and (index := ws.kit.call("pages", ws, made)):
-            print(f"Each lab with its outputs: {index}")
-    except OSError as wrong:
-        raise LabError(f"The report cannot be written: {wrong}.", "Name a folder that can be: --out DIR.") from wrong
+    print(f"Report: {report.save(made, ws, files)}")
+    if pages and (index := ws.kit.call("pages", ws, made)):
+        print(f"Each lab with its outputs: {index}")
     sys.exit(made.exit_code(strict))
 
 
@@ -237,7 +228,7 @@ def last_report(details: bool, json_file: str) -> None:
     """The last report again, without grading, and each prediction beside what was measured."""
     check_paths({"json_file": json_file})
     ws = learner_workspace(Kit())
-    found = replace(guide.last_report(ws) or make_report(ws, []), answers=tuple(listed(ws)))
+    found = replace(guide.last_report(ws) or report.make_report(ws, []), answers=tuple(listed(ws)))
     if not found.answers and not found.criteria:
         raise LabError(f"There is no report in {ws.results} yet.", "`./lab grade` makes one.")
     report.to_terminal(found, ws.kit, details, predictions=True)
@@ -268,35 +259,30 @@ def build(check: bool) -> None:
     sys.exit(1 if check and stale else 0)
 
 
-@main.command()
-@click.option("--live", is_flag=True, help="look at the world also where evidence is recorded, stale evidence first")
-@click.option("--record", is_flag=True, help="with --live: keep the evidence")
-@click.option("--minutes", type=float, help="start from the checkpoints, without a walk, and end in time")
-@click.argument("criteria", nargs=-1)
-def mutants(criteria: tuple[str, ...], live: bool, record: bool, minutes: float | None) -> None:
-    """Prove the graders: each wrong submission must fail exactly its check, each right one pass."""
-    kit = Kit()
-    shorts = [c.short for c in kit.criteria(list(criteria)) if c.checks]
-    if minutes is None:
-        run_walk(kit, say, shorts=shorts)
-    results = try_mutants(kit, shorts, say, live, record, minutes)
-    show(to_lines(results))
-    tried = [r.verdict for r in results if r.verdict is not Verdict.NOT_RUN]
-    sys.exit(2 if Verdict.ERROR in tried else int(Verdict.FAIL in tried))
+def pass_on(name: str, program: list[str], text: str) -> None:
+    """A command that is a program of its own, which has all the words that follow."""
+
+    @main.command(name, help=text, context_settings={"ignore_unknown_options": True, "help_option_names": []})
+    @click.argument("words", nargs=-1, type=click.UNPROCESSED)
+    def command(words: tuple[str, ...]) -> None:
+        os.execv(sys.executable, [sys.executable, *program, *words])
 
 
-@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
-@click.argument("words", nargs=-1, type=click.UNPROCESSED)
-def cluster(words: tuple[str, ...]) -> None:
-    """Make, describe or remove the kind cluster and its registry: ./lab cluster up | status | down | tools | pull"""
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "cluster.cli", *words])
-
-
-@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
-@click.argument("words", nargs=-1, type=click.UNPROCESSED)
-def bench(words: tuple[str, ...]) -> None:
-    """Measure settings of the service under load, the full grid or less: ./lab bench | bench quick | bench capacity"""
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "grader.world.load.cli", *words])
+pass_on(
+    "mutants",
+    [str(ROOT / "tests" / "try_mutants.py")],
+    "Prove the graders: each wrong submission must fail exactly its check, each right one pass.",
+)
+pass_on(
+    "cluster",
+    ["-P", "-m", "cluster.cli"],
+    "Make, describe or remove the kind cluster and its registry: ./lab cluster up | status | down | tools | pull",
+)
+pass_on(
+    "bench",
+    ["-P", "-m", "grader.world.load.cli"],
+    "Measure settings of the service under load, the full grid or less: ./lab bench | bench quick | bench capacity",
+)
 
 
 @main.command(context_settings={"ignore_unknown_options": True})
@@ -315,40 +301,5 @@ def show(lines: list[str]) -> None:
     print("\n".join(lines))
 
 
-def keep_traceback() -> Path:
-    """Of the exception that is being handled; in .lab/, or where temporary files go if that cannot be written."""
-    for folder in (Kit().state, Path(tempfile.gettempdir())):
-        with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "traceback.txt").write_text(traceback.format_exc(), errors="replace")
-            return folder / "traceback.txt"
-    return Path(os.devnull)
-
-
-def run_command() -> None:
-    """Every way out: an exit code, and for a mistake two sentences in the place of a traceback."""
-    # so that a TERM, too, unwinds and ends what we started
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
-    try:
-        main(standalone_mode=False)
-    except LabError as problem:
-        print(f"lab: {problem}", file=sys.stderr)
-        sys.exit(problem.exit_code)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.ClickException as wrong:
-        wrong.show()
-        sys.exit(64)
-    except Exception as broken:
-        path = keep_traceback()
-        print(f"lab: {type(broken).__name__}: {clean(str(broken))}", file=sys.stderr)
-        print(f"  The kit did not expect this. What it was doing is in {path}.", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("lab: interrupted; what was done is kept, and the next run goes on from there", file=sys.stderr)
-        sys.exit(130)
-
-
 if __name__ == "__main__":
-    run_command()
+    run_command(main)

@@ -52,8 +52,13 @@ def listed(source: Mapping[str, str]) -> dict[str, str]:
 def subject_environ(source: Mapping[str, str] | None = None) -> dict[str, str]:
     """What the code of a submission gets, wherever it runs: our Python first, and little besides."""
     kept = {name: value for name, value in child_environ(source).items() if SUBJECTS.fullmatch(name)}
-    ours = str(Path(sys.executable).parent)
-    return {**kept, "PATH": os.pathsep.join([ours, *(p for p in kept["PATH"].split(os.pathsep) if p != ours)])}
+    return {**kept, "PATH": put_first(kept["PATH"], Path(sys.executable).parent)}
+
+
+def put_first(path: str, *folders: Path) -> str:
+    """That PATH with these folders in front, each once."""
+    ours = [str(folder) for folder in folders]
+    return os.pathsep.join([*ours, *(f for f in path.split(os.pathsep) if f not in ours)])
 
 
 def absolute_path(path: str) -> str:

@@ -7,26 +7,18 @@ runs code of the submission: they have a folder, a kernelspec and start-up files
 
 import json
 import os
-import platform
-import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from grader.answers import listed
-from grader.authors import mark_authors
 from grader.errors import LabError, NotebookFailed
 from grader.judge import broken_off, judge_check, not_run, summarise
 from grader.kit import Kit
 from grader.look import RECORD, look
-from grader.model import CheckResult, Criterion, CriterionResult, Evidence, Facts, NotebookRun, Report, Verdict, clean
+from grader.model import CheckResult, Criterion, CriterionResult, Evidence, Facts, Verdict
 from grader.needs import missing
 from grader.notebooks import execute
 from grader.progress import Progress
@@ -49,6 +41,10 @@ class Record:
         self.problem = ""  # why a grading process ended before its time
         self.evidence = {e["probe"]: Evidence(**e) for e in kinds["evidence"]}
         self.results = {r["id"]: CheckResult(**{**r, "verdict": Verdict(r["verdict"])}) for r in kinds["result"]}
+
+    def facts(self) -> Facts:
+        """The evidence, by probe, as JSON has it."""
+        return {name: asdict(evidence) for name, evidence in self.evidence.items()}
 
     def write(self, kind: str, value: Any) -> None:
         with self.path.open("a") as file:
@@ -90,44 +86,23 @@ class Session:
         return f"{result.verdict.value}: {result.message}"
 
 
-def grade_all(ws: Workspace, criteria: Iterable[Criterion]) -> Report:
-    """Grades those criteria in the workspace, one after the other. Always ends with a report."""
-    ws.answers()  # a damaged file is told before the work, not after it
-    return make_report(ws, [grade_criterion(ws, c) for c in criteria])
-
-
-def make_report(ws: Workspace, results: Iterable[CriterionResult], notebooks: Iterable[NotebookRun] = ()) -> Report:
-    made = datetime.now(UTC).isoformat(timespec="seconds")
-    marked = tuple(mark_authors(ws.kit, results))
-    return Report(made, describe_machine(ws.kit), tuple(read_answers(ws)), marked, tuple(notebooks))
-
-
-def read_answers(ws: Workspace) -> list[Facts]:
-    """What is well formed of them: a damaged file costs the answers, not the report."""
+def grade_criterion(ws: Workspace, criterion: Criterion, kept: Facts | None = None) -> CriterionResult:
+    """Whatever happens costs this criterion alone: an error, with its reason. `kept` is given what was seen."""
     try:
-        answers = listed(ws)
-    except Exception as damaged:
-        print(f"lab: the report has no answers: {clean(str(damaged))}", file=sys.stderr)
-        return []
-    return [clean(a) for a in answers if all(isinstance(a.get(key), str) for key in ("id", "text"))]
-
-
-def grade_criterion(ws: Workspace, criterion: Criterion) -> CriterionResult:
-    """Whatever happens costs this criterion alone: an error, with its reason."""
-    try:
-        return grade_whole(ws, criterion)
+        return grade_whole(ws, criterion, {} if kept is None else kept)
     except Exception as broken:
         said = str(broken) if isinstance(broken, LabError) else f"{type(broken).__name__}: {broken}"
         return broken_off(criterion, f"grading broke off: {said}")
 
 
-def grade_whole(ws: Workspace, criterion: Criterion) -> CriterionResult:
+def grade_whole(ws: Workspace, criterion: Criterion, kept: Facts) -> CriterionResult:
     if not criterion.checks:
         return not_run(criterion, NOT_BUILT)
     if lacking := missing(ws.kit, criterion.needs):
         return not_run(criterion, str(lacking), asdict(lacking))
     with Progress(f"grading {criterion.short}") as progress:
         record = gather(ws, criterion, progress.note)
+    kept[criterion.short] = record.facts()
     return summarise(criterion, record.results, progress.seconds, record.problem)
 
 
@@ -142,8 +117,8 @@ def gather(ws: Workspace, criterion: Criterion, say: Say = lambda _: None) -> Re
             begun = len(record.begun)
             problem = run_cells(ws, criterion, cells, path, say) or problem
         record.problem = problem
-        kept = {name: asdict(evidence) for name, evidence in record.evidence.items()}
-        write_atomic(ws.results / f"{criterion.short}.evidence.json", (json.dumps(kept, indent=1) + "\n").encode())
+        seen = json.dumps(record.facts(), indent=1) + "\n"
+        write_atomic(ws.results / f"{criterion.short}.evidence.json", seen.encode())
         return record
 
 
@@ -172,18 +147,3 @@ def run_cells(ws: Workspace, criterion: Criterion, cells: list[str], record: Pat
     if out.exists():
         write_atomic(ws.results / f"{criterion.short}.ipynb", out.read_bytes())
     return problem
-
-
-def describe_machine(kit: Kit) -> Facts:
-    """What a reader of the report needs to weigh its numbers; no names of hosts or people."""
-    versions = {}
-    for package in kit.settings.get("packages", []):
-        with suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": sys.version.split()[0],
-        "cpus": psutil.cpu_count() or 0,
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "packages": versions,
-    }

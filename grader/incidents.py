@@ -31,6 +31,8 @@ from grader.processes import run
 from grader.workspace import Workspace, copy_tree, locked, read_json, write_atomic
 
 LIVE_LIMIT = 600
+CHANGES = ("edit", "add", "remove", "link")
+NOTHING = "There is no incident, so there is nothing to put back."
 Say = Callable[[str], None]
 
 
@@ -42,29 +44,28 @@ def known_incidents(kit: Kit, number: str) -> dict[str, tuple[Criterion, Facts]]
 
 def in_place(mutant: Facts) -> Facts:
     """The mutant as it is made in the learner's own work, where its `run` is what makes a change live."""
-    changes = ("edit", "add", "remove", "link", "run", "around")
-    kept = {k: v for k, v in mutant.items() if k not in changes} | mutant.get("in_place", {})
-    if "in_place" not in mutant:
-        kept |= {k: mutant[k] for k in changes[:4] if k in mutant}
-    return {"live": mutant.get("run", []), **kept}
+    changes = mutant.get("in_place", {k: mutant[k] for k in CHANGES if k in mutant})
+    told = {k: v for k, v in mutant.items() if k not in (*CHANGES, "run", "around")}
+    return {"live": mutant.get("run", []), **told, **changes}
 
 
 def incident(ws: Workspace, number: str, letter: str, give_up: bool, say: Say) -> list[str]:
     """The next thing to do with an incident: make one, look whether it is over, hear its cause, put all back."""
     with locked(ws.root / ".incident.lock", "the incident", say):
         state = read_json(ws.root / ".incident.json")
-        if state.get("stage") in ("breaking", "restoring"):
-            return cut_short(ws, state, say)
-        if state.get("stage") in ("broken", "over") and state["lab"] != ws.kit.lab(number).number:
+        if not state.get("stage"):
+            return [NOTHING] if give_up else begin(ws, ws.kit.lab(number).number, say)
+        mutant = find_mutant(ws, state)
+        if state["stage"] in ("breaking", "restoring"):
+            return cut_short(ws, state, mutant, say)
+        if state["lab"] != ws.kit.lab(number).number:
             other = state["lab"]
             raise WrongCall(f"Incident {other} is not done yet.", f"`%incident {other}`, or `--give-up` with it.")
         if give_up:
-            return abandon(ws, state, say)
-        if state.get("stage") == "broken":
-            return look_again(ws, state, say)
-        if state.get("stage") == "over":
-            return name_cause(ws, state, letter)
-        return begin(ws, ws.kit.lab(number).number, say)
+            return abandon(ws, state, mutant, say)
+        if state["stage"] == "broken":
+            return look_again(ws, state, mutant, say)
+        return name_cause(ws, state, mutant, letter)
 
 
 def begin(ws: Workspace, number: str, say: Say) -> list[str]:
@@ -102,16 +103,16 @@ def choose(ws: Workspace, names: list[str], done: list[str]) -> str:
     return min(order, key=lambda name: done.count(name))
 
 
-def find_mutant(ws: Workspace, state: Facts) -> tuple[Criterion, Facts]:
+def find_mutant(ws: Workspace, state: Facts) -> Facts:
     known = known_incidents(ws.kit, state["lab"])
     if state["mutant"] not in known:
         raise LabError(f"The kit has no incident {state['mutant']} any more.", f"Your files are in {state['backup']}.")
-    return known[state["mutant"]]
+    return known[state["mutant"]][1]
 
 
-def look_again(ws: Workspace, state: Facts, say: Say) -> list[str]:
+def look_again(ws: Workspace, state: Facts, mutant: Facts, say: Say) -> list[str]:
     """Over when the criterion passes; then a file that was the solution's gives way to the learner's own."""
-    criterion, mutant = find_mutant(ws, state)
+    criterion = ws.kit.criterion(state["criterion"])
     say(f"looking whether {criterion.short} passes again")
     minutes = (time.time() - state["began"]) / 60
     graded = grade_criterion(ws, criterion)
@@ -125,36 +126,33 @@ def look_again(ws: Workspace, state: Facts, say: Say) -> list[str]:
         go_live(ws, mutant, say)
         say(f"your own {', '.join(state['replaced'])} is back")
     note(ws, state, "over")
-    asked = [f"  {letter}  {cause}" for letter, cause in mutant["causes"].items()]
-    first = f"Over after {minutes:.0f} minutes: {criterion.short} passes again. What was it?"
-    return [first, *asked, f"Name it: `%incident {state['lab']} LETTER`."]
+    return [f"Over after {minutes:.0f} minutes: {criterion.short} passes again. {ask_cause(state, mutant)}"]
 
 
-def name_cause(ws: Workspace, state: Facts, letter: str) -> list[str]:
-    _, mutant = find_mutant(ws, state)
+def ask_cause(state: Facts, mutant: Facts) -> str:
+    causes = [f"  {letter}  {cause}" for letter, cause in mutant["causes"].items()]
+    return "\n".join(["What was it?", *causes, f"Name it: `%incident {state['lab']} LETTER`."])
+
+
+def name_cause(ws: Workspace, state: Facts, mutant: Facts, letter: str) -> list[str]:
     causes, cause = mutant["causes"], mutant["cause"]
     if letter not in causes:
-        asked = [f"  {key}  {text}" for key, text in causes.items()]
-        return ["It is over. What was it?", *asked, f"Name it: `%incident {state['lab']} LETTER`."]
+        return [f"It is over. {ask_cause(state, mutant)}"]
     note(ws, {"done": [*state["done"], mutant["id"]]}, "")
     told = "You named it" if letter == cause else f"You said {letter} ({causes[letter]}); it was {cause}"
     more = f"`%incident {state['lab']}` makes the other one."
     return [f"{told}: {causes[cause]}.", mutant["story"], more]
 
 
-def abandon(ws: Workspace, state: Facts, say: Say) -> list[str]:
-    if state.get("stage") not in ("broken", "over"):
-        return ["There is no incident, so there is nothing to put back."]
-    _, mutant = find_mutant(ws, state)
+def abandon(ws: Workspace, state: Facts, mutant: Facts, say: Say) -> list[str]:
     if state["stage"] == "broken":
         put_back(ws, state, mutant, say)
     note(ws, {"done": [*state["done"], mutant["id"]]}, "")
     return [f"Everything is as before. It was: {mutant['causes'][mutant['cause']]}.", mutant["story"]]
 
 
-def cut_short(ws: Workspace, state: Facts, say: Say) -> list[str]:
+def cut_short(ws: Workspace, state: Facts, mutant: Facts, say: Say) -> list[str]:
     """Killed while it was made, or while it was put back: puts all back, once more from the start."""
-    _, mutant = find_mutant(ws, state)
     put_back(ws, state, mutant, say)
     note(ws, {"done": state["done"]}, "")
     return [f"Incident {state['lab']} was cut short while files were changed; everything is as before.",

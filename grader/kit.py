@@ -86,7 +86,7 @@ class Kit:
             raise UnknownName("criterion", name, self.shorts())
         path = self.criteria_dir / f"{short}.toml"
         text = _read_toml(path)
-        parts = list(vars(self._module(short)).values())
+        parts = list(vars(self.module(short)).values())
         try:
             probes = tuple(p for p in parts if isinstance(p, Probe))
             checks = tuple(c for c in parts if isinstance(c, Check))
@@ -96,7 +96,7 @@ class Kit:
         except TypeError as wrong:
             raise BadKit(path, str(wrong)) from wrong
 
-    def _module(self, short: str) -> ModuleType:
+    def module(self, short: str) -> ModuleType:
         """sc1.py, run under its dotted name from where it lies; empty when the criterion is not built yet."""
         path = self.criteria_dir / f"{short}.py"
         module = sys.modules[f"grader.criteria.{short}"] = ModuleType(f"grader.criteria.{short}")
@@ -104,27 +104,16 @@ class Kit:
             exec(compile(path.read_text(), path, "exec"), vars(module))
         return module
 
-    def fixture(self, short: str, name: str) -> Callable[..., Any]:
-        """A context manager `fixture(workspace)` of sc1.py: the live state that a mutant needs around its grading."""
-        return vars(self._module(short))[name]  # type: ignore[no-any-return]
-
     def criteria(self, names: list[str] | None = None) -> list[Criterion]:
         return [self.criterion(n) for n in names or self.shorts()]
 
+    def neighbour(self, short: str, kind: str) -> Facts:
+        """What sc1.KIND.toml says (mutants, right); nothing where there is no such file."""
+        path = self.criteria_dir / f"{short}.{kind}.toml"
+        return _read_toml(path) if path.is_file() else {}
+
     def mutants(self, short: str) -> list[Facts]:
-        path = self.criteria_dir / f"{short}.mutants.toml"
-        return list(_read_toml(path).get("mutant", [])) if path.is_file() else []
-
-    def control(self, short: str) -> Facts:
-        """The live state around a submission that is unchanged: `control = "fixture"` in sc1.mutants.toml."""
-        path = self.criteria_dir / f"{short}.mutants.toml"
-        name = _read_toml(path).get("control") if path.is_file() else None
-        return {"around": name} if name else {}
-
-    def right(self, short: str) -> list[Facts]:
-        """Submissions unlike ours that are right, too: [[right]] of sc1.right.toml, in the form of mutants."""
-        path = self.criteria_dir / f"{short}.right.toml"
-        return list(_read_toml(path).get("right", [])) if path.is_file() else []
+        return list(self.neighbour(short, "mutants").get("mutant", []))
 
     def labs(self) -> list[Lab]:
         """Every solutions/NN_name.py, in order."""

@@ -51,22 +51,19 @@ def _look(entry: dict[str, Any]) -> tuple[bool, str]:
     program = next((name for name in names if shutil.which(name)), None)
     if program is None:
         return False, f"no {title}"
+    limit = entry.get("limit", LIMIT)
     try:
-        done = run(
-            [program, *command[1:]], entry.get("limit", LIMIT), env=listed(os.environ)
-        )  # which also ends what a hung tool started
+        done = run([program, *command[1:]], limit, env=listed(os.environ))  # which also ends what a hung tool started
     except OSError as wrong:
         return False, f"no {title} ({type(wrong).__name__} from {program})"
     if done.code is None:
-        return False, f"no {title} ({Path(program).name} did not answer within {entry.get('limit', LIMIT)} s)"
-    ours = program == sys.executable  # cluster/machine.py speaks in whole sentences
-    lines = (done.stdout.strip() or done.output.strip() or "it said nothing").splitlines()
-    said = lines[0][:160]
+        return False, f"no {title} ({Path(program).name} did not answer within {limit} s)"
+    first, *more = (done.stdout.strip() or done.output.strip() or "it said nothing").splitlines()
     if done.ok and re.search(entry.get("expect", ""), done.output):
-        return True, said
-    return False, "\n".join(
-        [said, *(x for x in lines[1:2] if x.startswith("remedy: "))]
-    ) if ours else f"no {title} ({Path(program).name}: {said})"
+        return True, first[:160]
+    if program == sys.executable:  # cluster/machine.py speaks in whole sentences
+        return False, "\n".join([first[:160], *(line for line in more[:1] if line.startswith("remedy: "))])
+    return False, f"no {title} ({Path(program).name}: {first[:160]})"
 
 
 def missing(kit: Kit, needs: Sequence[Any]) -> Need | None:

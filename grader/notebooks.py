@@ -16,7 +16,6 @@ from grader.processes import run
 from grader.workspace import Workspace, write_atomic
 
 OWN_KERNEL = "serving-lab-grader"
-ROLES = ("why", "predict", "do", "see", "explain", "check")
 REGION = re.compile(
     r"^(?P<pad> *)# TODO (?P<what>.*)\n(?P<stub>(?:.*\n)*?) *# solution\n(?P<ours>(?:.*\n)*?) *# end$", re.M
 )

@@ -165,18 +165,23 @@ def free_port() -> int:
 
 
 def listener(port: int) -> psutil.Process | None:
-    """The process that listens on that TCP port, if we may see it. macOS lists everybody's sockets to root alone; there
-    our own children are asked, one by one."""
-    try:
-        for connection in psutil.net_connections("tcp"):
-            if is_listening(connection, port) and connection.pid:
-                return psutil.Process(connection.pid)
-    except psutil.AccessDenied:
-        for process in carriers(own_mark()):
-            with contextlib.suppress(psutil.Error):
-                if any(is_listening(connection, port) for connection in process.net_connections("tcp")):
-                    return process
-    return None
+    """The process that listens on that TCP port, if we may see it."""
+    return next(iter(holders(port)), None)
+
+
+def holders(port: int) -> list[psutil.Process]:
+    """Every process that listens on that TCP port, as far as we may see. macOS lists everybody's sockets to root alone;
+    there our own children are asked, one by one."""
+    with contextlib.suppress(psutil.Error):
+        return [psutil.Process(c.pid) for c in psutil.net_connections("tcp") if is_listening(c, port) and c.pid]
+    return [p for p in carriers(own_mark()) if port in ports_of(p)]
+
+
+def ports_of(process: psutil.Process) -> set[int]:
+    """The TCP ports on which it listens."""
+    with contextlib.suppress(psutil.Error):
+        return {c.laddr.port for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+    return set()
 
 
 def is_listening(connection: Any, port: int) -> bool:

@@ -1,13 +1,25 @@
-"""Shows a report: in a terminal, as a page, as JUnit for CI. Each verdict is named in words, never by colour alone."""
+"""Makes a report of what was graded, and shows it: in a terminal, as a page, as JUnit for CI.
+
+Each verdict is named in words, never by colour alone.
+"""
 
 import json
+import platform
+import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
-from xml.etree import ElementTree
+from typing import Any
 
+import psutil
+
+from grader.answers import listed
+from grader.authors import mark_authors
 from grader.kit import Kit
-from grader.model import CheckResult, CriterionResult, Report, Verdict
+from grader.model import CheckResult, CriterionResult, Facts, NotebookRun, Report, Verdict, clean
 from grader.workspace import Workspace, write_atomic
 
 SIGNS = {Verdict.PASS: "✔ pass", Verdict.FAIL: "✘ fail", Verdict.ERROR: "! error", Verdict.NOT_RUN: "- not run"}
@@ -19,6 +31,37 @@ ADVICE = {
     Verdict.ERROR: "The grader or the machine had trouble, which says nothing about the work: see the error.",
     Verdict.NOT_RUN: "Nothing failed. What was not run proves nothing: each line says why.",
 }
+
+
+def make_report(ws: Workspace, results: Iterable[CriterionResult], notebooks: Iterable[NotebookRun] = ()) -> Report:
+    made = datetime.now(UTC).isoformat(timespec="seconds")
+    marked = tuple(mark_authors(ws.kit, results))
+    return Report(made, describe_machine(ws.kit), tuple(read_answers(ws)), marked, tuple(notebooks))
+
+
+def read_answers(ws: Workspace) -> list[Facts]:
+    """What is well formed of them: a damaged file costs the answers, not the report."""
+    try:
+        answers = listed(ws)
+    except Exception as damaged:
+        print(f"lab: the report has no answers: {clean(str(damaged))}", file=sys.stderr)
+        return []
+    return [clean(a) for a in answers if all(isinstance(a.get(key), str) for key in ("id", "text"))]
+
+
+def describe_machine(kit: Kit) -> Facts:
+    """What a reader of the report needs to weigh its numbers; no names of hosts or people."""
+    versions = {}
+    for package in kit.settings.get("packages", []):
+        with suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": sys.version.split()[0],
+        "cpus": psutil.cpu_count() or 0,
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "packages": versions,
+    }
 
 
 def save(report: Report, ws: Workspace, files: Mapping[str, str]) -> Path:
@@ -95,6 +138,20 @@ def to_terminal(report: Report, kit: Kit, details: bool = False, predictions: bo
 
 def to_html(report: Report, kit: Kit, fragment: bool = False) -> str:
     """A page without scripts or outside resources; with `fragment`, only its body, for a notebook's output."""
+    given = {"report": report, "kit": kit.settings, "texts": {c.id: c for c in kit.criteria()}, "fragment": fragment}
+    return render("report.html", **given, counts=count_verdicts(report), advice=ADVICE[report.verdict()])
+
+
+def to_junit(report: Report) -> str:
+    """One test suite a criterion, one test case a check; `not_run` is skipped, never passed."""
+    suites = {c.id: [(k.id, k.verdict, k.message) for k in c.checks] for c in report.criteria}
+    suites |= {c.id: [(c.id, c.verdict, c.note)] for c in report.criteria if not c.checks}
+    suites |= {"notebooks": [(n.id, n.verdict, n.message) for n in report.notebooks]} if report.notebooks else {}
+    return render("junit.xml", suites=suites)
+
+
+def render(template: str, **given: Any) -> str:
+    """That template, filled; what stands in a message is text, never markup."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markdown_it import MarkdownIt
     from markupsafe import Markup
@@ -103,32 +160,6 @@ def to_html(report: Report, kit: Kit, fragment: bool = False) -> str:
     env = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     env.filters["markdown"] = lambda text: Markup(MarkdownIt("commonmark", {"html": False}).render(text))
     env.filters["pretty"] = lambda value: value if isinstance(value, str) else json.dumps(value, indent=1)
-    given = {"report": report, "kit": kit.settings, "texts": {c.id: c for c in kit.criteria()}, "fragment": fragment}
-    said = {"signs": SIGNS, "counts": count_verdicts(report), "advice": ADVICE[report.verdict()]}
-    return env.get_template("report.html").render(**given, **said)
-
-
-JUNIT = {Verdict.FAIL: "failure", Verdict.ERROR: "error", Verdict.NOT_RUN: "skipped"}
-
-
-def to_junit(report: Report) -> str:
-    """One test suite a criterion, one test case a check; `not_run` is skipped, never passed."""
-    groups = {c.id: [(k.id, k.verdict, k.message) for k in c.checks] for c in report.criteria}
-    groups |= {c.id: [(c.id, c.verdict, c.note)] for c in report.criteria if not c.checks}
-    groups |= {"notebooks": [(n.id, n.verdict, n.message) for n in report.notebooks]} if report.notebooks else {}
-    suites = ElementTree.Element("testsuites", name="serving-lab")
-    for group, cases in groups.items():
-        found = Counter(verdict for _, verdict, _ in cases)
-        counts = {f"{word}s".replace("skippeds", "skipped"): str(found[v]) for v, word in JUNIT.items()}
-        suite = ElementTree.SubElement(suites, "testsuite", {"name": group, "tests": str(len(cases)), **counts})
-        for name, verdict, message in cases:
-            case = ElementTree.SubElement(suite, "testcase", classname=group, name=name)
-            if verdict in JUNIT:
-                ElementTree.SubElement(case, JUNIT[verdict], message=_printable(message))
-    ElementTree.indent(suites)
-    return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def _printable(text: str) -> str:
-    """XML 1.0 cannot carry control characters at all, and messages quote what programs printed."""
-    return "".join(c if c >= " " or c in "\n\t" else "�" for c in text)
+    # XML 1.0 cannot carry control characters at all, and messages quote what programs printed
+    env.filters["printable"] = lambda text: "".join(c if c >= " " or c in "\n\t" else "\ufffd" for c in text)
+    return env.get_template(template).render(**given, signs=SIGNS, Verdict=Verdict)

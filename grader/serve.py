@@ -6,7 +6,6 @@ nothing of BentoML. Its servers end with the kernel.
 
 import atexit
 import contextlib
-import http.client
 import re
 import signal
 import subprocess
@@ -16,11 +15,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import psutil
 
 from grader.errors import Refused
 from grader.model import Facts
-from grader.processes import MARK, carriers, free_port, is_listening, is_ours, own_mark, started, wait_until
+from grader.processes import MARK, carriers, free_port, holders, is_ours, own_mark, ports_of, started, wait_until
 from grader.workspace import Workspace
 
 BEAT = 5.0  # seconds of silence after which a command's time is shown
@@ -128,7 +128,7 @@ def wait_ready(server: Server, path: str, limit: float) -> str:
         server.seconds = time.monotonic() - began
         if server.process.poll() is not None:
             return server.state()
-        for port in listening(server.mark):
+        for port in sorted(port for p in carriers(server.mark) for port in ports_of(p)):
             if answers(port, path):
                 server.port, server.seconds = port, time.monotonic() - began
                 foreign = [p for p in holders(port) if p.pid not in {c.pid for c in carriers(server.mark)}]
@@ -140,32 +140,10 @@ def wait_ready(server: Server, path: str, limit: float) -> str:
     return f"was not ready after {limit:g} s: none of its processes answered 200 at {path}"
 
 
-def listening(mark: str) -> list[int]:
-    """The TCP ports on which processes that carry the mark listen."""
-    found = set()
-    for process in carriers(mark):
-        with contextlib.suppress(psutil.Error):
-            found |= {c.laddr.port for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
-    return sorted(found)
-
-
-def holders(port: int) -> list[psutil.Process]:
-    """Every process that listens on that TCP port, as far as we may see."""
-    found: list[psutil.Process] = []
-    with contextlib.suppress(psutil.Error):
-        found = [psutil.Process(c.pid) for c in psutil.net_connections("tcp") if is_listening(c, port) and c.pid]
-    return found
-
-
 def answers(port: int, path: str) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=2, trust_env=False).status_code == 200
+    return False
 
 
 def end(name: str) -> float:

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from grader.errors import LabError, NotebookFailed, WrongCall
-from grader.grade import grade_criterion, make_report
+from grader.grade import grade_criterion
 from grader.kit import Kit, Lab
 from grader.model import CriterionResult, NotebookRun, Report, Verdict
 from grader.needs import missing
 from grader.notebooks import execute, make_notebook
 from grader.processes import run
 from grader.progress import Progress
+from grader.report import make_report
 from grader.workspace import Workspace, copy_tree, locked, read_json, write_atomic
 
 Say = Callable[[str], None]

@@ -13,14 +13,13 @@ import shutil
 import sys
 import tempfile
 import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from grader.environ import child_environ
+from grader.environ import child_environ, put_first
 from grader.errors import LabError, WrongCall
 from grader.kit import Kit
 
@@ -73,21 +72,6 @@ class Workspace:
             raise LabError(problem, "Repair it, or move it away; a new one is begun.")
         return [{"id": k, **v} for k, v in sorted(kept.items())]
 
-    @contextlib.contextmanager
-    def scratch(self, link: Sequence[str] = ()) -> Iterator["Workspace"]:
-        """A throwaway copy; the folders named in `link` are shared by symbolic link instead of copied."""
-        base = self.kit.state / "scratch"
-        base.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=base, ignore_cleanup_errors=True) as folder:
-            # a number, since it becomes a namespace: random letters look like a secret to whoever searches for one
-            number = zlib.crc32(folder.encode()) % 1_000_000
-            copy = Workspace(self.kit, Path(folder) / "work", f"scratch-{number:06}")
-            copy_tree(self.root, copy.root, skip={"results", *link})
-            for shared in link:
-                (copy.root / shared).parent.mkdir(parents=True, exist_ok=True)
-                (copy.root / shared).symlink_to(self.root / shared)
-            yield copy
-
     def provide(self) -> list[str]:
         """Brings the kit's notebooks and given files here and says what it did. A file that the learner changed, or
         ran, is left alone: only what is byte for byte as the kit gave it is replaced by the kit's newer version."""
@@ -126,12 +110,6 @@ class Workspace:
         kept.parent.mkdir(exist_ok=True)
         (self.root / name).replace(kept)
         return kept
-
-
-def put_first(path: str, *folders: Path) -> str:
-    """That PATH with these folders in front, each once."""
-    ours = [str(folder) for folder in folders]
-    return os.pathsep.join([*ours, *(f for f in path.split(os.pathsep) if f not in ours)])
 
 
 def learner_workspace(kit: Kit, make: bool = False) -> Workspace:

@@ -17,14 +17,15 @@ from datetime import date
 from itertools import chain, zip_longest
 from pathlib import Path
 
+from mutants.entries import control_of
+from mutants.prove import mutated
+from mutants.turns import rotate, within
 from operators import mutate
 
 from grader.grade import gather
 from grader.judge import summarise
 from grader.kit import Kit
 from grader.model import Facts, Verdict
-from grader.mutants import mutated
-from grader.turns import rotate, within
 
 BUILD = "python -m labs.helpers.bento"
 SAVE = "python service/save_models.py"
@@ -52,7 +53,7 @@ def generate(kit: Kit, short: str) -> Iterator[Mutant]:
     """Every generated mutant of that criterion, from the files of the walk's checkpoint."""
     lab, files, commands = WHERE[short]
     folder = kit.state / "checkpoints" / lab
-    around = kit.control(short)
+    around = control_of(kit, short)
     for file in files:
         for name, text in mutate(Path(file), (folder / file).read_text()):
             facts = {"id": name, "from": lab, "add": [{"file": file, "text": text}], "run": commands, **around}

@@ -27,6 +27,7 @@ from grader.world.load import closed, machine, metrics
 from grader.world.load.servers import serving
 from grader.world.load.settings import Setting
 from grader.world.load.summary import summarise
+from grader.world.metrics import fetch
 from labs.helpers.load import fit, twin
 
 FILE = ROOT / ".lab" / "twin.json"
@@ -54,9 +55,9 @@ def base() -> Facts:
 def measure(setting: Setting, store: Path) -> Facts:
     with serving(setting, base(), ROOT / "service", store) as server:
         closed.run(server.url, PEOPLE, 4, first=500_000_000)
-        before = metrics.read(server.url)
+        before = fetch(server.url)
         log = closed.run(server.url, PEOPLE, SECONDS)
-        batch = metrics.mean_batch(before, metrics.read(server.url))
+        batch = metrics.mean_batch(before, fetch(server.url))
     seen = summarise(log, begin=WARM_UP)
     figures = {"goodput": seen.goodput, "rate": seen.rate, "p50_ms": seen.p50_ms, "p95_ms": seen.p95_ms}
     rounded = {key: round(value, 1) for key, value in figures.items()}

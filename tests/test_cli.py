@@ -30,6 +30,8 @@ from grader.processes import wait_until
         (["reset", "01"], "nobody to ask"),
         (["start-at", "01", "--yes"], "Nothing comes before lab 01"),
         (["grade", "--loud"], "No such option"),
+        (["mutants", "t9"], "There is no criterion 't9'"),
+        (["mutants", "--loud"], "No such option"),
     ],
 )
 def test_a_wrong_call_is_64_and_says_what_to_do(toykit: Path, words: list[str], said: str) -> None:

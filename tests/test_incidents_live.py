@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from mutants.prove import scratch
 
 from cluster.names import prepare, read_names
 from grader import incidents
@@ -83,7 +84,7 @@ def workspace(criterion: Criterion, name: str) -> Iterator[Workspace]:
     source = checkpoint(KIT, criterion.lab)
     if not source.is_dir():
         pytest.skip(f"no checkpoint after lab {criterion.lab}: ./lab walk")
-    with Workspace(KIT, source).scratch() as copy:
+    with scratch(Workspace(KIT, source)) as copy:
         # a name that a person would give: a scratch copy's own has random letters, which sc5 takes for a secret
         ws = Workspace(KIT, copy.root, f"incident-{name}")
         prepare(ws.name)

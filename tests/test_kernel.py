@@ -15,8 +15,7 @@ from nbclient import NotebookClient
 
 from grader.kit import Kit
 from grader.notebooks import build
-from grader.processes import wait_until
-from grader.serve import holders
+from grader.processes import holders, wait_until
 from grader.workspace import Workspace
 
 # each cell, and what it shows: an error's text where it refuses

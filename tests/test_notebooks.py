@@ -12,10 +12,11 @@ from conftest import ROOT
 
 from grader.answers import questions
 from grader.kit import Kit, Lab
-from grader.notebooks import REGION, ROLES, make_notebook, solve
+from grader.notebooks import REGION, make_notebook, solve
 
 KIT = Kit(ROOT)
 LABS = KIT.labs()
+ROLES = ("why", "predict", "do", "see", "explain", "check")
 MOST_LINES, MOST_IN_A_FILE = 12, 45
 MOST_WIDE = 88  # what JupyterLab shows beside its list of files, without scrolling
 

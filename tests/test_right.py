@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 from conftest import ROOT
+from mutants.entries import find_fixture, list_right
 
 from grader.kit import Kit
 from grader.model import Facts
 
 KIT = Kit(ROOT)
-RIGHT = [(short, right) for short in KIT.shorts() for right in KIT.right(short)]
+RIGHT = [(short, right) for short in KIT.shorts() for right in list_right(KIT, short)]
 KEYS = {"id", "from", "story", "edit", "add", "link", "remove", "run", "around"}
 
 
@@ -24,4 +25,4 @@ def test_it_says_what_it_is(short: str, right: Facts) -> None:
     assert set(right) <= KEYS and right["story"].endswith(".") and "fails" not in right
     assert all(edit["find"] != edit["put"] for edit in right.get("edit", []))
     assert KIT.lab(right["from"]).number == right["from"]
-    assert "around" not in right or callable(KIT.fixture(short, right["around"]))
+    assert "around" not in right or callable(find_fixture(KIT, short, right["around"]))

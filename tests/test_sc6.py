@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shutil
 import tomllib
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
 import bench_runs
 import pytest
+from mutants.entries import find_fixture, type_cells
 
 from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.model import Evidence, Facts, Verdict
 from grader.mutants import apply
+from grader.workspace import Workspace
 
 KIT = Kit()
 SC6 = KIT.criterion("sc6")
@@ -48,16 +51,17 @@ def test_a_right_bench_passes(right: Path) -> None:
 
 def test_what_is_right_and_unlike_ours_passes(right: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(right, tmp_path / "work"))
-    with KIT.fixture("sc6", "own_ways")(SimpleNamespace(root=root)):
+    with find_fixture(KIT, "sc6", "own_ways")(SimpleNamespace(root=root)):
         assert failed(verdicts(root, LIKE)) == []
 
 
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if m["fails"] != "repeats-like-yours"], ids=lambda m: m["id"])
 def test_each_wrong_bench_fails_its_own_check(right: Path, tmp_path: Path, mutant: Facts) -> None:
     root = Path(shutil.copytree(right, tmp_path / "work"))
-    ws = SimpleNamespace(root=root, kit=KIT)
-    apply(ws, SC6, mutant)  # type: ignore[arg-type]
-    with KIT.fixture("sc6", mutant["around"])(ws):
+    ws = Workspace(KIT, root)
+    apply(ws, SC6, mutant)
+    with find_fixture(KIT, "sc6", mutant["around"])(ws) if "around" in mutant else nullcontext():
+        type_cells(ws, mutant.get("typed", []))
         found = verdicts(root, LIKE)
     assert failed(found) == [mutant["fails"]], found
     assert mutant.get("says", "") in found[mutant["fails"]]
@@ -71,7 +75,7 @@ def test_no_load_is_sent_when_the_files_show_what_is_wrong(right: Path, tmp_path
 
 def test_invented_runs_agree_with_one_another_and_not_with_the_world(right: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(right, tmp_path / "work"))
-    with KIT.fixture("sc6", "invented_runs")(SimpleNamespace(root=root)):
+    with find_fixture(KIT, "sc6", "invented_runs")(SimpleNamespace(root=root)):
         found = verdicts(root, {**LIKE, "told": 12.0})
     assert failed(found) == ["repeats-like-yours"], found
 

@@ -16,13 +16,13 @@ from xml.etree import ElementTree
 
 import psutil
 import pytest
+from mutants.prove import MutantResult, scratch, to_lines, try_mutant, try_mutants
+from mutants.recordings import tie
+from mutants.turns import STRIDE, rotate, within
 
 from grader.kit import Kit
 from grader.model import Report, Verdict
-from grader.mutants import MutantResult, to_lines, try_mutant, try_mutants
 from grader.processes import wait_until
-from grader.recordings import tie
-from grader.turns import STRIDE, rotate, within
 from grader.walk import checkpoint, make_key, start_at, walk
 from grader.workspace import Workspace
 
@@ -111,14 +111,14 @@ def test_a_run_with_little_time_looks_at_what_it_can_and_names_the_rest(monkeypa
     row = {"from": "01", "fails": "word-is-short"}
     listed = [{"id": name, **row} for name in "abc"] + [{"id": "d", **row, "recorded": True}]
     monkeypatch.setattr(kit, "mutants", lambda _: listed)
-    monkeypatch.setattr(kit, "right", lambda _: [{"id": "r", "from": "01"}])
+    monkeypatch.setattr("mutants.prove.list_right", lambda *_: [{"id": "r", "from": "01"}])
     looked: list[tuple[str, bool]] = []
 
     def note(_: Kit, c: Any, mutant: Any, live: bool, record: bool) -> MutantResult:
         looked.append((mutant["id"], live))
         return MutantResult(c.short, mutant["id"], mutant.get("fails", ""), Verdict.PASS, "", 0)
 
-    monkeypatch.setattr("grader.mutants.try_mutant", note)
+    monkeypatch.setattr("mutants.prove.try_mutant", note)
     results = try_mutants(kit, ["t1"], lambda _: None, live=True, minutes=1)
     assert looked[0] == ("control", True) and sorted(looked[1:]) == [(name, True) for name in "abcdr"]
     assert [r.id for r in results if r.verdict is Verdict.NOT_RUN] == []
@@ -133,10 +133,18 @@ def test_a_run_with_little_time_looks_at_what_it_can_and_names_the_rest(monkeypa
 
 def test_mutants_do_not_count_where_the_control_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     kit = Kit(Path(__file__).parent / "toykit")
-    monkeypatch.setattr("grader.mutants.check_control", lambda *_: "the cluster is down")
+    monkeypatch.setattr("mutants.prove.check_control", lambda *_: "the cluster is down")
     results = try_mutants(kit, ["t1"], lambda _: None, minutes=1)
     assert {r.verdict for r in results if r.id != "none"} == {Verdict.ERROR}
     assert all("the cluster is down" in r.message for r in results if r.id != "none")
+
+
+def test_a_scratch_copy_is_thrown_away(toykit: Path) -> None:
+    ws = Workspace(Kit(toykit), toykit / "work")
+    with scratch(ws) as copy:
+        (copy.root / "service" / "new").write_text("x")
+        assert copy.name != ws.name
+    assert not copy.root.exists() and not (ws.root / "service" / "new").exists()
 
 
 def test_time_goes_first_to_what_changed_then_to_the_others() -> None:

@@ -168,14 +168,3 @@ def test_a_workspace_that_is_none_is_a_wrong_call(toykit: Path) -> None:
         at(Kit(toykit), toykit / "absent")
     with pytest.raises(WrongCall):
         at(Kit(toykit), toykit / "live.txt" if (toykit / "live.txt").exists() else toykit / "requirements.lock")
-
-
-def test_a_scratch_copy_is_thrown_away_and_shares_only_what_is_linked(ws: Workspace) -> None:
-    (ws.root / "store" / "models").mkdir(parents=True)
-    with ws.scratch(link=["store/models"]) as copy:
-        (copy.root / "service" / "new").write_text("x")
-        assert (copy.store / "models").is_symlink()
-        folder = copy.root
-    assert (
-        not folder.exists() and not (ws.root / "service" / "new").exists() and (ws.root / "store" / "models").is_dir()
-    )

@@ -297,9 +297,14 @@ def pushed_twice(ws: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def not_pushed(ws: Any) -> Iterator[None]:
-    """All is as it should be, on this machine: nothing is in the registry."""
-    yield
+def as_typed(ws: Any) -> Iterator[None]:
+    """What the workspace's own commands make and push, and nothing else; the engine forgets it afterwards."""
+    try:
+        yield
+    finally:
+        for tag in (TAG, "moving"):
+            run(["docker", "image", "rm", "--force", f"{read_names().repository(ws.name)}:{tag}"], 60)
+        forget(ws)
 
 
 @contextlib.contextmanager
@@ -307,13 +312,6 @@ def only_latest(ws: Any) -> Iterator[None]:
     docker("pull", "--quiet", named(ws))
     release(ws, put(ws, named(ws), "latest"))
     yield
-
-
-@contextlib.contextmanager
-def released_by_tag(ws: Any) -> Iterator[None]:
-    with pushed(ws):
-        release(ws, f"{read_names().repository(ws.name)}:{TAG}")
-        yield
 
 
 @contextlib.contextmanager

@@ -499,18 +499,6 @@ def invented_runs(ws: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def note_without_why(ws: Any) -> Iterator[None]:
-    path = bench_of(ws) / "note.toml"
-    note = tomllib.loads(path.read_text())
-    parts = [
-        f"[{part}]\n" + "\n".join(f"{k} = {json.dumps(v)}" for k, v in note[part].items())
-        for part in ("chosen", "runner_up")
-    ]
-    path.write_text('why = ""\n' + "\n".join(parts) + "\n")
-    yield
-
-
-@contextlib.contextmanager
 def own_ways(ws: Any) -> Iterator[None]:
     """Right, and unlike ours: rows in another order, a column more, and a note whose figures are rounded."""
     path = bench_of(ws) / "table.csv"

@@ -24,7 +24,7 @@ from grader.model import Facts, Finding
 from grader.world import history, rules
 from grader.world.load import closed
 from grader.world.load.metrics import batches, mean_batch
-from grader.world.load.metrics import read as read_metrics
+from grader.world.metrics import fetch
 from grader.world.prometheus import BadQuery, Prometheus, remembering, scraping
 from grader.world.servers import Served, served
 
@@ -237,10 +237,10 @@ def under_load(server: Served, prometheus: Prometheus, queries: dict[str, str]) 
         return {"problem": server.problem, "log": server.log()}
     closed.run(server.url, users=USERS, seconds=1)  # the dispatcher begins to learn
     prometheus.wait_for_scrapes(2)
-    before = read_metrics(server.url)
+    before = fetch(server.url)
     log = closed.run(server.url, users=USERS, seconds=SECONDS, first=10_000)
     time.sleep(1.2)  # one more scrape
-    after = read_metrics(server.url)
+    after = fetch(server.url)
     facts: Facts = {"problem": "", "mean_batch": mean_batch(before, after), "answered": log.ends().get("200", 0)}
     facts["batched"] = batched(after) - batched(before)
     facts["answers"] = {name: ask(prometheus, queries[name]) for name in QUERIES}

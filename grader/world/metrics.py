@@ -24,8 +24,8 @@ def parse(text: str) -> list[Sample]:
     return [Sample(s.name, dict(s.labels), float(s.value)) for family in families(text) for s in family.samples]
 
 
-def read(url: str, patience: float = 5.0) -> list[Sample]:
-    """The samples of the server at `url` (its root). Raises httpx.HTTPError, or ValueError for what is no such page."""
+def fetch(url: str, patience: float = 15.0) -> str:
+    """The page of the server at `url` (its root). Raises httpx.HTTPError, or ValueError for one that is too long."""
     with httpx.stream("GET", f"{url}/metrics", timeout=patience) as answer:
         answer.raise_for_status()
         body = bytearray()
@@ -33,4 +33,9 @@ def read(url: str, patience: float = 5.0) -> list[Sample]:
             body += block
             if len(body) > MOST:
                 raise ValueError(f"more than {MOST:,} bytes of metrics")
-    return parse(body.decode(errors="replace"))
+    return body.decode(errors="replace")
+
+
+def read(url: str, patience: float = 5.0) -> list[Sample]:
+    """Its samples. Raises httpx.HTTPError, or ValueError for what is no such page."""
+    return parse(fetch(url, patience))

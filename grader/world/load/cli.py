@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import resources
 from pathlib import Path
 
 import click
 
-from grader.errors import LabError
+from grader.entry import run_command
 from grader.kit import Kit
 from grader.model import Facts
 from grader.workspace import Workspace, at, learner_workspace
@@ -77,18 +76,5 @@ def show(rows: list[Facts]) -> None:
         print("  ".join(f"{'-' if row[c] is None else row[c]!s:>10}" for c in columns))
 
 
-def run_command() -> None:
-    try:
-        main(standalone_mode=False)
-    except LabError as problem:
-        print(f"lab: {problem}", file=sys.stderr)
-        sys.exit(problem.exit_code)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.ClickException as wrong:
-        wrong.show()
-        sys.exit(64)
-
-
 if __name__ == "__main__":
-    run_command()
+    run_command(main)

@@ -18,11 +18,12 @@ import psutil
 
 from grader.model import Facts
 from grader.workspace import write_atomic
-from grader.world.load import closed, machine, metrics, poisson, runs
+from grader.world.load import closed, machine, poisson, runs
 from grader.world.load.log import Log, write_requests
 from grader.world.load.metrics import InFlight
 from grader.world.load.servers import Measured
 from grader.world.load.texts import text
+from grader.world.metrics import fetch
 
 APART = 10_000_000  # texts of two loads are numbered so far apart that none is asked twice
 
@@ -34,11 +35,11 @@ def measure(server: Measured, load: Facts, repeat: int, order: int, folder: Path
         shutil.rmtree(left, ignore_errors=True)
     part.mkdir(parents=True)
     began, first = datetime.now(UTC), (order + 1) * APART
-    (part / "before.prom").write_text(metrics.read(server.url))
+    (part / "before.prom").write_text(fetch(server.url))
     with InFlight(server.url) as inside, Cpu(server) as cpu:
         log = send(server.url, load, first)
     cpu.facts["others"] = max(0.0, round(cpu.facts["others"] - log.sender["cpu"], 2))
-    (part / "after.prom").write_text(metrics.read(server.url))
+    (part / "after.prom").write_text(fetch(server.url))
     (part / "configuration.yml").write_text(server.configuration)
     write_requests(part / "requests.csv", log.requests)
     inside.save(part / "inflight.csv", log.sender["began"])

@@ -17,6 +17,7 @@ from grader.processes import carriers
 from grader.shell import find_server
 from grader.world.load import metrics, texts
 from grader.world.load.log import Log
+from grader.world.metrics import fetch
 from grader.world.servers import role_of
 
 EMBEDDER = "embeddingrunner"
@@ -44,13 +45,13 @@ def share(log: Log, end: str) -> float:
 
 def largest_batches(url: str) -> str:
     """The last edge of each runner's histogram of batch sizes: the max_batch_size that its process has."""
-    found = metrics.largest_edges(metrics.read(url))
+    found = metrics.largest_edges(fetch(url))
     return "largest batch: " + (", ".join(f"{edge:.0f}" for _, edge in sorted(found.items())) or "no batches")
 
 
 def mean_batches(url: str) -> str:
     """Requests a batch since the server's start, for each runner."""
-    found = metrics.batches(metrics.read(url))
+    found = metrics.batches(fetch(url))
     told = {name: f"{found[name][1] / found[name][0]:.1f}" if name in found else "none" for name in metrics.RUNNERS}
     return ", ".join(f"{name} {mean}" for name, mean in told.items())
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from grader.kit import Kit
-from grader.recordings import imported
+from mutants.recordings import imported
 
 T = TypeVar("T")
 STRIDE = 7  # items a day: with 40 tries a criterion, all have their turn within a week
