@@ -288,6 +288,10 @@ def test_axe_finds_nothing(made: Path) -> None:
             result = Axe().run(page, options=rules()).response
             assert len(result["passes"]) > 15, "axe has looked"
             found[path.name] = [(v["id"], v["nodes"][0]["html"][:120], len(v["nodes"])) for v in result["violations"]]
+            page.set_viewport_size({"width": 390, "height": 800})  # a telephone's: nothing is off to the side
+            over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            found[path.name] += [("reflow", f"{over} pixels too wide", 1)] if over > 0 else []
+            page.set_viewport_size({"width": 1180, "height": 860})
         page.set_content("<html><body><img src='x'><p style='color:#aaa'>pale</p></body></html>")
         caught = {v["id"] for v in Axe().run(page, options=rules()).response["violations"]}
     assert {"image-alt", "color-contrast", "html-has-lang"} <= caught, "axe finds what is planted"
