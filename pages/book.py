@@ -10,12 +10,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grader.notebooks import ROLES
-
 if TYPE_CHECKING:
     from pygments.lexer import Lexer
 
 HERE = Path(__file__).parent
+ROLES = ("why", "predict", "do", "see", "explain", "check")  # of a cell, which has one (tests/test_notebooks.py)
 COLUMNS, MOST_COLUMNS = 96, 190  # what fits; a table of lines up to there scrolls, all else is wrapped
 # Of code, on the grey of style.css: each has a contrast of at least 4.5 (tests/test_pages.py)
 INKS = {
