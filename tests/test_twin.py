@@ -66,7 +66,7 @@ def test_no_batch_has_more_requests_than_there_are_connections() -> None:
 
 def test_what_holds_a_batch_up_shows() -> None:
     whole = play(MACHINE, Setting(8, 60, 64), seconds=8)
-    alone = play(replace(MACHINE, steal=0.0, handover=0.0), Setting(8, 60, 64), seconds=8)
+    alone = play(replace(MACHINE, steal=0.0, sends=0.0), Setting(8, 60, 64), seconds=8)
     assert alone.goodput > 1.2 * whole.goodput
 
 
@@ -108,6 +108,6 @@ def test_bentomls_own_dispatcher_does_the_same(size: int, budget: float) -> None
     """The same rules on the same queue: almost nothing but the dispatcher takes time here."""
     service, setting = Service(a=0.002, b=0.02, visit=0.001), Setting(size, budget, 64)
     goodput, refused = asyncio.run(dispatched(setting, service, people=40, seconds=4))
-    twins = play(Service(service.a, service.b, 3e-4, steal=0.0, handover=0.0), setting, people=40, seconds=5)
+    twins = play(Service(service.a, service.b, 3e-4, steal=0.0, sends=0.0), setting, people=40, seconds=5)
     assert twins.goodput == pytest.approx(goodput, rel=0.15)
     assert (twins.refused > 0.1) == (refused > 0.1)

@@ -30,14 +30,14 @@ Queued = tuple[float, Request]  # came to the runner when
 @dataclass(frozen=True)
 class Service:
     """One model on one machine: a batch of n alone takes a * n + b; a piece of work takes the API process a `visit`, on
-    average. The fit finds these three. The others were measured on two cores: compare them with your own machine's."""
+    average. The fit finds these three. The others were measured on two cores: what sharing a machine costs."""
 
     a: float
     b: float
     visit: float
     steal: float = 0.7  # of the time that the API process works while a batch is computed, the batch loses so much
-    handover: float = 10  # visits between two batches, while the first one's answers leave and the loop comes round
-    evenness: float = 0.4  # of the API process's work: 1 is a queue's usual chance; less is bursts and longer pauses
+    sends: float = 0.5  # visits for each answer that the runner sends, 503s too, before it begins the next batch
+    evenness: float = 0.25  # of the API process's work: 1 is a queue's usual chance; less is bursts and longer pauses
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Twin:
         self.chance, self.order, self.now = np.random.default_rng(seed), count(), 0.0
         self.events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self.waiting: deque[Request] = deque()  # for one of the connections
-        self.open = 0
+        self.open = self.refused = 0
         self.api_free = self.began = self.ready = 0.0
         self.ticks = False
 
@@ -168,6 +168,7 @@ class Twin:
             self.open += 1
             self.dispatcher.queue.append((self.now, self.waiting.popleft()))
         refused, batch = self.dispatcher.turn(self.now)
+        self.refused += len(refused)
         for request in refused:
             self.through_api(1, self.let_go, request, 503)
         if batch:
@@ -193,11 +194,12 @@ class Twin:
         self.played.batches.append((self.began, len(batch)))
         for _, request in batch:
             self.through_api(1, self.let_go, request, 200)
-        handover = self.service.handover * self.service.visit * self.chance.exponential()
-        self.at(self.now + handover * self.setting.enabled, self.rest)
+        sending = self.service.sends * self.service.visit * (len(batch) + self.refused) * self.setting.enabled
+        self.at(self.now + sending * self.chance.exponential(), self.rest)
 
     def rest(self) -> None:
-        """It may start the next batch."""
+        """The runner's one loop has sent all answers and looks at its queue again."""
+        self.refused = 0
         self.dispatcher.busy = False
         self.look()
 
