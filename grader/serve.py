@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 import psutil
 
 from grader.errors import Refused
@@ -141,6 +140,8 @@ def wait_ready(server: Server, path: str, limit: float) -> str:
 
 
 def answers(port: int, path: str) -> bool:
+    import httpx  # 70 ms, which each notebook's first cell would wait for
+
     with contextlib.suppress(httpx.HTTPError):
         return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=2, trust_env=False).status_code == 200
     return False
