@@ -58,7 +58,7 @@ class Seen(dict[str, Any]):
     def __eq__(self, other: object) -> bool:
         return dict(self.items()) == other
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 class SeenList(list[Any]):
@@ -80,7 +80,7 @@ class SeenList(list[Any]):
     def __eq__(self, other: object) -> bool:
         return list(self) == other
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 def watched(value: Any, note: Callable[[Path_], None], here: Path_) -> Any:

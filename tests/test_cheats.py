@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -344,7 +345,7 @@ def test_without_a_sandbox_others_work_is_refused_unless_trusted(kit: Path) -> N
     assert trusted.returncode == 0, trusted.stderr
 
 
-def judged(short: str, **changes: dict[str, object]) -> dict[str, str]:
+def judged(short: str, **changes: Any) -> dict[str, str]:
     """The verdicts over the kept evidence of a walk, with other facts of some probes."""
     evidence = read_evidence(KEPT / f"{short}.json")
     for probe, facts in changes.items():

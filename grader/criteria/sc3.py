@@ -396,7 +396,7 @@ def answers_alone(seen: Facts) -> Finding:
     told = {k: answer.get(k) for k in wanted} if isinstance(answer, dict) else {}
     if {k: len(v) if isinstance(v, list) else v for k, v in told.items()} != wanted:
         return Finding(False, f"Asked for two texts, the Bento answers {answer}.", answer, wanted)
-    numbers = [s for s in told["scores"] if isinstance(s, int | float) and 0 < s <= 1]
+    numbers = [s for s in told["scores"] or [] if isinstance(s, int | float) and 0 < s <= 1]
     if told["labels"] != LABELS or len(numbers) != len(LABELS):
         message = f"Asked for two tickets that are {' and '.join(LABELS)}, the Bento answers {answer}"
         return Finding(False, f"{message}: with these models, service/ answers otherwise.", answer, LABELS)
