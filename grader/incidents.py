@@ -113,7 +113,7 @@ def find_mutant(ws: Workspace, state: Facts) -> Facts:
 def look_again(ws: Workspace, state: Facts, mutant: Facts, say: Say) -> list[str]:
     """Over when the criterion passes; then a file that was the solution's gives way to the learner's own."""
     criterion = ws.kit.criterion(state["criterion"])
-    say(f"looking whether {criterion.short} passes again")
+    say(f"checking whether {criterion.short} passes again")
     minutes = (time.time() - state["began"]) / 60
     graded = grade_criterion(ws, criterion)
     if graded.verdict is Verdict.ERROR:

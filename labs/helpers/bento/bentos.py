@@ -83,7 +83,7 @@ def planted_and_built() -> list[str]:
     for name in PLANTED:
         desk.write(name, "a made-up file")
     desk.write("bentofile.yaml", 'service: "service:svc"\npython: {lock_packages: false}\n')
-    print(desk.build(), "with what is the default of `include`, *")
+    print(f"{desk.build()}, with the default `include`, which is *")
     return [name for name in PLANTED if (desk.bento / "src" / name).exists()]
 
 
