@@ -99,7 +99,7 @@ layers.draw_steps(plain, "What does each step of the default Dockerfile add?")
 # end
 
 # %% tags=["see"]
-# TODO bench.edit; bench.make f"{plain}-edited"; layers.fresh_bytes(before, after)
+# TODO bench.edit "preprocess.py"; bench.make f"{plain}-edited"; layers.fresh_bytes
 count, fresh = ...
 # solution
 bench.edit("preprocess.py")
@@ -366,7 +366,7 @@ measured("04d", "b" if after[here] == before and not same else "a")
 # # solution
 # name=$(docker image inspect --format '{{index .RepoDigests 0}}' "$IMAGE")
 # # end
-# # TODO cat into deploy/release.json an object with image and bento
+# # TODO mkdir -p deploy; cat into deploy/release.json an object with image and bento
 # ...
 # # solution
 # mkdir -p deploy && cat > deploy/release.json <<END
