@@ -21,7 +21,7 @@ def run_command(command: click.Command, goes_on: str = "the next run goes on fro
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
     try:
-        command(standalone_mode=False)
+        command(prog_name="./lab", standalone_mode=False)
     except LabError as problem:
         print(f"{'' if str(problem).startswith('not run') else 'lab: '}{problem}", file=sys.stderr)
         sys.exit(problem.exit_code)
