@@ -56,6 +56,11 @@ def find_manifest(name: str, say: Callable[[str], None]) -> Path:
     return manifest.path
 
 
+def images_of(lab: str) -> list[str]:
+    """The images that a lab needs, by name and version."""
+    return list(tomllib.loads(MATERIAL.read_text())["images"].get(lab, []))
+
+
 def pull(say: Callable[[str], None]) -> list[str]:
     """Brings all of it: programs, manifests, images. Goes on after a failure; returns what is missing, in sentences."""
     material = tomllib.loads(MATERIAL.read_text())

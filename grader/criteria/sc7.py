@@ -42,6 +42,10 @@ MONITORS = "monitoring.coreos.com/v1"
 CODE = ("job_name", "metrics_path", "scheme", "params", "relabel_configs", "metric_relabel_configs", "honor_labels")
 # The Service that lab 05 applies; a ServiceMonitor is judged by it, with a cluster and without.
 SERVICE: Facts = {"labels": {"app.kubernetes.io/name": IMAGE}, "ports": ["http"]}
+# How the cluster's Prometheus is known and what it reads (manifests/observability), and its custom metric.
+SELECTS = {"release": "monitoring"}
+WATCHER = ({"kubernetes.io/metadata.name": "monitoring"}, {"app.kubernetes.io/name": "prometheus"})
+QUEUE = "embeddingrunner_in_progress"
 
 
 @probe(limit=90)
@@ -69,7 +73,9 @@ def look_at_files(home: Path) -> Facts:
     facts["tests"] = sorted(home.glob("*_test.yml"))[:10]
     facts["jobs"], facts["jobs_problem"] = told(lambda: read_jobs(home))
     facts["note"], facts["note_problem"] = told(lambda: read_toml(home / "note.toml"))
-    facts["monitor"], facts["monitor_problem"] = told(lambda: rules.read_yaml(home / "servicemonitor.yaml"))
+    for name in ("servicemonitor", "policy", "hpa"):
+        key = name.removeprefix("service")
+        facts[key], facts[f"{key}_problem"] = told(lambda name=name: rules.read_yaml(home / f"{name}.yaml"))
     return facts
 
 
@@ -87,7 +93,7 @@ def situations(document: Facts, found: list[Facts]) -> dict[str, dict[str, bool]
     tries = rules.situations()
     jobs = [(what, name) for what in tries for name in names]
     with ThreadPoolExecutor(2) as pool:
-        fired = pool.map(lambda job: rules.fires(document, job[1], tries[job[0]][0], tries[job[0]][1]), jobs)
+        fired = pool.map(lambda job: rules.fires(document, job[1], tries[job[0]]), jobs)
     result: dict[str, dict[str, bool]] = {what: {} for what in tries}
     for (what, name), yes in zip(jobs, fired, strict=True):
         result[what][name] = yes
@@ -191,7 +197,8 @@ def is_worth_it(ws: Any, home: Path) -> bool:
     files = look_at_files(home)
     document = told(lambda: rules.read_yaml(home / "rules.yml"))[0]
     passed = bool(files["tests"]) and rules.run_tests(document, files["tests"])[0] if document else False
-    quick = (scrapes_the_service, monitor_finds_the_service, note_says_what_moved)
+    cluster = (monitor_finds_the_service, monitor_is_read, monitor_keeps_the_labels, prometheus_is_let_in, scaler_reads_the_queue)
+    quick = (scrapes_the_service, *cluster, note_says_what_moved)
     asked = (latency_is_a_percentile, batch_size_moves, queueing_is_disjoint, dashboard_answers)
     if not passed or not all(c.judge(files).ok for c in quick):
         return False
@@ -330,7 +337,8 @@ def alerts_are_there(seen: Facts) -> Finding:
 @check(written, after=alerts_are_there)
 def alerts_fire_in_time(seen: Facts) -> Finding:
     """Each alert fires in the trouble that it is named for."""
-    for what, (_, _, wanted) in rules.situations().items():
+    for what, situation in rules.situations().items():
+        wanted = situation.wanted
         fired = seen["fired"][what]
         for alert, trouble in ALERTS.items():
             if wanted[trouble] and not fired.get(alert):
@@ -341,7 +349,8 @@ def alerts_fire_in_time(seen: Facts) -> Finding:
 @check(written, after=alerts_are_there)
 def alerts_stay_silent(seen: Facts) -> Finding:
     """No alert fires over an idle hour, without data, in good hours, or in the other one's trouble."""
-    for what, (_, _, wanted) in rules.situations().items():
+    for what, situation in rules.situations().items():
+        wanted = situation.wanted
         fired = seen["fired"][what]
         for alert in [rules.name_of(r) for r in seen["rules"] if "alert" in r]:
             if fired[alert] and not wanted.get(ALERTS.get(alert, ""), any(wanted.values())):
@@ -419,6 +428,73 @@ def monitor_defect(monitor: Facts, spec: Facts) -> str:
     return f"an interval of {wrong[0]} is none that Prometheus reads" if wrong else ""
 
 
+@check(written, after=monitor_finds_the_service)
+def monitor_is_read(seen: Facts) -> Finding:
+    """servicemonitor.yaml carries the Kubernetes label by which the cluster's Prometheus selects what it reads."""
+    labels = (seen["monitor"].get("metadata") or {}).get("labels") or {}
+    good = SELECTS.items() <= labels.items()
+    text = f"the cluster's Prometheus reads ServiceMonitors with {SELECTS}; yours has {labels or 'no label'}"
+    return Finding(good, text, labels, SELECTS)
+
+
+@check(written, after=monitor_finds_the_service)
+def monitor_keeps_the_labels(seen: Facts) -> Finding:
+    """Scraped by it, BentoML's label `endpoint` stays what it is, so that the queries find the same in the cluster."""
+    ends = [e for e in seen["monitor"]["spec"].get("endpoints") or [] if isinstance(e, dict)]
+    good = bool(ends) and all(keeps_endpoint(e) for e in ends)
+    text = "the operator gives each target a label `endpoint`, the port's name: BentoML's own becomes `exported_endpoint`"
+    return Finding(good, text if not good else "BentoML's label `endpoint` is kept", ends, "honorLabels: true")
+
+
+def keeps_endpoint(end: Facts) -> bool:
+    """By honorLabels, or by a relabelling that drops the target's label or puts BentoML's back."""
+    changes = [r for key in ("relabelings", "metricRelabelings") for r in end.get(key) or [] if isinstance(r, dict)]
+    dropped = any(str(r.get("action")).lower() == "labeldrop" and r.get("regex") == "endpoint" for r in changes)
+    return end.get("honorLabels") is True or dropped or any(r.get("targetLabel") == "endpoint" for r in changes)
+
+
+@check(written)
+def prometheus_is_let_in(seen: Facts) -> Finding:
+    """policy.yaml, a NetworkPolicy, lets the cluster's Prometheus in at port 3000, and not everybody."""
+    spec = spec_of(seen, "policy", "NetworkPolicy")
+    wanted = f"ingress from pods with {WATCHER[1]} in the namespace with {WATCHER[0]}, port 3000"
+    if spec is None:
+        return Finding(False, seen["policy_problem"] or f"no NetworkPolicy in {PLACE}/policy.yaml", None, wanted)
+    ways = [i for i in spec.get("ingress") or [] if isinstance(i, dict)]
+    if any(not i.get("from") for i in ways):
+        return Finding(False, "a way in without `from` is open to everybody", ways, wanted)
+    found = [(selected(f, "namespaceSelector"), selected(f, "podSelector")) for i in ways for f in i["from"]]
+    ports = [p.get("port") for i in ways for p in i.get("ports") or []]
+    good = WATCHER in found and ports.count(3000) == len(ports) > 0
+    return Finding(good, f"the policy lets in {found} at {ports}", found, wanted)
+
+
+def selected(source: Any, name: str) -> Facts | None:
+    return ((source.get(name) or {}).get("matchLabels") or {}) if isinstance(source, dict) and name in source else None
+
+
+@check(written)
+def scaler_reads_the_queue(seen: Facts) -> Finding:
+    """hpa.yaml scales the Deployment by the requests inside the embedding runner, an average a pod."""
+    spec = spec_of(seen, "hpa", "HorizontalPodAutoscaler")
+    wanted = f"metrics of type Pods: {QUEUE}, AverageValue; minReplicas below maxReplicas"
+    if spec is None:
+        return Finding(False, seen["hpa_problem"] or f"no HorizontalPodAutoscaler in {PLACE}/hpa.yaml", None, wanted)
+    pods = [m["pods"] for m in spec.get("metrics") or [] if isinstance(m, dict) and isinstance(m.get("pods"), dict)]
+    named = [(p.get("metric") or {}).get("name") for p in pods]
+    kinds = [(p.get("target") or {}).get("type") for p in pods]
+    least, most = spec.get("minReplicas", 1), spec.get("maxReplicas", 0)
+    good = named == [QUEUE] and kinds == ["AverageValue"] and least < most
+    good = good and (spec.get("scaleTargetRef") or {}).get("name") == IMAGE
+    text = f"it scales {least} to {most} replicas by {named or 'no metric of the pods'}"
+    return Finding(good, text, spec.get("metrics"), wanted)
+
+
+def spec_of(seen: Facts, name: str, kind: str) -> Facts | None:
+    thing = seen[name] if isinstance(seen[name], dict) else {}
+    return thing["spec"] if thing.get("kind") == kind and isinstance(thing.get("spec"), dict) else None
+
+
 @check(written)
 def note_says_what_moved(seen: Facts) -> Finding:
     """note.toml names mean batch and p95 of both settings, the one that you choose, and why."""
@@ -443,7 +519,8 @@ def note_says_what_moved(seen: Facts) -> Finding:
 
 BEFORE_LOAD = [
     scrapes_the_service, latency_is_a_percentile, batch_size_moves, queueing_is_disjoint, tests_kill_mutants,
-    dashboard_answers, monitor_finds_the_service, note_says_what_moved,
+    dashboard_answers, monitor_is_read, monitor_keeps_the_labels, prometheus_is_let_in, scaler_reads_the_queue,
+    note_says_what_moved,
 ]  # fmt: skip
 
 

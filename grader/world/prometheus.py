@@ -32,17 +32,17 @@ READY, PATIENCE = 20.0, 10.0  # seconds until it answers; for one answer
 
 @dataclass(frozen=True)
 class Prometheus:
-    """One that runs. `mark` is what its process carries."""
+    """One that runs. `mark` is what its process carries; one in a cluster has an address alone."""
 
     url: str
-    folder: Path
-    mark: str
-    process: subprocess.Popen[str]
+    folder: Path = Path()
+    mark: str = ""
+    process: subprocess.Popen[str] | None = None
 
     def ask(self, query: str, at: float | None = None) -> list[Sample]:
         """The samples of an instant query; NaN is left out, since it says that there is nothing to say. Raises
         BadQuery for what is no PromQL, or gives no vector."""
-        answer = self._get("query", query=query, **({} if at is None else {"time": at}))
+        answer = self.get("query", query=query, **({} if at is None else {"time": at}))
         kind, result = answer["resultType"], answer["result"]
         if kind == "scalar":
             return _finite([Sample("", {}, float(result[1]))])
@@ -54,26 +54,26 @@ class Prometheus:
         self, query: str, begin: float, end: float, step: float
     ) -> list[tuple[dict[str, str], list[list[float]]]]:
         """Each series' labels and its [time, value] pairs, without NaN."""
-        answer = self._get("query_range", query=query, start=begin, end=end, step=step)
+        answer = self.get("query_range", query=query, start=begin, end=end, step=step)
         points = [(r["metric"], [[float(t), float(v)] for t, v in r["values"]]) for r in answer["result"]]
         return [(labels, [p for p in part if math.isfinite(p[1])]) for labels, part in points]
 
     def names(self) -> list[str]:
-        return list(self._get("label/__name__/values"))
+        return list(self.get("label/__name__/values"))
 
     def targets(self) -> list[Facts]:
-        return list(self._get("targets")["activeTargets"])
+        return list(self.get("targets")["activeTargets"])
 
     def alerts(self) -> list[Facts]:
         """Pending and firing ones: {labels, state, activeAt, value}."""
-        return list(self._get("alerts")["alerts"])
+        return list(self.get("alerts")["alerts"])
 
     def wait_for_scrapes(self, least: int, limit: float = 20.0, job: str = ".+") -> bool:
         """Whether every target has been scraped that often, up or not."""
         query = f'min(count_over_time(up{{job=~"{job}"}}[10m]))'
         return wait_until(lambda: any(s.value >= least for s in self.ask(query)), limit, pause=0.2)
 
-    def _get(self, path: str, **words: str | float) -> Facts:
+    def get(self, path: str, **words: str | float) -> Facts:
         answer = httpx.get(f"{self.url}/api/v1/{path}", params=words, timeout=PATIENCE)
         body = answer.json()
         if body.get("status") != "success":

@@ -10,8 +10,9 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -142,18 +143,42 @@ CLASSIFY = 'endpoint="/classify",service_name="demo_text_intelligence"'
 OTHERS = 'endpoint="/readyz",service_name="demo_text_intelligence"'
 
 
-def situations() -> dict[str, tuple[list[Facts], str, dict[str, bool]]]:
-    """Name -> series, the moment at which to look, and which kind of alert is to fire there (slow, errors)."""
+class Situation(NamedTuple):
+    """Series, the moment at which to look, which kind of alert is to fire there (slow, errors), the seconds between two
+    samples, and over how long before that moment to look for one that fired (the moment alone without it)."""
+
+    series: list[Facts]
+    moment: str
+    wanted: dict[str, bool]
+    interval: str = "1m"
+    within: str = ""
+
+
+RECORDED = Path(__file__).with_name("idle_hour.yml")
+
+
+@cache
+def recorded() -> list[Facts]:
+    """An hour of a service that programs alone asked (tests/record_idle_hour.py), a sample each 15 seconds."""
+    return [dict(one) for one in yaml.safe_load(RECORDED.read_text())]
+
+
+def situations() -> dict[str, Situation]:
+    """Each by its name."""
     calm, quiet = {"slow": False, "errors": False}, [(180, 0.0, 0.0, 0.0)]
     good, slow, bad = (180, 20.0, 0.0, 0.0), (60, 20.0, 0.2, 0.0), (60, 20.0, 0.0, 0.5)
     return {
-        "an idle hour": (series(quiet), "170m", calm),
-        "no data at all": ([], "170m", calm),
-        "three good hours": (series([good]), "170m", calm),
-        "an hour in which one answer in five takes two seconds": (series([good, slow]), "239m", {**calm, "slow": True}),
-        "an hour in which every second answer is a 503": (series([good, bad]), "239m", {**calm, "errors": True}),
-        "three good hours after these": (series([good, slow, bad, good]), "479m", calm),
-    }
+        "an idle hour": Situation(series(quiet), "170m", calm),
+        "an idle hour that was recorded: probes, a slow report each four minutes, one 504": Situation(
+            recorded(), "59m", calm, "15s", "59m"),
+        "no data at all": Situation([], "170m", calm),
+        "three good hours": Situation(series([good]), "170m", calm),
+        "an hour in which one answer in five takes two seconds": Situation(
+            series([good, slow]), "239m", {**calm, "slow": True}),
+        "an hour in which every second answer is a 503": Situation(
+            series([good, bad]), "239m", {**calm, "errors": True}),
+        "three good hours after these": Situation(series([good, slow, bad, good]), "479m", calm),
+    }  # fmt: skip
 
 
 def series(phases: Sequence[tuple[int, float, float, float]]) -> list[Facts]:
@@ -187,11 +212,13 @@ def series(phases: Sequence[tuple[int, float, float, float]]) -> list[Facts]:
     return [{"series": name, "values": values} for name, values in made]
 
 
-def fires(document: Facts, alert: str, given: list[Facts], moment: str) -> bool:
-    """Whether that alert fires at that moment (15m) over those series, one sample a minute."""
-    query = f'count(ALERTS{{alertname="{alert}",alertstate="firing"}}) or vector(0)'
-    silent = {"expr": query, "eval_time": moment, "exp_samples": [{"value": 0}]}
-    case = {"interval": "1m", "input_series": given, "promql_expr_test": [silent]}
+def fires(document: Facts, alert: str, situation: Situation) -> bool:
+    """Whether that alert fires there: at the moment, or at any time within that long before it."""
+    firing = f'ALERTS{{alertname="{alert}",alertstate="firing"}}'
+    if situation.within:
+        firing = f"count_over_time({firing}[{situation.within}])"
+    silent = {"expr": f"count({firing}) or vector(0)", "eval_time": situation.moment, "exp_samples": [{"value": 0}]}
+    case = {"interval": situation.interval, "input_series": situation.series, "promql_expr_test": [silent]}
     with tempfile.TemporaryDirectory(prefix="rules-") as folder:
         home = Path(folder)
         (home / "rules.yml").write_text(yaml.safe_dump(document))

@@ -10,6 +10,7 @@ import httpx
 from grader.model import Facts
 from grader.processes import wait_until
 from grader.world import rules
+from grader.world.prometheus import Prometheus
 from labs.helpers.monitoring.asking import HOME, connect
 
 LIVE = Path("tryout/live-rules.yml")
@@ -33,9 +34,9 @@ def go_live(factor: float = 60) -> str:
     return LIVE.read_text()
 
 
-def watch_alerts(seconds: float) -> list[Facts]:
+def watch_alerts(seconds: float, prometheus: Prometheus | None = None) -> list[Facts]:
     """Looks twice a second which alerts fire: [{at, name, state}], `at` in seconds from now."""
-    prometheus, began = connect(), time.monotonic()
+    prometheus, began = prometheus or connect(), time.monotonic()
     seen: list[Facts] = []
 
     def look() -> bool:
