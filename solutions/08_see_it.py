@@ -2,7 +2,7 @@
 # jupyter:
 #   jupytext: {custom_cell_magics: "work,shell"}
 #   kernelspec: {name: python3, display_name: Python 3 (ipykernel), language: python}
-#   lab: {id: "08", minutes: 40, grades: [sc7], needs: [prometheus],
+#   lab: {id: "08", minutes: 46, grades: [sc7], needs: [prometheus],
 #         inputs: [labs/helpers/monitoring, grader/world/rules.py, grader/world/prometheus.py], gives: []}
 # ---
 
@@ -17,11 +17,12 @@
 # - write PromQL for latency, batch sizes and queueing, and prove that each query follows the service;
 # - write alert rules from an objective, and unit tests that notice when a rule is broken;
 # - make a dashboard as code in which every panel shows something;
-# - repair a query, and a ServiceMonitor, that finds nothing and does not say so.
+# - repair a query, and a ServiceMonitor, that finds nothing and does not say so;
+# - scale pods by the number that waits, and follow one request across its processes.
 #
 # **Needed:** lab 02's service with lab 01's models, and a Prometheus program: `./lab cluster tools prometheus` unpacks
-# one, without Docker, and starts nothing. **Your time** (an estimate): 40 minutes. Names 6, scraping 4, queries 10, a
-# metric of yours 4, rules 9, dashboard 4, ServiceMonitor and note 3. **The machine's time** is about three minutes.
+# one, without Docker, and starts nothing. **Your time** (an estimate): 46 minutes. Names 6, scraping 4, queries 10, a
+# metric of yours 4, rules 9, dashboard 4, the cluster and the note 9. **The machine's time** is about three minutes.
 
 # %% tags=["do"]
 # %load_ext grader.magic
@@ -612,21 +613,57 @@ print(boards.save("Ticket triage", rows))
 # panel's query of a history that has it. Showing the board in Grafana is not run in this lab; the file can be imported.
 
 # %% [markdown] tags=["why"]
-# ## 7 · The ServiceMonitor that finds nothing (3 minutes)
+# ## 7 · In the cluster (9 minutes)
 #
-# In a cluster the Prometheus operator reads ServiceMonitors: "scrape each Service with these Kubernetes labels,
-# at the port of
-# this name". The module's selects `app: support-ticket-intelligence`; the Service that it defines has no such label, so
-# nothing is selected, and again there is no error. Write it for lab 05's Service: its label is
-# `app.kubernetes.io/name: demo-text-intelligence`, its port is called `http`.
+# In a cluster you give Prometheus no addresses. Its operator reads *ServiceMonitors*: "scrape each Service with these
+# Kubernetes labels, at the port of this name". The course module's selects `app: support-ticket-intelligence`. The
+# Service that it defines has no such label, so nothing is selected, and again there is no error.
+#
+# Lab 05's Service has the label `app.kubernetes.io/name: demo-text-intelligence` and a port called `http`. The
+# cluster's Prometheus (`manifests/observability`) reads only ServiceMonitors that carry `release: monitoring`
+# themselves. Suppose that all of this fits, and `up` is 1.
+
+# %% tags=["predict"]
+# %%answer 08i
+# The target is up. What does your latency query, unchanged, return in the cluster?
+# a  the same as here: it is the same page
+# b  nothing: a label of the target has the same name as one of BentoML's
+# c  an error: a label that is there twice is no series
+# TODO the letter of one of these
+...
+# solution
+"b: the operator calls the port's name `endpoint`, too."
+# end
+
+# %% [markdown] tags=["why"]
+# This needs a cluster and some minutes, so the run is kept; `live=True` makes it on yours, with your files, beside lab
+# 05's pods. From the module's ServiceMonitor on, each row changes one thing.
+
+# %% tags=["see"]
+from labs.helpers.monitoring import incluster, telling
+
+cluster = incluster.run(live=False)
+print(telling.monitors(cluster))
+measured("08i", telling.letter(cluster))
+
+# %% [markdown] tags=["explain"]
+# Four silences and one answer. The fourth row is the treacherous one: the target is up, and the series are there, but
+# `endpoint` is now the port's name, and BentoML's own value has moved to `exported_endpoint`. `honorLabels: true` keeps
+# the label of the page. Write the ServiceMonitor that is right in all five.
 
 # %% tags=["do"] language="work" magic_args="deploy/monitoring/servicemonitor.yaml"
 # apiVersion: monitoring.coreos.com/v1
 # kind: ServiceMonitor
 # metadata:
 #   name: demo-text-intelligence
+#   # TODO the Kubernetes label that Prometheus reads by
+#   ...
+#   # solution
+#   labels:
+#     release: monitoring
+#   # end
 # spec:
-#   # TODO a selector with matchLabels; one endpoint: port, path, interval 15s
+#   # TODO a selector with matchLabels; one endpoint: port, path, interval 15s, honorLabels
 #   ...
 #   # solution
 #   selector:
@@ -636,7 +673,91 @@ print(boards.save("Ticket triage", rows))
 #     - port: http
 #       path: /metrics
 #       interval: 15s
+#       honorLabels: true
 #   # end
+
+# %% [markdown] tags=["why"]
+# Found is not let in. Lab 05's NetworkPolicy admits pods of its own namespace alone. The copy of the service gets a
+# policy that admits the pods with the Kubernetes label `app.kubernetes.io/name: prometheus` in the namespace
+# `monitoring`. Two selectors in *one* entry mean "both"; in two entries they mean "either".
+
+# %% tags=["do"] language="work" magic_args="deploy/monitoring/policy.yaml"
+# apiVersion: networking.k8s.io/v1
+# kind: NetworkPolicy
+# metadata: {name: demo-text-intelligence}
+# spec:
+#   ingress:
+#     - from:
+#         # TODO one entry: namespaceSelector (kubernetes.io/metadata.name) and podSelector
+#         ...
+#         # solution
+#         - namespaceSelector:
+#             matchLabels: {kubernetes.io/metadata.name: monitoring}
+#           podSelector:
+#             matchLabels: {app.kubernetes.io/name: prometheus}
+#         # end
+#       ports: [{port: 3000}]
+#   egress:  # DNS, and the collector of traces
+#     - to:
+#         - namespaceSelector:
+#             matchLabels: {kubernetes.io/metadata.name: kube-system}
+#           podSelector: {matchLabels: {k8s-app: kube-dns}}
+#       ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+#     - to:
+#         - namespaceSelector:
+#             matchLabels: {kubernetes.io/metadata.name: monitoring}
+#           podSelector: {matchLabels: {app.kubernetes.io/name: jaeger}}
+#       ports: [{port: 4318}]
+
+# %% tags=["see"]
+print(telling.answers(cluster, {"here": large, "there": cluster["answers"]}))
+print(telling.alerts(cluster))
+
+# %% [markdown] tags=["explain"]
+# The same three queries, unchanged, and the two panels that had nothing to show here: the kubelet's cAdvisor knows each
+# container. The alert fires while most answers are 503s and stops soon after they do.
+#
+# Now the number that decides how many pods there are. A HorizontalPodAutoscaler (HPA) knows CPU and memory. What waits
+# in the embedding runner it learns from `prometheus-adapter`, which answers Kubernetes' custom metrics API with PromQL.
+# The metric is `embeddingrunner_in_progress`, an average over the pods. On your cluster you read it with
+# `kubectl get --raw` and the path
+# `/apis/custom.metrics.k8s.io/v1beta1/namespaces/NAMESPACE/pods/*/embeddingrunner_in_progress`.
+
+# %% tags=["do"] language="work" magic_args="deploy/monitoring/hpa.yaml"
+# apiVersion: autoscaling/v2
+# kind: HorizontalPodAutoscaler
+# metadata: {name: demo-text-intelligence}
+# spec:
+#   scaleTargetRef:
+#     {apiVersion: apps/v1, kind: Deployment, name: demo-text-intelligence}
+#   minReplicas: 1
+#   maxReplicas: 2
+#   metrics:
+#     # TODO one metric of type Pods: its name, and as target an AverageValue of 8
+#     ...
+#     # solution
+#     - type: Pods
+#       pods:
+#         metric: {name: embeddingrunner_in_progress}
+#         target: {type: AverageValue, averageValue: "8"}
+#     # end
+#   behavior:
+#     scaleDown: {stabilizationWindowSeconds: 15}  # 300 without this line
+
+# %% tags=["see"]
+pictures.scaling(cluster["scaling"], 8)
+
+# %% [markdown] tags=["explain"]
+# The controller looks every 15 s, a pod needs time to load its models, and the metric is an average of 15 s: that is
+# the delay between a spike and help. It scales the whole pod, API server included, since the two are one pod here.
+#
+# Last, one request across the three processes of a pod, as **Jaeger** collected it. `tracing` in the configuration
+# makes each process send its spans; a number that travels in the headers ties them together.
+
+# %% tags=["see"]
+from labs.helpers.service import traces
+
+traces.draw_waterfall(incluster.way(cluster))
 
 # %% [markdown] tags=["why"]
 # Last, the note: what moved, which limit you would choose for these forty people, and why. The figures are the

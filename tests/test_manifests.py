@@ -29,7 +29,7 @@ from live_cluster import (
     wait_for,
 )  # fmt: skip
 
-from cluster.material import read_manifest
+from cluster.material import images_of, read_manifest
 from cluster.names import IMAGE, NAMESPACE, TAG, Names
 from labs.helpers.kube.yatai import CRD, closed
 
@@ -37,7 +37,8 @@ Manifest = dict[str, Any]
 MANIFESTS, SERVICE = ROOT / "manifests", ROOT / "service"
 OVERLAYS = sorted(path.parent.name for path in MANIFESTS.glob("overlays/*/kustomization.yaml"))
 SERVING = [name for name in OVERLAYS if name != "yatai"]
-LATER = ["blue-green", "canary", "hpa", "split"]
+LATER = ["blue-green", "canary", "split"]
+OBSERVABILITY = MANIFESTS / "observability"
 OTHERS = ("serving.yatai.ai/", "monitoring.coreos.com/")
 YATAI = MANIFESTS / "overlays" / "yatai"
 # What extended resource each GPU overlay asks for, of the embedding runner's container.
@@ -107,16 +108,32 @@ def test_every_object_fits_its_schema(name: str) -> None:
         check_schema(thing)
 
 
+def test_what_the_platform_runs_fits_its_schemas() -> None:
+    things = [thing for thing in render(OBSERVABILITY) if not thing["apiVersion"].startswith(OTHERS)]
+    for thing in things:
+        if thing["kind"] != "APIService":  # the schemas leave out what the aggregator serves
+            check_schema(thing)
+    images = re.findall(r"image: (\S+)", _rendered(OBSERVABILITY))
+    assert set(images) <= set(images_of("08")) and len(images) == 3
+
+
+def test_the_scaler_reads_what_the_adapter_offers() -> None:
+    metric = pick(overlay("hpa"), "HorizontalPodAutoscaler")["spec"]["metrics"][0]["pods"]["metric"]["name"]
+    assert f"as: {metric}" in pick(render(OBSERVABILITY), "ConfigMap")["data"]["config.yaml"]
+
+
 def test_what_the_operator_reads_fits_its_definitions() -> None:
     manifest = read_manifest("prometheus-operator")
     if not manifest.is_there():
         not_run(f"no {manifest.path.name}: ./lab cluster pull")
-    # only the two: elsewhere the manifest has a bare =, which PyYAML cannot read
+    # only these: elsewhere the manifest has a bare =, which PyYAML cannot read
     parts = manifest.path.read_text().split("\n---\n")
-    read = [yaml.safe_load(p) for p in parts if re.search(r"^    kind: (ServiceMonitor|PrometheusRule)$", p, re.M)]
+    kinds = r"^    kind: (ServiceMonitor|PrometheusRule|Prometheus)$"
+    read = [yaml.safe_load(part) for part in parts if re.search(kinds, part, re.M)]
     definitions = {d["spec"]["names"]["kind"]: d for d in read}
-    things = [thing for thing in overlay("monitoring") if thing["apiVersion"].startswith("monitoring.coreos.com/")]
-    assert {thing["kind"] for thing in things} == {"ServiceMonitor", "PrometheusRule"}
+    things = [*overlay("monitoring"), *render(OBSERVABILITY)]
+    things = [thing for thing in things if thing["apiVersion"].startswith("monitoring.coreos.com/")]
+    assert {thing["kind"] for thing in things} == {"ServiceMonitor", "PrometheusRule", "Prometheus"}
     for thing in things:
         (version,) = [v for v in definitions[thing["kind"]]["spec"]["versions"] if v["name"] == "v1"]
         # without a look at the schema itself: its patterns are Go's
@@ -130,6 +147,10 @@ def test_the_monitor_finds_the_service_and_its_prometheus_is_let_in() -> None:
     labels = service["metadata"]["labels"]
     assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
     assert monitor["spec"]["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
+    assert monitor["spec"]["endpoints"][0]["honorLabels"]  # or BentoML's label `endpoint` is renamed
+    watch = pick(render(OBSERVABILITY), "Prometheus")["spec"]
+    for selector, kind in (("serviceMonitorSelector", "ServiceMonitor"), ("ruleSelector", "PrometheusRule")):
+        assert watch[selector]["matchLabels"].items() <= pick(things, kind)["metadata"]["labels"].items()
     sources = pick(things, "NetworkPolicy")["spec"]["ingress"][0]["from"]
     assert {"kubernetes.io/metadata.name": "monitoring"} in [
         s.get("namespaceSelector", {}).get("matchLabels") for s in sources

@@ -46,6 +46,8 @@ SERVICE: Facts = {"labels": {"app.kubernetes.io/name": IMAGE}, "ports": ["http"]
 SELECTS = {"release": "monitoring"}
 WATCHER = ({"kubernetes.io/metadata.name": "monitoring"}, {"app.kubernetes.io/name": "prometheus"})
 QUEUE = "embeddingrunner_in_progress"
+SELECTORS = ("namespaceSelector", "podSelector")
+POLICY, SCALER = "networking.k8s.io/v1 NetworkPolicy", "autoscaling/v2 HorizontalPodAutoscaler"
 
 
 @probe(limit=90)
@@ -73,9 +75,9 @@ def look_at_files(home: Path) -> Facts:
     facts["tests"] = sorted(home.glob("*_test.yml"))[:10]
     facts["jobs"], facts["jobs_problem"] = told(lambda: read_jobs(home))
     facts["note"], facts["note_problem"] = told(lambda: read_toml(home / "note.toml"))
-    for name in ("servicemonitor", "policy", "hpa"):
-        key = name.removeprefix("service")
-        facts[key], facts[f"{key}_problem"] = told(lambda name=name: rules.read_yaml(home / f"{name}.yaml"))
+    facts["monitor"], facts["monitor_problem"] = told(lambda: rules.read_yaml(home / "servicemonitor.yaml"))
+    facts["policy"], facts["policy_problem"] = told(lambda: read_policy(rules.read_yaml(home / "policy.yaml")))
+    facts["hpa"], facts["hpa_problem"] = told(lambda: read_scaler(rules.read_yaml(home / "hpa.yaml")))
     return facts
 
 
@@ -85,6 +87,45 @@ def told(read: Any) -> tuple[Any, str]:
         return read(), ""
     except (ValueError, OSError) as wrong:
         return None, str(wrong)[:300]
+
+
+def part(thing: Any, *path: str) -> Facts:
+    """The mapping at that path; {} where there is none."""
+    for key in path:
+        thing = thing.get(key) if isinstance(thing, dict) else None
+    return thing if isinstance(thing, dict) else {}
+
+
+def parts(thing: Facts, key: str) -> list[Facts]:
+    found = thing.get(key)
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def read_policy(thing: Any) -> Facts:
+    """What a NetworkPolicy lets in: for each way the selectors of its entries, and its ports."""
+    ways = [
+        {"from": [[part(f, n, "matchLabels") if n in f else None for n in SELECTORS] for f in parts(way, "from")],
+         "ports": [p.get("port") for p in parts(way, "ports")]}
+        for way in parts(part(thing, "spec"), "ingress")
+    ]  # fmt: skip
+    return {"kind": kind_of(thing), "name": str(part(thing, "metadata").get("name")), "ways": ways}
+
+
+def read_scaler(thing: Any) -> Facts:
+    """What a HorizontalPodAutoscaler scales, by which metrics of the pods, from how many replicas to how many."""
+    spec = part(thing, "spec")
+    metrics = [
+        {"type": m.get("type"), "name": part(m, "pods", "metric").get("name"),
+         "target": part(m, "pods", "target").get("type"), "value": str(part(m, "pods", "target").get("averageValue"))}
+        for m in parts(spec, "metrics")
+    ]  # fmt: skip
+    target = part(spec, "scaleTargetRef")
+    return {"kind": kind_of(thing), "target": f"{kind_of(target)} {target.get('name')}", "metrics": metrics,
+            "least": spec.get("minReplicas", 1), "most": spec.get("maxReplicas")}  # fmt: skip
+
+
+def kind_of(thing: Any) -> str:
+    return f"{thing.get('apiVersion')} {thing.get('kind')}" if isinstance(thing, dict) else "nothing"
 
 
 def situations(document: Facts, found: list[Facts]) -> dict[str, dict[str, bool]]:
@@ -197,8 +238,8 @@ def is_worth_it(ws: Any, home: Path) -> bool:
     files = look_at_files(home)
     document = told(lambda: rules.read_yaml(home / "rules.yml"))[0]
     passed = bool(files["tests"]) and rules.run_tests(document, files["tests"])[0] if document else False
-    cluster = (monitor_finds_the_service, monitor_is_read, monitor_keeps_the_labels, prometheus_is_let_in, scaler_reads_the_queue)
-    quick = (scrapes_the_service, *cluster, note_says_what_moved)
+    monitored = (monitor_finds_the_service, monitor_is_read, monitor_keeps_the_labels)
+    quick = (scrapes_the_service, *monitored, prometheus_is_let_in, scaler_reads_the_queue, note_says_what_moved)
     asked = (latency_is_a_percentile, batch_size_moves, queueing_is_disjoint, dashboard_answers)
     if not passed or not all(c.judge(files).ok for c in quick):
         return False
@@ -431,8 +472,8 @@ def monitor_defect(monitor: Facts, spec: Facts) -> str:
 @check(written, after=monitor_finds_the_service)
 def monitor_is_read(seen: Facts) -> Finding:
     """servicemonitor.yaml carries the Kubernetes label by which the cluster's Prometheus selects what it reads."""
-    labels = (seen["monitor"].get("metadata") or {}).get("labels") or {}
-    good = SELECTS.items() <= labels.items()
+    labels = part(seen["monitor"], "metadata", "labels")
+    good = all(labels.get(key) == value for key, value in SELECTS.items())
     text = f"the cluster's Prometheus reads ServiceMonitors with {SELECTS}; yours has {labels or 'no label'}"
     return Finding(good, text, labels, SELECTS)
 
@@ -440,15 +481,15 @@ def monitor_is_read(seen: Facts) -> Finding:
 @check(written, after=monitor_finds_the_service)
 def monitor_keeps_the_labels(seen: Facts) -> Finding:
     """Scraped by it, BentoML's label `endpoint` stays what it is, so that the queries find the same in the cluster."""
-    ends = [e for e in seen["monitor"]["spec"].get("endpoints") or [] if isinstance(e, dict)]
+    ends = parts(seen["monitor"]["spec"], "endpoints")
     good = bool(ends) and all(keeps_endpoint(e) for e in ends)
-    text = "the operator gives each target a label `endpoint`, the port's name: BentoML's own becomes `exported_endpoint`"
-    return Finding(good, text if not good else "BentoML's label `endpoint` is kept", ends, "honorLabels: true")
+    text = "the operator gives each target a label `endpoint`, the port's name, and BentoML's own is renamed"
+    return Finding(good, "BentoML's label `endpoint` is kept" if good else text, ends, "honorLabels: true")
 
 
 def keeps_endpoint(end: Facts) -> bool:
     """By honorLabels, or by a relabelling that drops the target's label or puts BentoML's back."""
-    changes = [r for key in ("relabelings", "metricRelabelings") for r in end.get(key) or [] if isinstance(r, dict)]
+    changes = [*parts(end, "relabelings"), *parts(end, "metricRelabelings")]
     dropped = any(str(r.get("action")).lower() == "labeldrop" and r.get("regex") == "endpoint" for r in changes)
     return end.get("honorLabels") is True or dropped or any(r.get("targetLabel") == "endpoint" for r in changes)
 
@@ -456,43 +497,41 @@ def keeps_endpoint(end: Facts) -> bool:
 @check(written)
 def prometheus_is_let_in(seen: Facts) -> Finding:
     """policy.yaml, a NetworkPolicy, lets the cluster's Prometheus in at port 3000, and not everybody."""
-    spec = spec_of(seen, "policy", "NetworkPolicy")
-    wanted = f"ingress from pods with {WATCHER[1]} in the namespace with {WATCHER[0]}, port 3000"
-    if spec is None:
-        return Finding(False, seen["policy_problem"] or f"no NetworkPolicy in {PLACE}/policy.yaml", None, wanted)
-    ways = [i for i in spec.get("ingress") or [] if isinstance(i, dict)]
-    if any(not i.get("from") for i in ways):
-        return Finding(False, "a way in without `from` is open to everybody", ways, wanted)
-    found = [(selected(f, "namespaceSelector"), selected(f, "podSelector")) for i in ways for f in i["from"]]
-    ports = [p.get("port") for i in ways for p in i.get("ports") or []]
-    good = WATCHER in found and ports.count(3000) == len(ports) > 0
+    wanted = (
+        f"a NetworkPolicy {IMAGE}: ingress from pods with {WATCHER[1]} in the namespace with {WATCHER[0]}, port 3000"
+    )
+    policy = seen["policy"]
+    if seen["policy_problem"] or (policy["kind"], policy["name"]) != (POLICY, IMAGE):
+        return Finding(False, seen["policy_problem"] or f"{PLACE}/policy.yaml is none for {IMAGE}", policy, wanted)
+    if any(not way["from"] for way in policy["ways"]):
+        return Finding(False, "a way in without `from` is open to everybody", policy["ways"], wanted)
+    found = [pair for way in policy["ways"] for pair in way["from"]]
+    ports = [port for way in policy["ways"] for port in way["ports"]]
+    good = list(WATCHER) in found and bool(ports) and all(port == 3000 for port in ports)
     return Finding(good, f"the policy lets in {found} at {ports}", found, wanted)
-
-
-def selected(source: Any, name: str) -> Facts | None:
-    return ((source.get(name) or {}).get("matchLabels") or {}) if isinstance(source, dict) and name in source else None
 
 
 @check(written)
 def scaler_reads_the_queue(seen: Facts) -> Finding:
     """hpa.yaml scales the Deployment by the requests inside the embedding runner, an average a pod."""
-    spec = spec_of(seen, "hpa", "HorizontalPodAutoscaler")
-    wanted = f"metrics of type Pods: {QUEUE}, AverageValue; minReplicas below maxReplicas"
-    if spec is None:
-        return Finding(False, seen["hpa_problem"] or f"no HorizontalPodAutoscaler in {PLACE}/hpa.yaml", None, wanted)
-    pods = [m["pods"] for m in spec.get("metrics") or [] if isinstance(m, dict) and isinstance(m.get("pods"), dict)]
-    named = [(p.get("metric") or {}).get("name") for p in pods]
-    kinds = [(p.get("target") or {}).get("type") for p in pods]
-    least, most = spec.get("minReplicas", 1), spec.get("maxReplicas", 0)
-    good = named == [QUEUE] and kinds == ["AverageValue"] and least < most
-    good = good and (spec.get("scaleTargetRef") or {}).get("name") == IMAGE
-    text = f"it scales {least} to {most} replicas by {named or 'no metric of the pods'}"
-    return Finding(good, text, spec.get("metrics"), wanted)
+    wanted = f"metrics of type Pods: {QUEUE}, AverageValue; minReplicas below maxReplicas, which is at most 10"
+    scaler = seen["hpa"]
+    if seen["hpa_problem"] or (scaler["kind"], scaler["target"]) != (SCALER, f"apps/v1 Deployment {IMAGE}"):
+        return Finding(False, seen["hpa_problem"] or f"{PLACE}/hpa.yaml is none of {IMAGE}", scaler, wanted)
+    least, most = scaler["least"], scaler["most"]
+    enough = all(isinstance(n, int) for n in (least, most)) and 1 <= least < most <= 10
+    read = any(reads_the_queue(metric) for metric in scaler["metrics"])
+    return Finding(enough and read, f"it scales {least} to {most} replicas by {scaler['metrics']}", scaler, wanted)
 
 
-def spec_of(seen: Facts, name: str, kind: str) -> Facts | None:
-    thing = seen[name] if isinstance(seen[name], dict) else {}
-    return thing["spec"] if thing.get("kind") == kind and isinstance(thing.get("spec"), dict) else None
+def reads_the_queue(metric: Facts) -> bool:
+    asked = (metric["type"], metric["name"], metric["target"])
+    return asked == ("Pods", QUEUE, "AverageValue") and is_quantity(metric["value"])
+
+
+def is_quantity(text: Any) -> bool:
+    """A positive number as Kubernetes writes one: 8, 7.5 or 7500m."""
+    return bool(re.fullmatch(r"(?!0+(\.0+)?m?$)\d+(\.\d+)?m?", str(text)))
 
 
 @check(written)

@@ -169,7 +169,7 @@ def situations() -> dict[str, Situation]:
     good, slow, bad = (180, 20.0, 0.0, 0.0), (60, 20.0, 0.2, 0.0), (60, 20.0, 0.0, 0.5)
     return {
         "an idle hour": Situation(series(quiet), "170m", calm),
-        "an idle hour that was recorded: probes, a slow report each four minutes, one 504": Situation(
+        "an idle hour that was recorded: probes, a slow report each four minutes, two 503s": Situation(
             recorded(), "59m", calm, "15s", "59m"),
         "no data at all": Situation([], "170m", calm),
         "three good hours": Situation(series([good]), "170m", calm),

@@ -56,3 +56,8 @@ def first_firing(seen: list[Facts]) -> dict[str, float]:
         if look["state"] == "firing":
             found.setdefault(look["name"], look["at"])
     return found
+
+
+def last_firing(seen: list[Facts]) -> dict[str, float]:
+    """Alert -> the second at which it was last seen to fire; what never fired is not there."""
+    return {look["name"]: look["at"] for look in seen if look["state"] == "firing"}

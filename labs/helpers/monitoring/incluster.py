@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -100,8 +101,8 @@ def copy_service(budget: int = 0) -> list[str]:
     (SEEN / "policy.yaml").write_text(policy())
     (SEEN / "copy.yaml").write_text(yaml.safe_dump_all(shape()))
     config = SEEN / "bentoml_configuration.yml"
-    changed = re.sub(r"max_latency_ms: \d+", f"max_latency_ms: {budget}", config.read_text()) if budget else config.read_text()
-    config.write_text(changed + TRACING)
+    put = f"max_latency_ms: {budget}" if budget else r"\g<0>"
+    config.write_text(re.sub(r"max_latency_ms: \d+", put, config.read_text()) + TRACING)
     platform.kubectl("apply", "-k", str(SEEN))
     platform.kubectl("-n", space(), "rollout", "status", f"deployment/{IMAGE}", "--timeout=240s", limit=250)
     return platform.kubectl("-n", space(), "get", "pods", "-o", "name").split()
@@ -168,8 +169,9 @@ def try_monitor(monitor: Facts) -> Facts:
     if up:
         wait_until(lambda: value("up{namespace='SPACE'}") == 1, 10, pause=0.5)
         wait_until(lambda: bool(value(found)), 4, pause=0.5)
-    return {"jobs": len(jobs()), "targets": up, "classify": value(found) if up else None,
-            "endpoints": labels_of("count_over_time(bentoml_api_server_request_total{namespace='SPACE'}[5s])", "endpoint") if up else []}  # fmt: skip
+    now = "count_over_time(bentoml_api_server_request_total{namespace='SPACE'}[5s])"
+    seen = {"classify": value(found), "endpoints": labels_of(now, "endpoint")} if up else {}
+    return {"jobs": len(jobs()), "targets": up, "classify": None, "endpoints": [], **seen}
 
 
 def apply(*things: Facts) -> None:
@@ -276,21 +278,22 @@ def scale(users: int = 40, most: float = 75) -> list[Facts]:
 
         return once
 
+    over = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        people = pool.submit(ask_in_turns, users, most)
+        people = pool.submit(ask_in_turns, over, users, most)
         wait_until(look(True, lambda s: s["ready"] >= 2), most, pause=1)
         wait_until(look(True, lambda s: False), 6, pause=1)
-        ask_in_turns.over = True  # type: ignore[attr-defined]
+        over.set()
         people.result()
     wait_until(look(False, lambda s: s["wanted"] == 1 and s["ready"] == 1), 100, pause=1)
     platform.kubectl("-n", space(), "delete", "hpa", "--all")
     return seen
 
 
-def ask_in_turns(users: int, most: float) -> None:
-    """People who come anew every few seconds: a connection that is kept stays with its pod, and a new pod gets nobody."""
-    ask_in_turns.over, began = False, time.monotonic()  # type: ignore[attr-defined]
-    while not ask_in_turns.over and time.monotonic() - began < most:  # type: ignore[attr-defined]
+def ask_in_turns(over: threading.Event, users: int, most: float) -> None:
+    """New people every few seconds: a connection that is kept stays with its pod, and a new pod would get nobody."""
+    began = time.monotonic()
+    while not over.is_set() and time.monotonic() - began < most:
         closed.run(url(), users=users, seconds=5)
 
 
@@ -323,17 +326,9 @@ def burn(users: int = 40, seconds: float = 24, quiet: float = 40) -> Facts:
         ends = people.result().ends()
         one = pool.submit(closed.run, url(), 1, quiet)
         after = drills.watch_alerts(quiet, platform.prometheus())
-        return {"ends": ends, "later": one.result().ends(), "under": first_states(under), "after": last_states(after)}
-
-
-def first_states(seen: list[Facts]) -> dict[str, float]:
-    """Alert -> the second at which it first fired."""
-    return drills.first_firing(seen)
-
-
-def last_states(seen: list[Facts]) -> dict[str, float]:
-    """Alert -> the second at which it fired for the last time; what never fired is not there."""
-    return {look["name"]: look["at"] for look in seen if look["state"] == "firing"}
+        silent = drills.last_firing(after)
+        return {"ends": ends, "later": one.result().ends(), "fired": drills.first_firing(under), "until": silent,
+                "watched": quiet}  # fmt: skip
 
 
 def keep(facts: Facts) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from grader.model import Facts
 from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas
 from labs.helpers.monitoring.asking import connect
 
@@ -49,3 +50,39 @@ def burning(short: str, long: str, threshold: float, began: float, fired: Mappin
     axes.legend(frameon=False, fontsize=9, loc="center right")
     told = "; ".join(f"{name} fires after {at:.0f} s" for name, at in fired.items()) or "no alert fires"
     return Picture(figure, f"{'; '.join(shown.values())}; {told}.")
+
+
+def scaling(seen: Sequence[Facts], target: float) -> Picture:
+    """The metric that an autoscaler sees against its target, and the pods that are ready, over time."""
+    figure, axes = canvas("How long after the spike is the second pod there?", 9, 3.6)
+    known = [s for s in seen if s["metric"] is not None]
+    axes.plot(
+        [s["at"] for s in known], [s["metric"] for s in known], "o", color=BLUE, markersize=4, label="requests a pod"
+    )
+    axes.axhline(target, color=GREY, linestyle="--", label=f"target: {target:g}")
+    pods = axes.twinx()
+    pods.step([s["at"] for s in seen], [s["ready"] for s in seen], where="post", color=ORANGE, label="pods ready")
+    pods.set_ylim(0, 3)
+    pods.set_yticks([0, 1, 2])
+    loaded = [s["at"] for s in seen if s["load"]]
+    axes.axvspan(loaded[0], loaded[-1], color=GREY, alpha=0.12)
+    axes.set_xlabel("seconds since the load began (grey: under load)")
+    axes.set_ylabel("requests in a pod's embedding runner")
+    pods.set_ylabel("pods ready")
+    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    pods.legend(frameon=False, fontsize=9, loc="upper right")
+    return Picture(figure, scaling_finding(seen))
+
+
+def scaling_finding(seen: Sequence[Facts]) -> str:
+    """When the controller wanted two, when two were ready, and when one was enough again."""
+    wanted = next((s["at"] for s in seen if s["wanted"] >= 2), None)
+    ready = next((s["at"] for s in seen if s["ready"] >= 2), None)
+    if wanted is None or ready is None:
+        return "The controller never wanted a second pod." if wanted is None else "The second pod was never ready."
+    most = max(s["metric"] for s in seen if s["metric"] is not None)
+    ended = max(s["at"] for s in seen if s["load"])
+    back = next((s["at"] for s in seen if s["at"] > ended and s["wanted"] == 1), None)
+    told = f"{back - ended:.0f} s after the load's end one is enough again" if back else "the second one stays"
+    return (f"With up to {most:.0f} requests a pod, the controller wants two pods after {wanted:.0f} s; the second is "
+            f"ready after {ready:.0f} s; {told}.")  # fmt: skip
