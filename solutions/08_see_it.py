@@ -663,7 +663,7 @@ measured("08i", telling.letter(cluster))
 #     release: monitoring
 #   # end
 # spec:
-#   # TODO a selector with matchLabels; one endpoint: port, path, interval 15s, honorLabels
+#   # TODO a selector (matchLabels); an endpoint: port, path, interval 15s, honorLabels
 #   ...
 #   # solution
 #   selector:

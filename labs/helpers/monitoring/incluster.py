@@ -165,7 +165,8 @@ def try_monitor(monitor: Facts) -> Facts:
     settle(lambda: bool(jobs()) == wanted, least=3)
     wait_until(lambda: bool(targets()) and all(t["health"] != "unknown" for t in targets()), 8, pause=0.5)
     up = [t["health"] for t in targets()]
-    found = "bentoml_api_server_request_total{endpoint='/classify',namespace='SPACE'}"
+    # of the last seconds: Prometheus goes on answering with a series' last value for five minutes
+    found = "last_over_time(bentoml_api_server_request_total{endpoint='/classify',namespace='SPACE'}[5s])"
     if up:
         wait_until(lambda: value("up{namespace='SPACE'}") == 1, 10, pause=0.5)
         wait_until(lambda: bool(value(found)), 4, pause=0.5)
