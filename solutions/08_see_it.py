@@ -2,7 +2,7 @@
 # jupyter:
 #   jupytext: {custom_cell_magics: "work,shell"}
 #   kernelspec: {name: python3, display_name: Python 3 (ipykernel), language: python}
-#   lab: {id: "08", minutes: 46, grades: [sc7], needs: [prometheus],
+#   lab: {id: "08", minutes: 40, grades: [sc7], needs: [prometheus],
 #         inputs: [labs/helpers/monitoring, grader/world/rules.py, grader/world/prometheus.py], gives: []}
 # ---
 
@@ -21,8 +21,8 @@
 # - scale pods by the number that waits, and follow one request across its processes.
 #
 # **Needed:** lab 02's service with lab 01's models, and a Prometheus program: `./lab cluster tools prometheus` unpacks
-# one, without Docker, and starts nothing. **Your time** (an estimate): 46 minutes. Names 6, scraping 4, queries 10, a
-# metric of yours 4, rules 9, dashboard 4, the cluster and the note 9. **The machine's time** is about three minutes.
+# one, without Docker, and starts nothing. **Your time** (an estimate): 40 minutes. Names 5, scraping 3, queries 9, a
+# metric of yours 3, rules 8, dashboard 3, the cluster and the note 9. **The machine's time** is about three minutes.
 
 # %% tags=["do"]
 # %load_ext grader.magic
@@ -38,7 +38,7 @@ from labs.helpers.monitoring import asking, boards, drills, pictures
 clock = timing.Clock()
 
 # %% [markdown] tags=["why"]
-# ## 1 · The real names (6 minutes)
+# ## 1 · The real names (5 minutes)
 #
 # Four configurations of one service will pass before your Prometheus: batches of at most 4, of at most 32, batching
 # off, and the budget of 10 ms. Each is your own file with one line changed. The first server starts now.
@@ -89,7 +89,7 @@ clock = timing.Clock()
 # the page has `/readyz` and `/metrics` beside `/classify`, since those who look at a service are callers, too.
 
 # %% [markdown] tags=["why"]
-# ## 2 · Prometheus reads the page (4 minutes)
+# ## 2 · Prometheus reads the page (3 minutes)
 #
 # Prometheus needs to know whom to ask and what to call the answers. A file for the addresses beside the configuration
 # is read again whenever it changes; in a cluster the API server plays that part.
@@ -131,7 +131,7 @@ print(asking.wait_for_target(find_server("small").port))
 # only series that Prometheus makes by itself, and it tells "the service is idle" from "nobody is looking".
 
 # %% [markdown] tags=["predict"]
-# ## 3 · Queries that follow the service (10 minutes)
+# ## 3 · Queries that follow the service (9 minutes)
 #
 # The course module shows a p95 over `bentoml_request_duration_seconds_bucket{endpoint="classify"}` and calls its names
 # illustrative. Suppose that you paste it as it stands.
@@ -275,9 +275,9 @@ print(f"p95 {large['latency']:.2f} s;", len(large_log.requests), "answers")
 # %log large 2
 
 # %% [markdown] tags=["explain"]
-# The same requests twice: as rates, and as lines of the access log. A rate says how many and how long; a line
-# says which
-# one, with its status, its time and a trace's number. You need the first to notice and the second to look closer.
+# The same requests twice: as rates, and as lines of the access log. A rate says how many and how long; a line says
+# which one, with its status, its time and a trace's number. You need the first to notice and the second to look closer.
+# One kind of end is in neither: a request that BentoML gives up with 504. Its time-out cancels the part that counts.
 
 # %% [markdown] tags=["why"]
 # **Where do they wait?** RED says that people wait, and not where. For one more run the gauges are read while the
@@ -319,7 +319,7 @@ print(f"A batch holds {batch:.0f} of those in the embedding runner; the rest wai
 # end
 
 # %% [markdown] tags=["why"]
-# ## 4 · A metric of your own (4 minutes)
+# ## 4 · A metric of your own (3 minutes)
 #
 # BentoML counts requests. It cannot know how many *texts* a request holds, and that is what a model is paid for. This
 # server runs from a copy of your service, with batching off and with a histogram of yours. A metric is made at its
@@ -394,7 +394,7 @@ pictures.moved(asking.query("batch_size"), runs)
 # state beside small and large: no batch was made at all. A query that ends in `or vector(0)` would hide it.
 
 # %% [markdown] tags=["why"]
-# ## 5 · Rules, and tests that notice (9 minutes)
+# ## 5 · Rules, and tests that notice (8 minutes)
 #
 # An objective first: of all answers, 99 in 100 are not the server's errors. The one that may fail is the **error
 # budget**. At a *burn rate* of 14.4 a month's budget is gone in two days: 14.4 x 1% = 14.4% errors. Two windows
@@ -584,7 +584,7 @@ pictures.burning(*ratio, 0.144, went_in, fired)
 # latency belong side by side, for the same path and the same minutes.
 
 # %% [markdown] tags=["why"]
-# ## 6 · A dashboard as code (4 minutes)
+# ## 6 · A dashboard as code (3 minutes)
 #
 # Three rows, in the order in which you look: what callers get, where work waits, what the pods live on. A dashboard in
 # a file has a history and a review, and each of its queries can be run before anybody needs it. `$__rate_interval` is
@@ -688,7 +688,7 @@ measured("08i", telling.letter(cluster))
 # spec:
 #   ingress:
 #     - from:
-#         # TODO one entry: namespaceSelector (kubernetes.io/metadata.name) and podSelector
+#         # TODO one entry: namespaceSelector (by metadata.name) and podSelector
 #         ...
 #         # solution
 #         - namespaceSelector:

@@ -60,8 +60,10 @@ def run(live: bool = False, say: Callable[[str], None] = print) -> Facts:
 def make(say: Callable[[str], None] = print) -> Facts:
     """Each part in turn, timed. The copy's namespace is gone afterwards; the platform stays."""
     facts: Facts = {"made": str(date.today()), "seconds": {}}
-    parts = {"platform": lambda: platform.bring(say), "copy": copy_service, "monitors": try_monitors,
-             "answers": ask_under_load, "trace": trace_one, "scaling": scale, "alerts": burn}  # fmt: skip
+    parts: dict[str, Callable[[], Any]] = {
+        "platform": lambda: platform.bring(say), "copy": copy_service, "monitors": try_monitors,
+        "answers": ask_under_load, "trace": trace_one, "scaling": scale, "alerts": burn,
+    }  # fmt: skip
     try:
         for name, part in parts.items():
             began = time.monotonic()
@@ -242,8 +244,9 @@ def trace_one(limit: float = 15.0) -> list[Facts]:
 
 def jaeger(began: float) -> list[Facts]:
     port = read_names().host_port("jaeger")
-    asked = {"service": "demo_text_intelligence", "operation": "POST /classify", "start": int(began * 1e6), "limit": 1}
-    answer = httpx.get(f"http://127.0.0.1:{port}/api/traces", params=asked, timeout=10).json()  # type: ignore[arg-type]
+    asked: dict[str, str | int] = {"service": "demo_text_intelligence", "operation": "POST /classify", "limit": 1}
+    asked["start"] = int(began * 1e6)
+    answer = httpx.get(f"http://127.0.0.1:{port}/api/traces", params=asked, timeout=10).json()
     return list(answer.get("data") or [])
 
 

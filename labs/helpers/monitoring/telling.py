@@ -11,7 +11,7 @@ def monitors(cluster: Facts) -> str:
     """A row for each ServiceMonitor: the jobs it makes, its targets, the labels, the latency query's series."""
     rows = [f"{'ServiceMonitor':<55}{'jobs':>5} {'targets':<10}{'endpoint is':<14}for /classify"]
     for one in cluster["monitors"]:
-        series = "nothing" if not one["classify"] else f"{one['classify']:.0f} request"
+        series = "nothing" if not one["classify"] else f"{one['classify']:.0f} requests"
         label = ", ".join(one["endpoints"][:1]) or "-"
         up = ", ".join(one["targets"]) or "none"
         rows.append(f"{one['step']:<55}{one['jobs']:>5} {up:<10}{label:<14}{series}")
