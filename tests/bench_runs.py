@@ -70,8 +70,10 @@ def make_run(folder: Path, setting: Setting, repeat: int, order: int, users: int
     (folder / "configuration.yml").write_text(config)
     (folder / "before.prom").write_text(metrics_text(setting, []))
     (folder / "after.prom").write_text(metrics_text(setting, sizes))
-    lines = [f"{at / 10},0.006,{inside(requests, at / 10)},10,2" for at in range(1, int(seconds * 10))]
-    (folder / "inflight.csv").write_text("\n".join(["at,took,api,embeddingrunner,classifierrunner", *lines]) + "\n")
+    looks = [at / 10 for at in range(1, int(seconds * 10))]
+    lines = [f"{at},0.006,{inside(requests, at)},10,2,{spent(requests, at):.3f}" for at in looks]
+    head = "at,took,api,embeddingrunner,classifierrunner,spent"
+    (folder / "inflight.csv").write_text("\n".join([head, *lines]) + "\n")
     (folder / "run.json").write_text(json.dumps(facts))
 
 
@@ -97,6 +99,11 @@ def simulate(setting: Setting, users: int, seconds: float, seed: int) -> tuple[l
 
 def cache(fresh: float, again: float) -> dict[str, Any]:
     return {"fresh_ms": fresh, "again_ms": again, "rounds": [[fresh * k, again * k] for k in (0.9, 1.0, 1.1)]}
+
+
+def spent(requests: list[Request], at: float) -> float:
+    """Seconds that those who have left by then were in the server."""
+    return sum(r.ended - r.scheduled for r in requests if r.ended <= at)
 
 
 def inside(requests: list[Request], at: float) -> int:

@@ -25,7 +25,20 @@ import numpy as np
 import pytest
 
 from grader.errors import LabError
-from grader.world.load import capacity, closed, experiment, measure, noise, poisson, runs, table, target, texts, warmup
+from grader.world.load import (
+    capacity,
+    closed,
+    experiment,
+    measure,
+    metrics,
+    noise,
+    poisson,
+    runs,
+    table,
+    target,
+    texts,
+    warmup,
+)
 from grader.world.load.log import Log, Request
 from grader.world.load.metrics import RUNNERS
 from grader.world.load.sequential import Goal, judge
@@ -192,7 +205,14 @@ def test_a_port_forward_is_refused() -> None:
 def test_little_s_law_holds_in_a_simulated_closed_loop(right: Path) -> None:
     for run in runs.read_all(right):
         assert abs(run.little) < 0.02
+        assert run.by_clock == pytest.approx(run.in_flight, rel=0.05)
         assert run.summary.rate * run.summary.mean_ms / 1000 == pytest.approx(run.summary.in_flight, rel=0.05)
+
+
+def test_the_seconds_spent_inside_are_read_without_health_checks() -> None:
+    line = 'bentoml_api_server_request_duration_seconds_sum{endpoint="%s",http_response_code="%s"} %s'
+    seen = [("/classify", 200, 1.5), ("/classify", 503, 0.25), ("/livez", 200, 9.0)]
+    assert metrics.spent("\n".join(line % one for one in seen)) == 1.75
 
 
 def test_right_runs_have_no_problem_and_make_the_table(right: Path) -> None:
