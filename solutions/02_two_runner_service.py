@@ -457,9 +457,10 @@ print("your OpenAPI file promises", *promised)
 
 # %% [markdown] tags=["explain"]
 # Each mistake is named, in one form, with a status from 400 to 499, and the OpenAPI file (`/docs.json`) promises no
-# other. The ten texts are answered at the same batch size, since a request is one item. The price: `max_batch_size`
-# counts requests now, not texts, so `limits.py` must bound the texts of a request. The headers of your `curl -i` name
-# the versions that answered.
+# other. The ten texts are answered at the same batch size, since a request is one item. (No answer? Then `async_run`
+# got the texts, and not a list with the texts as its one item.) The price: `max_batch_size` counts requests now, not
+# texts, so `limits.py` must bound the texts of a request. The headers of your `curl -i` name the versions that
+# answered.
 #
 # *A place to stop: both files are kept.*
 
