@@ -36,8 +36,6 @@ def answers(cluster: Facts, columns: Mapping[str, Facts]) -> str:
 
 def alerts(cluster: Facts) -> str:
     """When each alert fired under 503s, and until when after them; times of the rules divided by 20."""
-    if "alerts" not in cluster:
-        return "alerts: not run in the kept run; `live=True` runs them"
     told, burnt = [], cluster["alerts"]
     ends = ", ".join(f"{count} x {end}" for end, count in sorted(burnt["ends"].items()))
     for name in ("SlowAnswers", "BudgetBurnsFast"):
