@@ -262,11 +262,12 @@ names = ", ".join(got_in) or "none"
 claims.holds(not got_in, f"Of {len(bentos.PLANTED)} planted files got in: {names}.")
 
 # %% [markdown] tags=["explain"]
-# Now the list of what to take, in the build file: it names files, not patterns. The rest is given. Labels are for
-# people who look for a Bento later; they end up in `bento.yaml` for everybody to read. The `env` of `docker` is set
-# in the image before the packages are installed: it tells uv where `torch==...+cpu` is to be had. Without internet
-# access, lab 04 substitutes the address of a mirror. The Python of the image is not in the file: by default it is the
-# one that builds, which is also the one that pickled.
+# Now the list of what to take, in the build file: it names files, not patterns. No code imports
+# `bentoml_configuration.yml`, and it belongs in; part 5 says why. The rest is given. Labels are for people who look
+# for a Bento later; they end up in `bento.yaml` for everybody to read. The `env` of `docker` is set in the image
+# before the packages are installed: it tells uv where `torch==...+cpu` is to be had. Without internet access, lab 04
+# substitutes the address of a mirror. The Python of the image is not in the file: by default it is the one that
+# builds, which is also the one that pickled.
 
 # %% tags=["do"] language="work" magic_args="service/bentofile.yaml"
 # service: "service:svc"
@@ -364,10 +365,11 @@ desk.write("bentofile.yaml", f'service: "service:svc"\n{python}{docker}')
 print(desk.build())
 
 # %% tags=["see"] language="shell"
+# export BENTOML_HOME=$LAB_DESK_STORE
 # # TODO in the desk's newest Bento: grep -rn for $LAB_MADE_UP, cut after 110 characters
 # ...
 # # solution
-# cd "$(BENTOML_HOME=$LAB_DESK_STORE bentoml get demo_text_intelligence:latest -o path)"
+# cd "$(bentoml get demo_text_intelligence:latest -o path)"
 # grep -rn "$LAB_MADE_UP" . | cut -c 1-110
 # # end
 

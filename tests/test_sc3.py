@@ -250,3 +250,5 @@ def test_a_lock_is_weighed_and_an_absent_index_is_said() -> None:
 def test_a_list_with_a_todo_is_refused_in_words() -> None:
     with pytest.raises(Refused, match="still has a TODO"):
         packages.write_pins("nowhere", ...)
+    with pytest.raises(Refused, match="is called sklearn"):
+        packages.write_pins("nowhere", ["bentoml", "sentence_transformers", "sklearn"])

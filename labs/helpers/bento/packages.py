@@ -15,7 +15,7 @@ from typing import Any
 
 from grader.errors import Refused
 from grader.kit import Kit
-from grader.world.packages import CUDA, closure, follow_imports, packages_of, pickled_modules, read_pins
+from grader.world.packages import CUDA, canonical, closure, follow_imports, packages_of, pickled_modules, read_pins
 from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas
 
 SECONDS = 20  # that the index may take: behind a wall no answer ever comes
@@ -44,6 +44,9 @@ def pins(roots: Iterable[str]) -> list[str]:
     text = (Kit().root / "requirements.lock").read_text()
     torch = next(line for line in text.splitlines() if line.startswith("# torch=="))
     versions = read_pins(text).exact | {"torch": torch.removeprefix("# torch==") + "+cpu"}
+    if unknown := [root for root in roots if canonical(root) not in versions]:
+        problem = f"No package of requirements.lock is called {' or '.join(unknown)}."
+        raise Refused(problem, "Name it as `pip install` does, without a version; a module may be called otherwise.")
     return [f"{name}=={versions[name]}" for name in sorted(closure(roots)) if name in versions]
 
 
