@@ -21,8 +21,9 @@ IMAGE = "demo-text-intelligence"  # also the Deployment's and the Service's name
 TAG = "bento-v1"
 NAMESPACE = "ml-serving"
 # What answers on which node port; the host port is the same number in slot 0. kind.yaml maps them.
-NODE_PORTS = {"service": 30080, "walk": 30081, "gateway": 30082, "prometheus": 30083, "jaeger": 30084}
-SPARE = range(30085, 30090)  # for what a later lab, or a learner, brings
+NODE_PORTS = {"service": 30080, "walk": 30081, "gateway": 30082, "prometheus": 30083, "jaeger": 30084,
+              "bench": 30085, "walk-bench": 30088, "graded-bench": 30089}  # fmt: skip
+SPARE = range(30086, 30088)  # for what a later lab, or a learner, brings
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,14 @@ class Names:
         """The key in NODE_PORTS of that workspace's Service; "" for scratch workspaces, which have none."""
         return {"": "service", "walk": "walk"}.get(workspace, "")
 
+    def bench(self, workspace: str) -> str:
+        """The namespace of lab 07's copies of the service."""
+        return f"{self.namespace(workspace)}-bench"
+
+    def bench_port(self, workspace: str) -> str:
+        """The key in NODE_PORTS of those copies, which are asked in turn."""
+        return {"": "bench", "walk": "walk-bench"}.get(workspace, "graded-bench")
+
 
 def plain(workspace: str) -> str:
     """A workspace's name as registries and Kubernetes allow it, in a namespace of at most 63 characters."""
@@ -133,6 +142,7 @@ def variables(workspace: str) -> dict[str, str]:
     return {
         "KUBECONFIG": f"{context_file(workspace)}{os.pathsep}{kubeconfig()}",
         "NAMESPACE": names.namespace(workspace),
+        "BENCH": names.bench(workspace),
         "REGISTRY": names.address,
         "REPOSITORY": names.repository(workspace),
         "IMAGE": f"{names.repository(workspace)}:{TAG}",

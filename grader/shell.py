@@ -17,18 +17,21 @@ from grader.serve import NO_COLOURS as NO_COLOURS  # notebooks and their helpers
 from grader.serve import find_server as find_server
 from grader.workspace import Workspace, learner_workspace
 
-LINE = re.compile(r"(--serve +(?P<name>[A-Za-z][\w-]*)( +--ready +(?P<path>/\S*))?( +--within +(?P<limit>[\d.]+))?)?")
+SERVE = r"--serve +(?P<name>[A-Za-z][\w-]*)( +--ready +(?P<path>/\S*))?( +--within +(?P<limit>[\d.]+))?"
+LINE = re.compile(rf"(--if +(?P<there>\S+))?({SERVE})?")
 TRAP = """trap 'echo "line $LINENO ended with exit code $?" >&2' ERR; """
 
 
 def shell(line: str, cell: str) -> None:
     """`%%shell`: runs the cell with bash in the workspace. `--serve NAME [--ready PATH] [--within SECONDS]` keeps it
-    running as a server and returns when it is ready."""
+    running as a server and returns when it is ready. `--if PATH`: only where the workspace has that file or folder."""
     ws, asked = learner_workspace(Kit()), LINE.fullmatch(line.strip())
     if not asked:
-        remedy = "Write %%shell, or %%shell --serve NAME [--ready PATH] [--within SECONDS]."
+        remedy = "Write %%shell, %%shell --if PATH, or %%shell --serve NAME [--ready PATH] [--within SECONDS]."
         raise Refused(f"%%shell does not know {line.strip()!r}.", remedy)
-    if asked["name"]:
+    if asked["there"] and not (ws.root / asked["there"]).exists():
+        print(f"not run: there is no {asked['there']}")
+    elif asked["name"]:
         serve(ws, asked["name"], cell, asked["path"], float(asked["limit"] or 0))
     else:
         run_command(ws, cell)

@@ -19,7 +19,7 @@ from grader.notebooks import execute, make_notebook
 from grader.processes import run
 from grader.progress import Progress
 from grader.report import make_report
-from grader.workspace import Workspace, copy_tree, locked, read_json, write_atomic
+from grader.workspace import WALK, Workspace, copy_tree, locked, read_json, write_atomic
 
 Say = Callable[[str], None]
 KEYS = ".keys.json"  # in the walk's workspace, so that a removed workspace is not taken for a done one
@@ -35,7 +35,7 @@ def walk(kit: Kit, say: Say, folder: str = "", shorts: list[str] | None = None) 
 
 
 def walk_workspace(kit: Kit, folder: str = "") -> Workspace:
-    ws = Workspace(kit, Path(folder).absolute() if folder else kit.state / "walk", "walk")
+    ws = Workspace(kit, Path(folder).absolute() if folder else kit.state / "walk", WALK)
     if ws.root.exists() and not ws.root.is_dir():
         raise WrongCall(f"{ws.root} is a file, not a folder.", "Name a folder: --work DIR.")
     return ws

@@ -23,6 +23,8 @@ from grader.environ import child_environ, put_first
 from grader.errors import LabError, WrongCall
 from grader.kit import Kit
 
+WALK = "walk"  # the name of the walk's workspace
+
 
 @dataclass(frozen=True)
 class Workspace:

@@ -23,6 +23,10 @@ SETTINGS = (
     Setting("16-10s", max_batch_size=16),
     Setting("32-10s", max_batch_size=32),
 )
+IN_CLUSTER = (
+    Setting("cluster-disabled", batching=False, where="cluster"),
+    Setting("cluster-32", max_batch_size=32, where="cluster"),
+)
 CALL, ITEM = 0.010, 0.003  # seconds that a batch takes, whatever is in it, and each request of it
 
 
@@ -36,7 +40,9 @@ def make_bench(bench: Path, settings: tuple[Setting, ...] = SETTINGS, repeats: i
     rows = {row["setting"]: row for row in table.write(bench)}
     best = sorted(rows, key=lambda name: -rows[name]["goodput"])
     parts = [part(name, rows[name], key) for key, name in zip(("chosen", "runner_up"), best, strict=False)]
-    (bench / "experiment.toml").write_text(experiment_text(settings, repeats, users))
+    (bench / "experiment.toml").write_text(
+        experiment_text(tuple(s for s in settings if s.where == "local"), repeats, users)
+    )
     (bench / "note.toml").write_text('why = "It answers most, and nobody is refused."\n' + "\n".join(parts))
 
 
@@ -64,12 +70,12 @@ def make_run(folder: Path, setting: Setting, repeat: int, order: int, users: int
         "order": order, "began": "2026-01-01T00:00:00+00:00", "machine": machine.facts(), "sender": sender,
         "cpu": {"server": 1.5, "others": 0.05}, "cache": cache(100, 101),
         "trained": 0.4 if setting.batching and repeat == 1 else 0.0,
-        "witnesses": [witness(role, setting, config) for role in ("api", *RUNNERS)],
+        "witnesses": [witness(role, setting, config) | placed(setting, len(requests)) for role in ("api", *RUNNERS)],
     }  # fmt: skip
     write_requests(folder / "requests.csv", requests)
     (folder / "configuration.yml").write_text(config)
     (folder / "before.prom").write_text(metrics_text(setting, []))
-    (folder / "after.prom").write_text(metrics_text(setting, sizes))
+    (folder / "after.prom").write_text(metrics_text(setting, sizes) + counted(len(requests)))
     looks = [at / 10 for at in range(1, int(seconds * 10))]
     lines = [f"{at},0.006,{inside(requests, at)},10,2,{spent(requests, at):.3f}" for at in looks]
     head = "at,took,api,embeddingrunner,classifierrunner,spent"
@@ -117,6 +123,20 @@ def witness(role: str, setting: Setting, config: str) -> dict[str, Any]:
         "pid": 1, "role": role, "config": "/configuration.yml", "sha256": hashlib.sha256(config.encode()).hexdigest(),
         "batching": dict.fromkeys(RUNNERS, setting.block()), "dispatchers": {"m": limits} if with_dispatcher else {},
     }  # fmt: skip
+
+
+def placed(setting: Setting, answered: int) -> dict[str, Any]:
+    """Of a run in the cluster: the pod, and what it counted."""
+    return (
+        {"place": {"pod": "p-1", "namespace": "ml-serving-bench", "answered": answered}}
+        if setting.where == "cluster"
+        else {}
+    )
+
+
+def counted(answered: int) -> str:
+    name = "bentoml_api_server_request_total"
+    return f'# TYPE {name[:-6]} counter\n{name}{{endpoint="/classify"}} {answered}\n'
 
 
 def metrics_text(setting: Setting, sizes: list[int]) -> str:

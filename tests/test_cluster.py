@@ -276,7 +276,7 @@ def test_slots_do_not_meet(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LAB_SLOT", str(slot))
         names = read_names()
         seen += [names.cluster, names.registry, names.address, kubeconfig(), *map(names.host_port, NODE_PORTS)]
-    assert len(set(seen)) == len(seen) == 90
+    assert len(set(seen)) == len(seen) == 120
     assert Path("/kit/.lab/kubeconfig") in seen and Path("/kit/.lab/kubeconfig-9") in seen
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 import tomllib
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,16 +14,24 @@ import bench_runs
 import pytest
 from mutants.entries import find_fixture, type_cells
 
+from grader.errors import LabError
 from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.model import Evidence, Facts, Verdict
 from grader.mutants import apply
 from grader.workspace import Workspace
+from grader.world.load import table
+from grader.world.load.metrics import RUNNERS
 
 KIT = Kit()
 SC6 = KIT.criterion("sc6")
+HANDED = {
+    "skipped": "", "problem": "", "chosen": "32-10s", "row_503": 0.0, "share_503": 0.0,
+    "wanted": {"enabled": True}, "batching": {runner: {"enabled": True} for runner in RUNNERS},
+}  # fmt: skip
 MUTANTS = tomllib.loads((KIT.criteria_dir / "sc6.mutants.toml").read_text())["mutant"]
-LIKE = {"skipped": "", "setting": "32-10s", "told": 4.0, "found": 3.9, "allowed": 0.1}
+MEASURED = ("repeats-like-yours", "choice-handed-over")  # what only a served one can show
+LIKE = {"skipped": "", "where": "local", "setting": "32-10s", "told": 4.0, "found": 3.9, "allowed": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +45,9 @@ def look(root: Path) -> Facts:
     return next(p for p in SC6.probes if p.name == "bench").look(SimpleNamespace(root=root))
 
 
-def verdicts(root: Path, repeat: Facts) -> dict[str, str]:
-    evidence = {"bench": Evidence("bench", look(root)), "repeat": Evidence("repeat", repeat)}
+def verdicts(root: Path, repeat: Facts, handed: Facts | None = None) -> dict[str, str]:
+    seen = {"bench": look(root), "repeat": repeat, "handed": handed or HANDED}
+    evidence = {name: Evidence(name, facts) for name, facts in seen.items()}
     return {c.id: f"{c.verdict.value}: {c.message}" for c in judge_criterion(SC6, evidence).checks}
 
 
@@ -55,7 +66,7 @@ def test_what_is_right_and_unlike_ours_passes(right: Path, tmp_path: Path) -> No
         assert failed(verdicts(root, LIKE)) == []
 
 
-@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m["fails"] != "repeats-like-yours"], ids=lambda m: m["id"])
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m["fails"] not in MEASURED], ids=lambda m: m["id"])
 def test_each_wrong_bench_fails_its_own_check(right: Path, tmp_path: Path, mutant: Facts) -> None:
     root = Path(shutil.copytree(right, tmp_path / "work"))
     ws = Workspace(KIT, root)
@@ -102,3 +113,69 @@ def test_any_figure_that_is_not_the_computed_one_is_found(right: Path) -> None:
                 rows[number][figure] = typed
                 told = judge({**seen, "table": {"problem": "", "rows": rows}})
                 assert not told.ok and figure in told.message
+
+
+@pytest.fixture(scope="module")
+def with_copies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bench whose rows were measured in two places."""
+    folder = tmp_path_factory.mktemp("copies")
+    bench_runs.make_bench(folder / "bench", (*bench_runs.SETTINGS, *bench_runs.IN_CLUSTER))
+    return folder
+
+
+def test_rows_of_the_cluster_pass_beside_those_of_this_machine(with_copies: Path) -> None:
+    assert failed(verdicts(with_copies, LIKE)) == []
+    seen = look(with_copies)
+    assert {row["setting"]: row["where"] for row in seen["rows"]}["cluster-32"] == "cluster"
+
+
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m["fails"] not in MEASURED], ids=lambda m: m["id"])
+def test_each_wrong_bench_fails_beside_rows_of_the_cluster(with_copies: Path, tmp_path: Path, mutant: Facts) -> None:
+    root = Path(shutil.copytree(with_copies, tmp_path / "work"))
+    ws = Workspace(KIT, root)
+    apply(ws, SC6, mutant)
+    with find_fixture(KIT, "sc6", mutant["around"])(ws) if "around" in mutant else nullcontext():
+        type_cells(ws, mutant.get("typed", []))
+        assert failed(verdicts(root, LIKE)) == [mutant["fails"]]
+
+
+def test_rows_of_the_cluster_need_batching_off_there(with_copies: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(with_copies, tmp_path / "work"))
+    for folder in (root / "bench" / "runs").glob("cluster-disabled-*"):
+        shutil.rmtree(folder)
+    table.write(root / "bench")
+    found = verdicts(root, LIKE)
+    assert failed(found) == ["settings-compared"] and "where = cluster" in found["settings-compared"]
+
+
+def test_requests_that_came_to_another_pod_are_noticed(with_copies: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(with_copies, tmp_path / "work"))
+    path = root / "bench" / "runs" / "cluster-32-2" / "run.json"
+    facts = json.loads(path.read_text())
+    for witness in facts["witnesses"]:
+        witness["place"]["answered"] -= 5
+    path.write_text(json.dumps(facts))
+    found = verdicts(root, LIKE)
+    assert failed(found) == ["measured-here"] and "p-1 counted" in found["measured-here"]
+
+
+@pytest.mark.parametrize(
+    "seen, word",
+    [
+        ({"problem": "FileNotFoundError: bench/chosen.yml"}, "FileNotFoundError"),
+        ({"batching": {"embeddingrunner": {"enabled": False}}}, "embeddingrunner"),
+        ({"share_503": 0.9}, "90% of the answers are 503"),
+    ],
+)
+def test_what_is_handed_over_has_to_be_what_was_chosen(right: Path, seen: Facts, word: str) -> None:
+    found = verdicts(right, LIKE, {**HANDED, **seen})
+    assert failed(found) == ["choice-handed-over"] and word in found["choice-handed-over"]
+
+
+def test_rows_of_a_cluster_that_is_gone_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    sc6 = sys.modules[SC6.probes[0].look.__module__]
+    monkeypatch.setattr(sc6, "kubeconfig", lambda: Path("/nowhere"))
+    rows = [{"batching": True, "where": where} for where in ("local", "cluster")]
+    assert sc6.places(rows) == ["local"]
+    with pytest.raises(LabError, match="none that answers"):
+        sc6.places(rows[1:])

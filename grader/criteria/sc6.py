@@ -14,27 +14,35 @@ import random
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from cluster.names import IMAGE, NAMESPACE, kubeconfig, read_names
 from grader.errors import LabError
 from grader.kit import check, probe
 from grader.model import Facts, Finding
-from grader.world.load import machine, measure, noise, runs, table
+from grader.world.load import closed, machine, measure, noise, runs, table
+from grader.world.load.copies import Copy, rolled_out
 from grader.world.load.log import read_requests, write_requests
+from grader.world.load.metrics import RUNNERS
 from grader.world.load.runs import Run, text
-from grader.world.load.servers import serving
+from grader.world.load.servers import NotServed, configured, serving
 from grader.world.load.settings import Setting
 from grader.world.load.summary import summarise
+from grader.world.objects import get, kubectl
 
 SETTINGS = 3  # with batching
 REPEATS = 3
 NOTED = ("goodput", "p95_ms", "share_503")
 EXACT = 0.01  # a table's figure is the computed one, but for rounding
 ROUND = 0.02  # a note's may be rounded further
-SECONDS = 8  # of each load of the grader's own, three times each setting
+SECONDS = 6  # of each load of the grader's own, three times each setting
 LEAST = 0.10  # ratios closer than this are not told apart
+HANDED = 4  # seconds of load on the configuration that is handed over
+MORE = 0.10  # by so much more of the answers may be 503 than the table says
 MOST = 0.50  # a machine on which only larger differences than this can be told cannot tell
 BUSY = "Grade sc6 again when this machine is quieter."
 
@@ -80,6 +88,7 @@ def run_facts(run: Run) -> Facts:
     return {
         "name": run.name,
         "setting": run.setting.name,
+        "where": run.setting.where,
         "key": list(run.setting.key()),
         "load": run.load,
         "machine": run.facts["machine"],
@@ -87,38 +96,111 @@ def run_facts(run: Run) -> Facts:
     }
 
 
-@probe(limit=150)
+@probe(limit=180)
 def repeat(ws: Any) -> Facts:
-    """One row drawn by lot and batching off, in turn, three times each: about 80 s. An error where the machine cannot
-    tell; nothing at all where the files already show what is wrong."""
+    """One row drawn by lot and batching off, where both were measured, in turn, three times each: about 60 s, 90 in the
+    cluster. An error where the machine cannot tell; nothing at all where the files already show what is wrong."""
     seen = bench.look(ws)
     if wrong := next((f.message for judge in FILES if not (f := judge.judge(seen)).ok), ""):
         return {"skipped": wrong}
     if refused := next((row for row in seen["rows"] if row["verdict"] != "ok"), None):
         raise LabError(f"The row {refused['setting']} is refused, and not by your doing: {refused['why']}.", BUSY)
-    rows = {row["setting"]: row for row in seen["rows"]}
-    off = next(row for row in seen["rows"] if not row["batching"])
+    where = random.choice(places(seen["rows"]))
+    rows = {row["setting"]: row for row in seen["rows"] if row["where"] == where}
+    off = next(row for row in rows.values() if not row["batching"])
     on = [name for name, row in rows.items() if row["batching"]]
     # How many a tight budget refuses hangs on the speed of the minute, so such a row is drawn only if need be.
     drawn = rows[random.choice([name for name in on if rows[name]["share_503"] < 0.02] or on)]
     theirs = [run for run in runs.read_all(ws.root / "bench") if run.setting.name in (off["setting"], drawn["setting"])]
     load = {**theirs[0].load, "seconds": SECONDS}
-    mine = measure_again(ws, list({run.setting.name: run for run in theirs}.values()), load)
-    return compare(drawn["setting"], off["setting"], theirs, mine)
+    both = list({run.setting.name: run for run in theirs}.values())
+    if where == "local":
+        mine = measure_again(ws, both, load)
+    elif source := copied_from(ws, theirs):
+        mine = measure_copies(source, both, load)
+    else:
+        return {"skipped": "Rows say cluster, and there is no Deployment of lab 05 to copy: kubectl apply -k deploy."}
+    return {**compare(drawn["setting"], off["setting"], theirs, mine), "where": where}
+
+
+@probe(limit=100)
+def handed(ws: Any) -> Facts:
+    """What the configuration does that the learner hands over: served here, and asked as in the table's rows; 15 s."""
+    seen = bench.look(ws)
+    if wrong := next((f.message for judge in FILES if not (f := judge.judge(seen)).ok), ""):
+        return {"skipped": wrong}
+    row = next(row for row in seen["rows"] if row["setting"] == seen["note"]["chosen"]["setting"])
+    limits = {key: row[key] for key in ("max_batch_size", "max_latency_ms") if row["batching"]}
+    chosen = Setting(row["setting"], row["batching"], **limits)
+    told: Facts = {"problem": "", "chosen": chosen.name, "wanted": chosen.block(), "row_503": row["share_503"]}
+    try:
+        return {**told, **serve_handed(ws, chosen, row)}
+    except NotServed as failed:
+        return {**told, "problem": str(failed)}
+    except (OSError, ValueError, yaml.YAMLError) as wrong:
+        return {**told, "problem": f"{type(wrong).__name__}: {wrong}"[:300]}
+
+
+def serve_handed(ws: Any, chosen: Setting, row: Facts) -> Facts:
+    config = yaml.safe_load(text(ws.root / "bench" / "chosen.yml"))
+    if not isinstance(config, dict):
+        raise ValueError("it is no configuration")
+    with configured(chosen, config, ws.service, ws.store) as server:
+        log = closed.run(server.url, int(row["users"] or 80), HANDED)
+        witnesses = {w["role"]: w["batching"].get(w["role"], {}) for w in server.witnesses()}
+    batching = {role: {k: witnesses.get(role, {}).get(k) for k in chosen.block()} for role in RUNNERS}
+    return {"batching": batching, "share_503": round(summarise(log).share_503, 3)}
+
+
+def places(rows: list[Facts]) -> list[str]:
+    """Where rows were measured that can be measured again there: those of a cluster need one that answers."""
+    found = sorted({row["where"] for row in rows if row["batching"]})
+    if "cluster" in found and not (kubeconfig().is_file() and cluster_answers()):
+        found.remove("cluster")
+    if not found:
+        raise LabError("All rows were measured in a cluster, and there is none that answers.", "`./lab cluster up`.")
+    return found
+
+
+def cluster_answers() -> bool:
+    try:
+        return kubectl("get", "nodes", "--request-timeout=5s").ok
+    except LabError:
+        return False
+
+
+def copied_from(ws: Any, theirs: list[Run]) -> str:
+    """The namespace whose Deployment was copied: the workspace's own, or for a copy of a workspace the one it names."""
+    named = [w["place"]["namespace"].removesuffix("-bench") for run in theirs for w in run.facts["witnesses"]]
+    known = [read_names().namespace(ws.name), *(n for n in named[:1] if n.startswith(NAMESPACE))]
+    return next((n for n in known if get(n, "deployment", IMAGE)), "")
 
 
 def measure_again(ws: Any, theirs: list[Run], load: Facts) -> list[Run]:
-    """Two settings in turn, a-b-b-a-a-b, so that neither has the better hour; each with its run's configuration."""
-    import yaml
-
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    """Both settings on servers of this machine, each with its run's configuration."""
+    with contextlib.ExitStack() as stack:
         bases = [(run.setting, yaml.safe_load(run.configuration)) for run in theirs]
         servers = [stack.enter_context(serving(setting, base, ws.service, ws.store)) for setting, base in bases]
-        made = []
+        return measure_in_turn(servers, load)
+
+
+def measure_copies(source: str, theirs: list[Run], load: Facts) -> list[Run]:
+    """Both settings on copies of the Deployment in that namespace, rolled out for this and removed again."""
+    with rolled_out(source, [(run.setting, run.configuration) for run in theirs]) as copies:
+        return measure_in_turn(copies, load)
+
+
+def measure_in_turn(servers: Sequence[measure.Server], load: Facts) -> list[Run]:
+    """a-b-b-a-a-b, so that neither has the better hour."""
+    made = []
+    with tempfile.TemporaryDirectory() as folder:
         for order, which in enumerate((0, 1, 1, 0, 0, 1)):
-            place = Path(folder) / f"{theirs[which].setting.name}-{order}"
-            made.append(measure.measure(servers[which], load, 2 + order, 500 + order, place))
-        return made
+            server = servers[which]
+            if isinstance(server, Copy):
+                server.take_turn()
+            place = Path(folder) / f"{server.setting.name}-{order}"
+            made.append(measure.measure(server, load, 2 + order, 500 + order, place))
+    return made
 
 
 def compare(drawn: str, off: str, their_runs: list[Run], my_runs: list[Run]) -> Facts:
@@ -177,6 +259,10 @@ def settings_compared(seen: Facts) -> Finding:
     if not off or len(on) < SETTINGS:
         message = f"bench/table.csv has {len(on)} settings with batching on and {len(off)} with batching off"
         return Finding(False, f"{message}; wanted: {wanted}.", [r["setting"] for r in whole], wanted)
+    measured = {value: {r["where"] for r in whole if r["batching"] == value} for value in ("True", "False")}
+    if alone := measured["True"] - measured["False"]:
+        message = f"Rows say where = {min(alone)}, and batching off was not measured there"
+        return Finding(False, f"{message}: there is nothing to compare them with.", sorted(alone), wanted)
     return Finding(True, f"Compared are batching off and {', '.join(on)}.", [*off, *on], wanted)
 
 
@@ -218,9 +304,12 @@ def settings_applied(seen: Facts) -> Finding:
 
 @check(bench, after=settings_applied)
 def same_load(seen: Facts) -> Finding:
-    loads = sorted({json.dumps(run["load"], sort_keys=True) for run in seen["runs"]})
-    if len(loads) > 1:
-        return Finding(False, f"The rows are of {len(loads)} loads: {' and '.join(loads)}.", loads, "one load")
+    """One load for all rows that were measured in one place."""
+    for where in sorted({run["where"] for run in seen["runs"]}):
+        loads = sorted({json.dumps(run["load"], sort_keys=True) for run in seen["runs"] if run["where"] == where})
+        if len(loads) > 1:
+            message = f"The {where} rows are of {len(loads)} loads: {' and '.join(loads)}."
+            return Finding(False, message, loads, "one load")
     return Finding(True, f"Every row is of the same load: {loads[0]}.", loads, loads)
 
 
@@ -231,6 +320,8 @@ def measured_here(seen: Facts) -> Finding:
         if run["machine"].get("machine") != here["machine"]:
             message = f"{run['name']} was measured on another machine ({run['machine'].get('cpu')}) than this one"
             return Finding(False, f"{message} ({here['cpu']}).", run["machine"], here)
+    if found := problem_of(seen, "place"):
+        return Finding(False, f"{found}.", found, "where the row says")
     return Finding(True, f"All of it was measured here: {here['cpus']} cores, {here['cpu']}.", None, None)
 
 
@@ -297,8 +388,24 @@ def note_agrees(seen: Facts) -> Finding:
 def worse(one: Facts, other: Facts) -> bool:
     """Whether the other is better in everything by more than repeats differ."""
     clear = 1 + max(one["noise"], other["noise"], 0.02)
-    more = other["goodput"] > clear * one["goodput"]
+    more = other["goodput"] > clear * one["goodput"] and one["where"] == other["where"]
     return bool(more and clear * other["p95_ms"] < one["p95_ms"] and other["share_503"] <= one["share_503"])
+
+
+@check(handed, after=note_agrees)
+def choice_handed_over(seen: Facts) -> Finding:
+    """bench/chosen.yml, served, is the chosen setting: in both runners' processes, and in what people get."""
+    if wrong := seen.get("skipped") or seen["problem"]:
+        return Finding(False, f"bench/chosen.yml: {wrong}", None, "a configuration that is served")
+    name, wanted = seen["chosen"], seen["wanted"]
+    for role, found in seen["batching"].items():
+        if found != wanted:
+            message = f"Served with bench/chosen.yml, the process of {role} has batching {found}; {name} is {wanted}."
+            return Finding(False, message, found, wanted)
+    if seen["share_503"] > seen["row_503"] + MORE:
+        message = f"Served with bench/chosen.yml, {seen['share_503']:.0%} of the answers are 503"
+        return Finding(False, f"{message}; your row of {name} says {seen['row_503']:.0%}.", seen["share_503"], None)
+    return Finding(True, f"Served with bench/chosen.yml, both runners have the setting {name}.", wanted, wanted)
 
 
 FILES = (
@@ -313,7 +420,8 @@ def repeats_like_yours(seen: Facts) -> Finding:
     if seen["skipped"]:
         return Finding(False, seen["skipped"], None, None)
     gap = abs(math.log(seen["found"] / seen["told"])) if min(seen["found"], seen["told"]) > 0 else math.inf
-    times = f"{seen['setting']} gives {seen['found']:.2f} times as many answers as batching off; your table says"
+    named = f"{seen['setting']} ({seen['where']})"
+    times = f"{named} gives {seen['found']:.2f} times as many answers as batching off; your table says"
     message = f"Measured again by the grader, {times} {seen['told']:.2f}. Chance explains {seen['allowed']:.0%}."
     return Finding(gap <= seen["allowed"], message, seen["found"], seen["told"])
 
@@ -439,6 +547,18 @@ def never_applied(ws: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def claims_cluster(ws: Any) -> Iterator[None]:
+    """Runs of this machine under the name of the cluster."""
+    for run in runs.read_all(bench_of(ws)):
+        if run.setting.where == "cluster":
+            shutil.rmtree(run.folder)
+        else:
+            change_facts(run.folder, lambda facts: facts["setting"].update(where="cluster"))
+    table.write(bench_of(ws))
+    yield
+
+
+@contextlib.contextmanager
 def other_loads(ws: Any) -> Iterator[None]:
     for folder in folders(ws, names(ws)[0]):
         change_facts(folder, lambda facts: facts["load"].update(users=40))
@@ -489,7 +609,7 @@ def note_contradicts(ws: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def invented_runs(ws: Any) -> Iterator[None]:
     """Run folders that agree with one another and with the table: with batching off, three times slower than it was."""
-    for folder in folders(ws, names(ws, False)[0]):
+    for folder in [folder for name in names(ws, False) for folder in folders(ws, name)]:
         requests, seconds = read_requests(folder / "requests.csv"), runs.read(folder).load["seconds"]
         early = [r for r in requests if r.sent < seconds / 3]
         slow = [r._replace(scheduled=3 * r.scheduled, sent=3 * r.sent, ended=3 * r.ended) for r in early]

@@ -17,6 +17,7 @@ One noun a module, each short enough to read:
     metrics    read(url) -> [(name, labels, value)]; InFlight(url): samples the gauges each 100 ms; mean_batch(...)
     settings   Setting(name, batching, max_batch_size, max_latency_ms); setting.configuration(base): BentoML's
     servers    serving(setting, base, service, store): a server with that setting; .url, .served, .witnesses()
+    copies     find(...), rolled_out(...): the same in the cluster: a pod with that setting, a copy of lab 05's
     warmup     end(log, trained) -> seconds until the load was steady (MSER), or None: it never was
     measure    measure(server, load, repeat, order, folder) -> Run: makes one run folder
     experiment read(file) -> Experiment; run(file, bench, say=print) -> rows; goes on where it stopped
@@ -25,7 +26,7 @@ One noun a module, each short enough to read:
     noise      of(runs): how far repeats of one and the same setting differ on this machine, this hour
     sequential judge(...): ends a trial as soon as it is clear whether the goal holds
     capacity   find(url, Goal(seconds=.5)) -> the highest Poisson rate that holds p95 <= goal
-    cli        `./lab bench` | quick | capacity: python -m grader.world.load.cli
+    cli        `./lab bench` | quick | cluster | capacity: python -m grader.world.load.cli
 
 ## Formats (seconds count from the start of the load; times of the day are ISO 8601, UTC)
 
@@ -44,6 +45,7 @@ bench/experiment.toml
     name = "32-10s"                 # letters, digits, dots, dashes
     max_batch_size = 32             # for both runners
     max_latency_ms = 10000
+    where = "cluster"               # a copy of the service in the cluster (copies.py); without it: this machine
 
 bench/runs/NAME-REPEAT/             # complete when run.json is there: it is written last
     run.json                        # setting, load, repeat, order, began, machine, witnesses, sender, cache
@@ -55,7 +57,7 @@ bench/runs/NAME-REPEAT/             # complete when run.json is there: it is wri
     before.prom, after.prom         # /metrics
 
 bench/table.csv: one row a setting, in order of its name; a value is the median of its repeats
-    setting, batching, max_batch_size, max_latency_ms, users, rate, seconds, repeats,
+    setting, where, batching, max_batch_size, max_latency_ms, users, rate, seconds, repeats,
     goodput, goodput_min, goodput_max          # answers with 200, a second
     p50_ms, p95_ms, p99_ms                     # of the 200s, from the scheduled time
     share_503, share_504, share_other          # of all ends, 0 to 1

@@ -18,6 +18,7 @@ EXAMPLES = """Examples:
 \b
   ./lab bench                 the full grid: 13 settings, three times each; about 25 minutes; into bench-grid/
   ./lab bench quick           batching off and three settings; about 4 minutes; into bench/
+  ./lab bench cluster         copies of it in the cluster, which lab 07 rolls out; into bench/, too
   ./lab bench capacity        the highest rate at which 95% of the answers come within 500 ms
 
 \b
@@ -47,6 +48,13 @@ def quick(ws: Workspace) -> None:
 
 
 @main.command()
+@click.pass_obj
+def cluster(ws: Workspace) -> None:
+    """Copies of the service in the cluster, one a setting, in turn (lab 07)."""
+    measure(ws, "cluster", "bench", "cluster.toml")
+
+
+@main.command()
 @click.option("--goal", default=500.0, help="milliseconds within which 95% of the answers come")
 @click.option("--size", default=32, help="max_batch_size of both runners")
 @click.pass_obj
@@ -58,20 +66,20 @@ def capacity(ws: Workspace, goal: float, size: int) -> None:
     print("\n".join(line for line in (found.told(), found.disturbed()) if line))
 
 
-def measure(ws: Workspace, name: str, into: str) -> None:
+def measure(ws: Workspace, name: str, into: str, asked: str = "experiment.toml") -> None:
     """Puts the kit's experiment file there unless there is one, and measures what it asks for."""
     bench = ws.root / into
     bench.mkdir(exist_ok=True)
-    file = bench / "experiment.toml"
+    file = bench / asked
     if not file.exists():
         file.write_text((resources.files("grader.world.load") / f"{name}.toml").read_text())
-    show(experiment.run(file, bench))
+    show(experiment.run(file, bench, workspace=ws.name))
     print(f"{bench / 'table.csv'}")
 
 
 def show(rows: list[Facts]) -> None:
     """The table's columns that one looks at first."""
-    columns = ("setting", "goodput", "p50_ms", "p95_ms", "share_503", "mean_batch", "verdict", "why")
+    columns = ("setting", "where", "goodput", "p50_ms", "p95_ms", "share_503", "mean_batch", "verdict", "why")
     for row in [dict(zip(columns, columns, strict=True)), *rows]:
         print("  ".join(f"{'-' if row[c] is None else row[c]!s:>10}" for c in columns))
 

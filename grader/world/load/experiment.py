@@ -17,13 +17,14 @@ import yaml
 from grader.errors import LabError
 from grader.model import Facts
 from grader.progress import Progress
-from grader.world.load import machine, runs, table
-from grader.world.load.measure import measure
-from grader.world.load.servers import Measured, serving
+from grader.world.load import closed, machine, runs, table
+from grader.world.load.measure import Server, measure
+from grader.world.load.servers import serving
 from grader.world.load.settings import Setting
 
 Say = Callable[[str], None]
 KEYS = {"repeats", "seed", "base", "servers", "load", "setting"}
+LEARNS = 4.0  # seconds of load, before the first run on a copy in the cluster
 
 
 class BadExperiment(LabError):
@@ -83,11 +84,11 @@ def read(path: Path) -> Experiment:
     )
 
 
-def run(file: Path, bench: Path, say: Say = print) -> list[Facts]:
+def run(file: Path, bench: Path, say: Say = print, workspace: str = "") -> list[Facts]:
     """Measures what is not measured yet, makes bench/table.csv, and returns its rows. What the machine spoilt is put
-    away into bench/refused/ and measured once more."""
+    away into bench/refused/ and measured once more. `workspace`: whose copies in the cluster."""
     experiment = read(file)
-    with Servers(experiment) as servers:
+    with Servers(experiment, workspace) as servers:
         for again in (False, True):
             todo = [(n, s) for n, s in experiment.plan() if wanted(experiment, bench, n, s)]
             for done, (repeat, setting) in enumerate(todo, 1):
@@ -148,10 +149,11 @@ def refuse(experiment: Experiment, bench: Path) -> list[str]:
 
 
 class Servers:
-    """The servers of an experiment: one a setting for all its repeats, or one a run."""
+    """The servers of an experiment: one a setting for all its repeats, or one a run; or copies in the cluster, which
+    somebody has rolled out."""
 
-    def __init__(self, experiment: Experiment) -> None:
-        self.experiment, self.running = experiment, dict[str, Measured]()
+    def __init__(self, experiment: Experiment, workspace: str = "") -> None:
+        self.experiment, self.running, self.workspace = experiment, dict[str, Server](), workspace
         self.stack = contextlib.ExitStack()
 
     def __enter__(self) -> Servers:
@@ -160,8 +162,10 @@ class Servers:
     def __exit__(self, *_: object) -> None:
         self.stack.close()
 
-    def get(self, setting: Setting) -> Measured:
+    def get(self, setting: Setting) -> Server:
         wanted = self.experiment
+        if setting.where == "cluster":
+            return self.find_copy(setting)
         if not wanted.kept:
             self.stack.close()
             self.running.clear()
@@ -169,3 +173,16 @@ class Servers:
             server = serving(setting, wanted.base, wanted.service, wanted.store)
             self.running[setting.name] = self.stack.enter_context(server)
         return self.running[setting.name]
+
+    def find_copy(self, setting: Setting) -> Server:
+        """The copy whose turn it is now; the first time its dispatchers learn before it is measured."""
+        from cluster.names import read_names
+        from grader.world.load.copies import find
+
+        names = read_names()
+        url = f"http://127.0.0.1:{names.host_port(names.bench_port(self.workspace))}"
+        found = find(names.bench(self.workspace), setting, url)
+        if setting.name not in self.running:
+            closed.run(url, int(self.experiment.load.get("users", 40)), LEARNS, first=700_000_000)
+        self.running[setting.name] = found
+        return found

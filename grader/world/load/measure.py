@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from typing import Protocol
 
 import httpx
 import psutil
@@ -21,14 +22,27 @@ from grader.workspace import write_atomic
 from grader.world.load import closed, machine, poisson, runs
 from grader.world.load.log import Log, write_requests
 from grader.world.load.metrics import InFlight
-from grader.world.load.servers import Measured
+from grader.world.load.settings import Setting
 from grader.world.load.texts import text
 from grader.world.metrics import fetch
 
 APART = 10_000_000  # texts of two loads are numbered so far apart that none is asked twice
 
 
-def measure(server: Measured, load: Facts, repeat: int, order: int, folder: Path) -> runs.Run:
+class Server(Protocol):
+    """What is measured: a server of this machine (servers.py), or a pod (copies.py)."""
+
+    @property
+    def setting(self) -> Setting: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def configuration(self) -> str: ...
+    def cpu_seconds(self) -> float: ...
+    def witnesses(self) -> list[Facts]: ...
+
+
+def measure(server: Server, load: Facts, repeat: int, order: int, folder: Path) -> runs.Run:
     """One run, from /metrics before it to the run folder. `order` numbers the runs of an experiment."""
     part = folder.with_name(f".{folder.name}.{os.getpid()}")
     for left in folder.parent.glob(f".{folder.name}.*"):  # by a run that was killed
@@ -43,8 +57,8 @@ def measure(server: Measured, load: Facts, repeat: int, order: int, folder: Path
     (part / "configuration.yml").write_text(server.configuration)
     write_requests(part / "requests.csv", log.requests)
     inside.save(part / "inflight.csv", log.sender["began"])
-    cache = ask_twice(server.url, first + APART // 2) if repeat == 1 else None
     witnesses = server.witnesses()
+    cache = ask_twice(server.url, first + APART // 2) if repeat == 1 else None
     write_dispatchers(part / "dispatchers.csv", witnesses, log)
     facts = {
         "schema": 1, "setting": server.setting.facts(), "load": load, "repeat": repeat, "order": order,
@@ -66,7 +80,7 @@ def send(url: str, load: Facts, first: int) -> Log:
 class Cpu:
     """Cores that the server used while the block ran, and that others did: `facts`."""
 
-    def __init__(self, server: Measured) -> None:
+    def __init__(self, server: Server) -> None:
         self.server, self.facts = server, dict[str, float]()
 
     def __enter__(self) -> Cpu:

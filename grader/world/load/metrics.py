@@ -46,6 +46,12 @@ def batches(text: str) -> dict[str, tuple[float, float]]:
     return {runner: (count, requests) for runner, (count, requests) in found.items()}
 
 
+def answered(text: str) -> int:
+    """Requests to /classify that the API server has answered since its start."""
+    name = "bentoml_api_server_request_total"
+    return int(sum(value for n, labels, value in samples(text) if n == name and labels["endpoint"] == "/classify"))
+
+
 def mean_batch(before: str, after: str, runner: str = RUNNERS[0]) -> float | None:
     """Requests a batch of that runner between the two; None when it made no batch."""
     old, new = batches(before).get(runner, (0.0, 0.0)), batches(after).get(runner, (0.0, 0.0))

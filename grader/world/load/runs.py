@@ -32,7 +32,8 @@ GOAL_MS = 500.0  # the latency goal that a sender's lateness is compared with
 
 
 class Problem(NamedTuple):
-    """Why a run's figures may not be used. `kind`: "machine" (measure again), "setting" (never applied), "figures"."""
+    """Why a run's figures may not be used. `kind`: "machine" (measure again), "setting" (never applied), "place"
+    (measured elsewhere than it says), "figures"."""
 
     kind: str
     text: str
@@ -148,6 +149,8 @@ def setting_problems(run: Run) -> Iterator[Problem]:
     for found in (file_problem(run), process_problem(run), behaviour_problem(run)):
         if found:
             yield Problem("setting", found)
+    if found := place_problem(run):
+        yield Problem("place", found)
 
 
 def file_problem(run: Run) -> str:
@@ -187,6 +190,19 @@ def behaviour_problem(run: Run) -> str:
         )
     if seen.share_503 > 0.01 and seen.p99_ms < setting.max_latency_ms / 2:
         return f"503s, although 99% took under {seen.p99_ms:.0f} ms of the {setting.max_latency_ms} allowed"
+    return ""
+
+
+def place_problem(run: Run) -> str:
+    """What was measured ran where the setting says. In the cluster that is a pod, and all requests came to that one."""
+    pods = {str((w.get("place") or {}).get("pod", "")) for w in run.facts["witnesses"]}
+    if run.setting.where == "local":
+        return "" if pods == {""} else f"the row says local, and it was measured in the pod {max(pods)}"
+    if len(pods) != 1 or "" in pods:
+        return "the row says cluster, and its witnesses are processes of no pod"
+    counted = {int(w["place"]["answered"]) for w in run.facts["witnesses"]}
+    if counted != {metrics.answered(run.after)}:
+        return f"the pod {pods.pop()} counted {min(counted)} requests, and {metrics.answered(run.after)} were answered"
     return ""
 
 

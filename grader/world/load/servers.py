@@ -59,7 +59,11 @@ def read_witness(path: Path) -> Facts:
     """Data of the learner's own processes: read, never run."""
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path.name} has more than {LARGEST >> 20} MiB")
-    lines = path.read_text().splitlines()
+    return parse_witness(path.read_text())
+
+
+def parse_witness(text: str) -> Facts:
+    lines = text.splitlines()
     # the last line may be half written
     whole = [line for line in lines if line.endswith("}")]
     first, *states = [json.loads(line) for line in whole]
@@ -70,11 +74,17 @@ def read_witness(path: Path) -> Facts:
 def serving(setting: Setting, base: Facts, service: Path, store: Path) -> Iterator[Measured]:
     """Serves a copy of the folder `service` with that setting: a free port of 127.0.0.1, a BENTOML_HOME of its own, its
     models from `store`. Raises NotServed when it does not get ready."""
+    with configured(setting, setting.configuration(base), service, store) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def configured(setting: Setting, config: Facts, service: Path, store: Path) -> Iterator[Measured]:
+    """The same with a whole configuration, which may be another than the setting's."""
     with tempfile.TemporaryDirectory(prefix="measured-", ignore_cleanup_errors=True) as folder:
         project = Path(folder) / "project"
         copy_tree(service, project)
         (project / f"{WITNESS}.py").write_bytes(Path(__file__).with_name("witness.py").read_bytes())
-        config = setting.configuration(base)
         with served(project, store, f"{WITNESS}:svc", config=config, in_place=True) as server:
             if server.problem:
                 raise NotServed(setting, server.problem, server.log())

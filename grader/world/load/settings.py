@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from grader.model import Facts
 from grader.world.load.metrics import RUNNERS
 
+PLACES = ("local", "cluster")
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -18,6 +20,7 @@ class Setting:
     batching: bool = True
     max_batch_size: int = 32  # requests
     max_latency_ms: int = 10_000
+    where: str = "local"  # or "cluster"
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,40}", self.name):
@@ -26,10 +29,13 @@ class Setting:
             raise ValueError(f"{self.name}: max_batch_size is {self.max_batch_size}; a batch holds at least 2 requests")
         if self.batching and self.max_latency_ms < 1:
             raise ValueError(f"{self.name}: max_latency_ms is {self.max_latency_ms}")
+        if self.where not in PLACES:
+            raise ValueError(f"{self.name}: where = {self.where!r}; known: {', '.join(PLACES)}")
 
-    def key(self) -> tuple[bool, int, int]:
-        """What is set, whatever it is called: two settings with one key are one setting."""
-        return (True, self.max_batch_size, self.max_latency_ms) if self.batching else (False, 0, 0)
+    def key(self) -> tuple[str, bool, int, int]:
+        """What is set, and where, whatever it is called: two settings with one key are one setting."""
+        limits = (self.max_batch_size, self.max_latency_ms) if self.batching else (0, 0)
+        return (self.where, self.batching, *limits)
 
     def block(self) -> Facts:
         """The `batching:` block of a runner."""

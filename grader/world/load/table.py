@@ -15,7 +15,7 @@ from grader.world.load import noise, runs
 from grader.world.load.runs import Problem, Run
 
 COLUMNS = (
-    "setting", "batching", "max_batch_size", "max_latency_ms", "users", "rate", "seconds", "repeats",
+    "setting", "where", "batching", "max_batch_size", "max_latency_ms", "users", "rate", "seconds", "repeats",
     "goodput", "goodput_min", "goodput_max", "p50_ms", "p95_ms", "p99_ms", "share_503", "share_504", "share_other",
     "mean_ms", "in_flight", "little", "mean_batch", "sender_cpu", "others_cpu", "warmup_s", "noise", "verdict", "why",
     "cpus", "memory_gib", "cpu", "bentoml", "machine",
@@ -48,7 +48,7 @@ def row(group: Sequence[Run], good: Mapping[str, Sequence[float]]) -> Facts:
     problems = [*(p for run in group for p in run.problems()), *group_problems(group, good)]
     batch = [b for run in group if (b := run.mean_batch) is not None]
     made = {
-        **{key: first.setting.facts()[key] for key in ("batching", "max_batch_size", "max_latency_ms")},
+        **{key: first.setting.facts()[key] for key in ("where", "batching", "max_batch_size", "max_latency_ms")},
         "setting": first.setting.name,
         **{key: first.load.get(key) for key in ("users", "rate", "seconds")},
         "repeats": len(group),

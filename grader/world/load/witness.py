@@ -1,9 +1,11 @@
-"""Lies beside the learner's service while it is measured, and is what is served: `labwitness:svc`.
+"""Says what holds in each worker process of a server that is measured, and changes nothing there: the file that
+BENTOML_CONFIG names, BentoML's effective configuration, and what each dispatcher has learnt so far.
 
-Each process of the server loads it, so it can say what holds in that very process: the file that BENTOML_CONFIG names,
-BentoML's effective configuration, and what each dispatcher has learnt so far. It changes nothing.
+On this machine it lies beside the learner's service and is what is served: `labwitness:svc`. In a pod, which serves
+the image as it is, PYTHONPATH leads to it under the name sitecustomize, which Python imports at its start.
 """
 
+import gc
 import hashlib
 import importlib
 import json
@@ -14,27 +16,25 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bentoml._internal.configuration.containers import BentoMLContainer
-
-svc = importlib.import_module("service").svc  # the learner's: no installation makes the kit's importable
 EVERY = 0.25  # seconds between two lines
 TRAINED = 9  # of the 11 batches of its training a dispatcher forgets the first two
-FOLDER = Path(os.environ["BENTOML_HOME"]) / "witness"
-ROLE = sys.argv[sys.argv.index("--runner-name") + 1] if "--runner-name" in sys.argv else "api"
-dispatchers: dict[str, Any] = {}
+FOLDER = Path(os.environ.get("LAB_WITNESS") or Path(os.environ.get("BENTOML_HOME", "/tmp")) / "witness")
+COMMAND = sys.orig_argv
+ROLE = COMMAND[COMMAND.index("--runner-name") + 1] if "--runner-name" in COMMAND else "api"
 
 
 def about() -> dict[str, Any]:
     """What holds in this process."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
     config = os.environ.get("BENTOML_CONFIG", "")
     runners = BentoMLContainer.runners_config.get()
-    batching = {r.name: dict(runners[r.name]["batching"]) for r in svc.runners if r.name in runners}
     return {
         "pid": os.getpid(),
         "role": ROLE,
         "config": config,
         "sha256": hashlib.sha256(Path(config).read_bytes()).hexdigest() if config else "",
-        "batching": batching,
+        "batching": {ROLE: dict(runners[ROLE]["batching"])} if ROLE in runners else {},
     }
 
 
@@ -42,7 +42,6 @@ def state(method: str, dispatcher: Any) -> dict[str, Any]:
     """What BentoML's CorkDispatcher has learnt: it thinks that n requests take a * n + b seconds."""
     learnt = dispatcher.optimizer
     return {
-        "at": time.monotonic(),
         "method": method,
         "trained": len(learnt.o_stat) >= TRAINED,
         "a": float(learnt.o_a),
@@ -55,29 +54,33 @@ def state(method: str, dispatcher: Any) -> dict[str, Any]:
 
 
 def write() -> None:
+    """One line about the process, then one whenever something of a dispatcher has changed."""
+    dispatchers = {} if ROLE == "api" else find_dispatchers()
     FOLDER.mkdir(exist_ok=True)
     with (FOLDER / f"{ROLE}-{os.getpid()}.jsonl").open("w", buffering=1) as file:
         file.write(json.dumps(about()) + "\n")
+        known: dict[str, Any] = {}
         while True:
             time.sleep(EVERY)
-            for method, dispatcher in list(dispatchers.items()):
-                file.write(json.dumps(state(method, dispatcher)) + "\n")
+            for method, dispatcher in dispatchers.items():
+                if (now := state(method, dispatcher)) != known.get(method):
+                    known[method] = now
+                    file.write(json.dumps({"at": time.monotonic(), **now}) + "\n")
 
 
-def notice_dispatchers() -> None:
-    """A runner's process makes its dispatchers once, in RunnerAppFactory: look at them there."""
-    from bentoml._internal.server.runner_app import RunnerAppFactory
-
-    make = RunnerAppFactory.__init__
-
-    def made(self: Any, *args: Any, **kwargs: Any) -> None:
-        make(self, *args, **kwargs)
-        dispatchers.update(self.dispatchers)
-
-    RunnerAppFactory.__init__ = made  # type: ignore[method-assign]
+def find_dispatchers() -> dict[str, Any]:
+    """By method. A runner's process has one RunnerAppFactory, with all of its dispatchers, soon after its start."""
+    while "bentoml._internal.server.runner_app" not in sys.modules or not factories():
+        time.sleep(EVERY)
+    time.sleep(EVERY)  # until it is made whole
+    return dict(factories()[0].dispatchers)
 
 
-if ROLE != "api":
-    notice_dispatchers()
-if any("bentoml_cli.worker" in word or "bentoml_cli/worker" in word for word in sys.argv):  # not in the parent process
+def factories() -> list[Any]:
+    return [thing for thing in gc.get_objects() if type(thing).__name__ == "RunnerAppFactory"]
+
+
+if __name__ != "sitecustomize":
+    svc = importlib.import_module("service").svc  # the learner's: no installation makes the kit's importable
+if any("bentoml_cli.worker" in word or "bentoml_cli/worker" in word for word in COMMAND):  # not in the parent process
     threading.Thread(target=write, daemon=True).start()

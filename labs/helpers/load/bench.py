@@ -23,9 +23,9 @@ FILE = BENCH / "experiment.toml"
 REFUSES = 0.01  # the share of 503s from which a row refuses people
 
 
-def rows() -> list[Facts]:
-    """One row a setting; says which of them the bench does not stand behind, and why."""
-    found = table.rows(BENCH)
+def rows(where: str = "local") -> list[Facts]:
+    """One row a setting that was measured there; says which of them the bench does not stand behind, and why."""
+    found = [row for row in table.rows(BENCH) if row["where"] == where]
     for row in found:
         if row["verdict"] != "ok":
             print(f"{row['setting']} is refused: {row['why']}")
@@ -49,6 +49,24 @@ def best(found: Sequence[Facts]) -> Facts:
 def rate(row: Facts) -> float:
     """Answers a second, however they ended."""
     return float(row["goodput"] / (1 - row["share_503"] - row["share_504"] - row["share_other"]))
+
+
+def gain(found: Sequence[Facts]) -> float:
+    """How many times as many good answers the best of these rows gives as the one without batching."""
+    off = next(row for row in found if not row["batching"])
+    return float(best(found)["goodput"] / off["goodput"])
+
+
+def compared(here: Sequence[Facts], there: Sequence[Facts]) -> str:
+    """What batching gains on this machine and in a pod, a line each."""
+    lines = []
+    for where, found in (("on this machine", here), ("in the cluster", there)):
+        if not found:
+            lines.append(f"{where}: not measured")
+            continue
+        told = ", ".join(f"{row['setting']} {row['goodput']:.0f}" for row in found)
+        lines.append(f"{where}: {told} good answers a second; batching gains {gain(found):.1f} times")
+    return "\n".join(lines)
 
 
 def law_rows(found: Sequence[Facts]) -> list[law.Row]:
