@@ -437,7 +437,7 @@ pictures.bend(rows)
 print(copies.lay_out())
 
 # %% tags=["do"] language="shell" magic_args="--if bench/cluster/service.yaml"
-# # TODO kubectl apply -k each bench/cluster/cluster-*, and -f service.yaml; rollout status
+# # TODO kubectl apply -k each bench/cluster/cluster-*, -f service.yaml; rollout status
 # ...
 # # solution
 # for copy in bench/cluster/cluster-*; do kubectl apply -k $copy; done
@@ -452,7 +452,7 @@ print(copies.lay_out())
 
 # %% tags=["predict"]
 # %%answer 07k
-# TODO in the cluster, how many times as many good answers does cluster-32 give as disabled?
+# TODO in the cluster, cluster-32 gives how many times as many good answers as disabled?
 ...
 # solution
 "3: as here, since a call's fixed cost is shared in the same way."
@@ -471,18 +471,17 @@ if rows_there:
     measured("07k", bench.gain(rows_there))
 print(bench.compared(rows, rows_there))
 
+# %% [markdown] tags=["explain"]
+# Every row of `bench/table.csv` says where it was measured, and ratios are formed within one place. The pod answers
+# fewer people, since it has one core; what batching gains is decided by the model's fixed cost and by the share of a
+# request that batching cannot touch. The copies have done their work, and each of them holds a gibibyte.
+
 # %% tags=["do"] language="shell" magic_args="--if bench/cluster/service.yaml"
-# # The copies have done their work, and each holds a gibibyte.
 # # TODO delete the namespace $BENCH (--wait=false)
 # ...
 # # solution
 # kubectl delete namespace $BENCH --wait=false
 # # end
-
-# %% [markdown] tags=["explain"]
-# Every row of `bench/table.csv` says where it was measured, and ratios are formed within one place. The pod answers
-# fewer people, since it has one core; what batching gains is decided by the model's fixed cost and by the share of a
-# request that batching cannot touch.
 
 # %% [markdown] tags=["why"]
 # ## 6 · Can it be true? (3 minutes)
