@@ -32,18 +32,20 @@ patches: # nobody is served: no pod needs room beside those that serve, nor time
 
 def schedule(patch: str, sharing: str = "") -> list[dict[str, Any]]:
     """Applies the plain overlay with that patch of yours to a namespace of its own while a fake device is there, or the
-    turns on it that a device plugin would make of `sharing`. Gives the two pods, scheduled or refused; namespace and
-    device are gone afterwards."""
+    turns on it that a device plugin would make of `sharing`. Gives the two pods, scheduled or refused; the device
+    is gone afterwards, and the namespace a moment later."""
+    place = namespace(Path(patch).stem)
+    kubectl("delete", "namespace", place, "--ignore-not-found", "--wait=true", "--timeout=90s")  # an earlier run's
     counts = turns(Path(sharing).read_text()) if sharing else {RESOURCE: 1}
     with fake_devices(NAMES, counts=counts) as node:
         try:
-            apply("plain", Path(patch).read_text())
+            apply("plain", place, Path(patch).read_text())
             print(f"{patch}: {node} has", *(f"{count} {name} (fake)" for name, count in counts.items()))
-            pods = settle()
+            pods = settle(place)
             print(*(told(p) for p in pods), sep="\n")
             return pods
         finally:
-            kubectl("delete", "namespace", namespace(), "--ignore-not-found", "--wait=true", "--timeout=90s")
+            kubectl("delete", "namespace", place, "--ignore-not-found", "--wait=false")
 
 
 def turns(config: str) -> dict[str, int]:
@@ -59,31 +61,32 @@ def turns(config: str) -> dict[str, int]:
         raise Refused(problem, "Under timeSlicing it needs resources: a list with a name and replicas.") from wrong
 
 
-def namespace() -> str:
-    return f"{NAMESPACE}-gpu"
+def namespace(device: str) -> str:
+    """Each device's own, so that nobody waits for the end of another one's pods."""
+    return f"{NAMESPACE}-{device}"
 
 
-def apply(overlay: str, patch: str = "") -> None:
+def apply(overlay: str, place: str, patch: str = "") -> None:
     repository, digest = released().split("@")
     with tempfile.TemporaryDirectory(dir=KIT / ".lab") as folder:
         base = f"../../manifests/overlays/{overlay}"
         listed = "  - path: patch.yaml\n" if patch else ""
         Path(folder, "patch.yaml").write_text(patch)
-        facts = {"namespace": namespace(), "overlay": base, "repository": repository, "digest": digest, "patch": listed}
+        facts = {"namespace": place, "overlay": base, "repository": repository, "digest": digest, "patch": listed}
         text = KUSTOMIZATION.format(**facts)
         Path(folder, "kustomization.yaml").write_text(text)
-        kubectl("apply", "-k", folder, namespace=namespace())
+        kubectl("apply", "-k", folder, namespace=place)
 
 
-def settle(limit: float = 40) -> list[dict[str, Any]]:
+def settle(place: str, limit: float = 40) -> list[dict[str, Any]]:
     """The pods, as soon as each has a node or was refused one."""
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
-        pods = json.loads(kubectl("get", "pods", "-o", "json", namespace=namespace()))["items"]
+        pods = json.loads(kubectl("get", "pods", "-o", "json", namespace=place))["items"]
         if len(pods) == 2 and all(p["spec"].get("nodeName") or refusal(p) for p in pods):
             return sorted(pods, key=lambda p: not p["spec"].get("nodeName"))
         time.sleep(1)
-    raise RuntimeError(f"the pods were not scheduled within {limit:.0f} s; `kubectl -n {namespace()} get events`")
+    raise RuntimeError(f"the pods were not scheduled within {limit:.0f} s; `kubectl -n {place} get events`")
 
 
 def refusal(pod: dict[str, Any]) -> str:

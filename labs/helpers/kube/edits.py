@@ -43,6 +43,7 @@ def try_edit(file: str, find: str, put: str) -> str:
     }
     head = CLIENT.partition("  containers:")[0].replace("name: client", "name: trial")
     image = released()
+    kubectl("delete", "pod/trial", "--ignore-not-found", "--wait=true", "--timeout=60s")  # an earlier run's
     try:
         config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "trial"}, "data": sources}
         kubectl("apply", "-f", "-", given=json.dumps(config))
@@ -50,4 +51,4 @@ def try_edit(file: str, find: str, put: str) -> str:
         kubectl("wait", "--for=condition=Ready", "pod/trial", "--timeout=120s")
         return run_in("trial", ASK_ONCE)
     finally:
-        kubectl("delete", "pod/trial", "configmap/trial", "--ignore-not-found", "--grace-period=1")
+        kubectl("delete", "pod/trial", "configmap/trial", "--ignore-not-found", "--grace-period=1", "--wait=false")
