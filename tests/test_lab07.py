@@ -9,10 +9,12 @@ from typing import Any
 
 import bench_runs
 import pytest
+import yaml
 
+from cluster.names import NODE_PORTS
 from grader.errors import LabError
 from grader.world.load.log import Log, Request
-from labs.helpers.load import bench, law, pictures, trials
+from labs.helpers.load import bench, copies, law, pictures, trials
 
 
 def test_the_law_finds_the_modules_rows_impossible() -> None:
@@ -90,3 +92,51 @@ def test_a_frozen_runner_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     with trials.frozen("off", after=0.01, seconds=0.01):
         pass
     assert said == ["stop", "go"]
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace whose bench/cluster.toml asks for two copies."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAB_WORKSPACE", "walk")
+    (tmp_path / "service").mkdir()
+    (tmp_path / "service" / "bentoml_configuration.yml").write_text("version: 1\n")
+    (tmp_path / "bench" / "cluster" / "copy").mkdir(parents=True)
+    blocks = [f'[[setting]]\nname = "cluster-{n}"\nwhere = "cluster"\nmax_batch_size = {n}\n' for n in (4, 32)]
+    (tmp_path / "bench" / "cluster.toml").write_text("[load]\nusers = 80\n" + "".join(blocks))
+    return tmp_path / "bench" / "cluster"
+
+
+def test_each_setting_has_a_folder_that_changes_the_deployment_of_lab_05(
+    asked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "why_not", lambda: "")
+    (asked / "cluster-8").mkdir()
+    (asked / "cluster-8" / "kustomization.yaml").touch()  # of an experiment before this one
+    assert copies.lay_out().endswith("cluster-4, cluster-32")
+    assert not (asked / "cluster-8").exists()
+    made = yaml.safe_load((asked / "cluster-4" / "kustomization.yaml").read_text())
+    assert made["namespace"] == "ml-serving-walk-bench" and made["nameSuffix"] == "-cluster-4"
+    (replaced,) = made["configMapGenerator"]
+    assert replaced["behavior"] == "replace" and replaced["namespace"] == "ml-serving-walk"
+    config = yaml.safe_load((asked / "cluster-4" / "bentoml_configuration.yml").read_text())
+    assert config["runners"]["embeddingrunner"]["batching"]["max_batch_size"] == 4
+    port = yaml.safe_load((asked / "service.yaml").read_text())["spec"]["ports"][0]["nodePort"]
+    assert port == NODE_PORTS["walk-bench"]
+
+
+def test_without_a_cluster_nothing_is_laid_out(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "why_not", lambda: "there is no cluster (./lab cluster up)")
+    (asked / "service.yaml").touch()  # of a time when there was one
+    assert copies.lay_out().startswith("not run: there is no cluster")
+    assert sorted(path.name for path in asked.iterdir()) == ["copy"]
+
+
+def test_what_batching_gains_is_told_for_each_place() -> None:
+    here = [{"setting": "off", "batching": False, "goodput": 40.0, "share_503": 0.0}]
+    here += [{"setting": "on", "batching": True, "goodput": 120.0, "share_503": 0.0}]
+    told = bench.compared(here, []).splitlines()
+    assert told == [
+        "on this machine: off 40, on 120 good answers a second; batching gains 3.0 times",
+        "in the cluster: not measured",
+    ]

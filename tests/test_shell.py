@@ -46,6 +46,15 @@ def test_a_command_runs_in_the_workspace_with_its_environment(
     assert lines[4].startswith("[0.") and lines[4].endswith(" s]")
 
 
+def test_a_part_that_needs_a_file_is_not_run_without_it(ws: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    shell.shell("--if deploy/there.yaml", "echo ran")
+    assert said(capsys) == "not run: there is no deploy/there.yaml\n"
+    (ws.root / "deploy").mkdir()
+    (ws.root / "deploy" / "there.yaml").touch()
+    shell.shell("--if deploy/there.yaml", "echo ran")
+    assert said(capsys).startswith("ran\n")
+
+
 @pytest.mark.parametrize(
     ("script", "code", "line"),
     [("echo a\nfalse | cat\necho b", 1, 2), ("echo a; exit 7", 7, 0), ("echo a\n(exit 3)\necho b", 3, 2)],

@@ -13,7 +13,7 @@ from grader import guide, magic
 from grader.errors import LabError, Refused, WrongCall
 from grader.kit import Kit
 from grader.notebooks import build, make_notebook, solve, unsolve
-from grader.workspace import Workspace, at, locked, write_atomic
+from grader.workspace import WALK, Workspace, at, locked, write_atomic
 
 CELL = "x = 1\n# TODO the number\nn = ...\n# solution\nn = 42\n# end\nprint(n)"
 
@@ -107,6 +107,15 @@ def test_a_verdict_is_shown_once_as_a_card_or_in_words(ws: Workspace, monkeypatc
     (data,) = shown
     assert "✘ fail" in data["text/plain"] and "<" not in data["text/plain"] and "\x1b" not in data["text/plain"]
     assert "✘ fail" in data["text/html"] and data["text/html"].rstrip().endswith(">")
+
+
+def test_the_walk_grades_at_its_end_and_not_in_a_cell(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(magic, "learner_workspace", lambda kit: Workspace(kit, ws.root, WALK))
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("it was graded"))
+    magic.grade("t1")
+    assert "The walk grades t1 when all notebooks have run" in capsys.readouterr().out
 
 
 def test_hints_go_in_three_steps_and_then_the_solution_is_offered(ws: Workspace) -> None:
