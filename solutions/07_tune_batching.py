@@ -530,7 +530,7 @@ law.draw([*law.MODULE, *bench.law_rows(rows)])
 
 # %% tags=["do"] language="shell" magic_args="--serve yours"
 # cd service
-# # TODO serve your configuration of lab 02 once more: a new server, which has learnt nothing
+# # TODO serve your configuration of lab 02 once more: a server that has learnt nothing
 # ...
 # # solution
 # BENTOML_CONFIG=bentoml_configuration.yml \
