@@ -75,4 +75,5 @@ bench/note.toml: the learner's
     p95_ms = 402.0
     share_503 = 0.0
     [runner_up]                     # the same four keys
+bench/chosen.yml: the learner's: a configuration of BentoML with the chosen setting
 """
