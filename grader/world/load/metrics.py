@@ -49,7 +49,7 @@ def batches(text: str) -> dict[str, tuple[float, float]]:
 def answered(text: str) -> int:
     """Requests to /classify that the API server has answered since its start."""
     name = "bentoml_api_server_request_total"
-    return int(sum(value for n, labels, value in samples(text) if n == name and labels["endpoint"] == "/classify"))
+    return int(sum(value for n, labels, value in parse(text) if n == name and labels["endpoint"] == "/classify"))
 
 
 def mean_batch(before: str, after: str, runner: str = RUNNERS[0]) -> float | None:
