@@ -155,6 +155,7 @@ def test_requests_that_came_to_another_pod_are_noticed(with_copies: Path, tmp_pa
     for witness in facts["witnesses"]:
         witness["place"]["answered"] -= 5
     path.write_text(json.dumps(facts))
+    table.write(root / "bench")
     found = verdicts(root, LIKE)
     assert failed(found) == ["measured-here"] and "p-1 counted" in found["measured-here"]
 

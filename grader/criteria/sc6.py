@@ -88,8 +88,7 @@ def run_facts(run: Run) -> Facts:
     return {
         "name": run.name,
         "setting": run.setting.name,
-        "where": run.setting.where,
-        "key": list(run.setting.key()),
+        "key": list(run.setting.key()),  # begins with where it was measured
         "load": run.load,
         "machine": run.facts["machine"],
         "problems": [list(problem) for problem in run.problems()],
@@ -305,8 +304,9 @@ def settings_applied(seen: Facts) -> Finding:
 @check(bench, after=settings_applied)
 def same_load(seen: Facts) -> Finding:
     """One load for all rows that were measured in one place."""
-    for where in sorted({run["where"] for run in seen["runs"]}):
-        loads = sorted({json.dumps(run["load"], sort_keys=True) for run in seen["runs"] if run["where"] == where})
+    for where in sorted({str(run["key"][0]) for run in seen["runs"]}):
+        there = [run for run in seen["runs"] if str(run["key"][0]) == where]
+        loads = sorted({json.dumps(run["load"], sort_keys=True) for run in there})
         if len(loads) > 1:
             message = f"The {where} rows are of {len(loads)} loads: {' and '.join(loads)}."
             return Finding(False, message, loads, "one load")
@@ -398,11 +398,11 @@ def choice_handed_over(seen: Facts) -> Finding:
     if wrong := seen.get("skipped") or seen["problem"]:
         return Finding(False, f"bench/chosen.yml: {wrong}", None, "a configuration that is served")
     name, wanted = seen["chosen"], seen["wanted"]
-    for role, found in seen["batching"].items():
-        if found != wanted:
+    for role in RUNNERS:
+        if (found := seen["batching"].get(role)) != wanted:
             message = f"Served with bench/chosen.yml, the process of {role} has batching {found}; {name} is {wanted}."
             return Finding(False, message, found, wanted)
-    if seen["share_503"] > seen["row_503"] + MORE:
+    if not 0 <= seen["share_503"] <= seen["row_503"] + MORE:
         message = f"Served with bench/chosen.yml, {seen['share_503']:.0%} of the answers are 503"
         return Finding(False, f"{message}; your row of {name} says {seen['row_503']:.0%}.", seen["share_503"], None)
     return Finding(True, f"Served with bench/chosen.yml, both runners have the setting {name}.", wanted, wanted)
