@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 import tomllib
 from contextlib import nullcontext
@@ -14,6 +15,7 @@ import bench_runs
 import pytest
 from mutants.entries import find_fixture, type_cells
 
+from grader import incidents
 from grader.errors import LabError
 from grader.judge import judge_criterion
 from grader.kit import Kit
@@ -22,6 +24,7 @@ from grader.mutants import apply
 from grader.workspace import Workspace
 from grader.world.load import table
 from grader.world.load.metrics import RUNNERS
+from grader.world.load.settings import Setting
 
 KIT = Kit()
 SC6 = KIT.criterion("sc6")
@@ -180,3 +183,43 @@ def test_rows_of_a_cluster_that_is_gone_are_not_drawn(monkeypatch: pytest.Monkey
     assert sc6.places(rows) == ["local"]
     with pytest.raises(LabError, match="none that answers"):
         sc6.places(rows[1:])
+
+
+READ = """
+import json, sys
+from bentoml._internal.configuration.containers import BentoMLConfiguration
+for path in sys.argv[1:]:
+    found = BentoMLConfiguration(override_config_file=path).to_dict()["runners"]
+    print(json.dumps({name: dict(found.get(name, found)["batching"]) for name in %s}))
+"""
+
+
+def test_incidents_both_ways_as_bentoml_reads_the_file(right: Path, tmp_path: Path) -> None:
+    """Sound, broken, two wrong repairs and the right one. The server itself: tests/test_incidents_live.py."""
+    sound = incidents.solution_file(KIT, "07", "bench/chosen.yml")
+    texts: dict[str, tuple[str, bool]] = {"sound": (sound, True)}
+    for mutant in [m for m in MUTANTS if m.get("incident")]:
+        broken = edited(sound, mutant)
+        texts[mutant["id"]] = (broken, False)
+        for number, wrong in enumerate(mutant["wrong"]):
+            texts[f"{mutant['id']}, wrong {number}"] = (edited(broken, wrong), False)
+        texts[f"{mutant['id']}, right"] = (edited(broken, mutant["right"]), True)
+    paths = [tmp_path / f"{number}.yml" for number in range(len(texts))]
+    for path, (text, _) in zip(paths, texts.values(), strict=True):
+        path.write_text(text)
+    command = [sys.executable, "-W", "ignore", "-c", READ % repr(RUNNERS), *map(str, paths)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    wanted = Setting("32-10s").block()
+    for (name, (_, passes)), line in zip(texts.items(), lines, strict=True):
+        batching = {role: {key: block[key] for key in wanted} for role, block in json.loads(line).items()}
+        found = verdicts(right, LIKE, {**HANDED, "wanted": wanted, "batching": batching})
+        assert failed(found) == ([] if passes else ["choice-handed-over"]), (name, found["choice-handed-over"])
+        says = next((m["says"] for m in MUTANTS if m["id"] == name), "")
+        assert says in found["choice-handed-over"]
+
+
+def edited(text: str, change: Facts) -> str:
+    for edit in change["edit"]:
+        assert text.count(edit["find"]) == 1, edit
+        text = text.replace(edit["find"], edit["put"])
+    return text

@@ -34,7 +34,7 @@ def about() -> dict[str, Any]:
         "role": ROLE,
         "config": config,
         "sha256": hashlib.sha256(Path(config).read_bytes()).hexdigest() if config else "",
-        "batching": {ROLE: dict(runners[ROLE]["batching"])} if ROLE in runners else {},
+        "batching": {} if ROLE == "api" else {ROLE: dict(runners.get(ROLE, runners)["batching"])},
     }
 
 
