@@ -18,7 +18,7 @@ import yaml
 from conftest import ROOT
 from live_cluster import not_run
 
-from cluster.material import images_of
+from cluster.material import images_of, pull_image
 from cluster.tools import look
 from grader import incidents
 from grader.kit import Kit
@@ -73,8 +73,8 @@ def new(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         "--storage.tsdb.path=/home/data",
         "--storage.tsdb.retention.time=20y",
     ]
-    if subprocess.run(["docker", "image", "inspect", image()], capture_output=True).returncode:
-        not_run(f"no image {image()} (./lab cluster pull)")
+    if trouble := pull_image(image(), print):
+        not_run(trouble)
     box = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
     try:
         port = subprocess.run(["docker", "port", box, "9090"], capture_output=True, text=True, check=True).stdout
