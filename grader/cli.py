@@ -147,6 +147,8 @@ def start() -> None:
     for line in ws.provide():
         say(line)
     options = ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={ws.root}"]
+    # its own tabs: the user's other JupyterLab keeps its own, and this one does not open those
+    options += [f"--LabApp.workspaces_dir={ws.root / '.jupyterlab'}"]
     options += [f"--ServerApp.allow_root={os.geteuid() == 0}", f"--ServerApp.port={os.environ.get('LAB_PORT', '8888')}"]
     # bash, since the labs' commands are; not as a login shell, which would begin with the system's PATH
     terminal = {"shell_command": ["bash", "--rcfile", str(Path(__file__).with_name("terminal.bash")), "-i"]}

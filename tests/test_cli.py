@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from conftest import ROOT, run_lab
 
+from grader import cli
 from grader.kit import Kit
 from grader.processes import wait_until
 
@@ -131,3 +133,15 @@ def test_the_kit_lists_all_seven_criteria() -> None:
         "sc1-models-saved", "sc2-local-served", "sc3-bento-lean", "sc4-image-pushed",
         "sc5-k8s-served", "sc6-batching-benchmarked", "sc7-metrics-queried",
     ]  # fmt: skip
+
+
+def test_start_has_tabs_of_its_own(toykit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_KIT", str(toykit))
+    monkeypatch.delenv("LAB_WORK", raising=False)
+    monkeypatch.setattr(cli, "prepare", lambda ws: None)
+    monkeypatch.chdir(toykit)
+    words: list[str] = []
+    monkeypatch.setattr(os, "execve", lambda path, command, environ: words.extend(command))
+    done = CliRunner().invoke(cli.main, ["start"])
+    assert done.exit_code == 0, done.output
+    assert f"--LabApp.workspaces_dir={toykit / 'work' / '.jupyterlab'}" in words, "not those of the user's other work"
