@@ -308,5 +308,10 @@ def test_a_long_or_hidden_folder_for_temporary_files_is_not_handed_on(folder: st
     assert child_environ({"TMPDIR": "/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T/"})["TMPDIR"]
 
 
-def test_doctor_says_whether_the_folder_has_a_space() -> None:
+def test_a_folder_with_a_space_is_refused_where_bentoml_would_wait_for_ever(tmp_path: Path) -> None:
+    from labs.helpers.service.servers import start
+
+    (tmp_path / "my kit").mkdir()
+    with pytest.raises(LabError, match="a path with a space"):
+        start(str(tmp_path / "my kit"), options=["--reload"])
     assert ask("path").startswith("found the kit's folder is")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -132,8 +131,7 @@ def served(
         is_boxed = bool(os.environ.get(WANTED))
         port = free_port() if is_boxed else int(os.environ.get(PORT) or free_port())
         where = (folder if in_place else None) or home / "project"
-        python, options = plain_paths(Path(temporary), where, options) if in_place else (sys.executable, options)
-        command = [python, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
+        command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
         command += ["--api-workers", "1", *options]
         with (
             boxed(command, where.absolute(), environ, [store.absolute(), where.absolute()], [home], port=port) as box,
@@ -144,17 +142,6 @@ def served(
             if server.problem and (hidden := hides(where)):
                 server.problem += f" ({hidden})"
             yield server
-
-
-def plain_paths(temporary: Path, where: Path, options: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """(Python, options): circus starts BentoML's reloader by words that a space divides, and then nothing gets ready.
-    Where a path has one, links without lead to the same places."""
-    if "--reload" not in options or not re.search(r"[\s'\"]", f"{where.resolve()}{sys.executable}"):
-        return sys.executable, options
-    for name, place in {"python": Path(sys.prefix), "here": where.resolve()}.items():
-        (temporary / name).symlink_to(place)
-    python = temporary / "python" / Path(sys.executable).relative_to(sys.prefix)
-    return str(python), [*options, "--working-dir", str(temporary / "here")]
 
 
 def hides(folder: Path) -> str:

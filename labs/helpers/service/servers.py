@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import io
 import json
+import re
 import sys
 import time
 import warnings
@@ -20,6 +21,7 @@ import httpx
 import psutil
 import yaml
 
+from grader.errors import LabError
 from grader.processes import carriers
 from grader.progress import Progress
 from grader.serve import find_server
@@ -35,6 +37,9 @@ def start(
     """Serves `target` in `folder` on a free port. A server that a cell started under that target before is ended first,
     so a cell may be run twice; what is left when the kernel ends, or is killed, is ended by the kit's guard."""
     stop(target)
+    if "--reload" in options and re.search(r"[\s'\"]", f"{Path(folder).resolve()}{sys.executable}"):
+        problem = f"BentoML's --reload never gets ready in a path with a space or a quote: {Path(folder).resolve()}."
+        raise LabError(problem, "Move the kit's folder to a path without; your notebooks and work/ come along.")
     stack = contextlib.ExitStack()
     # traces are sent at once, instead of every five seconds
     env = {"OTEL_BSP_SCHEDULE_DELAY": "100"}
