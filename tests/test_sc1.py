@@ -34,7 +34,10 @@ def good() -> Facts:
             "demo_embedder": model("demo_embedder:a1", {"encode": batch}, "SentenceTransformer"),
             "demo_classifier": model("demo_classifier:b1", {"predict": batch, "predict_proba": batch}, "Regression"),
         },
-        "prepare": {"problem": "", "prepared": ["order number", "order number"]},
+        "prepare": {
+            "problem": "", "prepared": ["order number", "order number"],
+            "apart": list("abcdefgh"), "one_by_one": [[c] for c in "hgfedcba"],
+        },
         "embedder": {
             "texts": 8, "problem": "", "shape": [8, 384], "lengths": [1.0, 1.0], "moved": 0.0, "minilm": 1.0,
             "fresh_problem": "", "farthest": "a text",
@@ -209,7 +212,15 @@ def test_wrong_labels() -> None:
     ],
 )
 def test_prepare(prepare: Facts, says: str) -> None:
-    assert says in fails_alone(judge(prepare=prepare), "prepares-texts")
+    assert says in fails_alone(judge(prepare=good()["prepare"] | prepare), "prepares-texts")
+
+
+def test_prepare_loses_nothing_and_keeps_nothing() -> None:
+    lost = judge(prepare__apart=list("aacdefgh"))
+    assert "differ at the end of 900 characters" in fails_alone(lost, "keeps-apart")
+    assert "wanted are 8 strings" in fails_alone(judge(prepare__apart="None"), "keeps-apart")
+    kept = judge(prepare__one_by_one=[[""], *[[c] for c in "gfedcba"]])
+    assert "[''] of it alone" in fails_alone(kept, "same-each-time")
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,17 @@ TOLD = {"a": ("billing", 0.8), "b": ("account", 0.6), "c": ("shipping", 0.7)}
 def answer(texts: list[str], **other: Any) -> dict[str, Any]:
     body = {"labels": [TOLD[t][0] for t in texts], "scores": [TOLD[t][1] for t in texts]}
     calls = {"embeddingrunner": 1, "classifierrunner": 1}
-    return {"texts": texts, "status": 200, "body": body, "problem": "", "calls": calls, **other}
+    kind = "application/json"
+    return {"texts": texts, "status": 200, "body": body, "problem": "", "type": kind, "calls": calls, **other}
 
 
 def refusal(status: int = 422, body: Any = None) -> dict[str, Any]:
-    return {"status": status, "body": {"error": "a", "message": "b"} if body is None else body, "problem": ""}
+    body = {"error": "a", "message": "b"} if body is None else body
+    return {"status": status, "body": body, "problem": "", "type": "application/json"}
+
+
+def met() -> dict[str, Any]:
+    return {"status": None, "answers": [answer(["a"]), answer(["b", "c"])], "batches": 1, "calls": 2}
 
 
 def good() -> dict[str, Any]:
@@ -43,7 +49,9 @@ def good() -> dict[str, Any]:
         "names": {**names, "max_batch": {"embeddingrunner": 64.0, "classifierrunner": 64.0}},
         "sizes": [answer([]), answer(["b"]), answer(["c", "a"]), *(answer(["a", "b"] * n) for n in (5, 32))],
         "again": answer(["c", "a"]),
-        "frozen": {r: {"processes": 1, "status": None, "after": 200} for r in ("embeddingrunner", "classifierrunner")},
+        "frozen": {r: met() for r in ("embeddingrunner", "classifierrunner")},
+        "others": {"in Japanese": answer(["a"])},
+        "killed": {"classifierrunner": refusal(500) | {"texts": ["a", "b"]}, "embeddingrunner": answer(["a", "b"])},
         "closed": {**answer(["a", "b"]), "log": ""},
         "bad": {name: refusal() for name in BAD},
         "together": [answer(["a"]), answer(["b", "c"])],
@@ -100,7 +108,7 @@ WRONG = [
     ("asks-both-runners", put("two", "calls", "classifierrunner", to=0)),
     ("asks-both-runners", put("sizes", 1, "calls", "embeddingrunner", to=0)),
     ("asks-both-runners", put("frozen", "classifierrunner", "status", to=200)),
-    ("asks-both-runners", put("frozen", "embeddingrunner", "after", to=None)),
+    ("asks-both-runners", put("frozen", "embeddingrunner", "answers", 1, "status", to=None)),
     ("asks-again", put("again", "calls", "embeddingrunner", to=0)),
     ("asks-again", put("again", "status", to=500)),
     ("saved-version", put("saved", "latest", to=OLD)),
@@ -109,6 +117,16 @@ WRONG = [
     ("scores-right", put("sizes", 2, "body", "scores", to=[0.8, 0.7])),
     ("own-answers-under-load", put("together", 1, "body", "scores", to=[0.7, 0.6])),
     ("own-answers-under-load", put("together", 0, "status", to=500)),
+    ("own-answers-under-load", put("frozen", "classifierrunner", "answers", 1, "body", "scores", to=[0.7, 0.6])),
+    ("own-answers-under-load", put("frozen", "embeddingrunner", "answers", 1, "body", "labels", to=["account"])),
+    ("other-texts-right", put("others", "in Japanese", "body", "scores", to=[0.7])),
+    ("other-texts-right", put("others", "in Japanese", "status", to=422)),
+    ("makes-batches", put("frozen", "classifierrunner", "batches", to=2)),
+    ("makes-batches", put("frozen", "embeddingrunner", "calls", to=0)),
+    ("failure-is-told", put("killed", "embeddingrunner", "body", "scores", to=[0.0, 0.0])),
+    ("failure-is-told", put("killed", "classifierrunner", "status", to=200)),
+    ("answers-in-json", put("two", "type", to="text/plain; charset=utf-8")),
+    ("answers-in-json", put("sizes", 1, "type", to="")),
     ("survives-burst", put("burst", 0, to=answer(["a"], status=None, body=None, problem="no answer in 15 s"))),
     ("survives-burst", put("burst", 0, "body", to={"labels": ["account"], "scores": [0.8]})),
     ("survives-burst", put("burst", 1, "body", to={"labels": ["account"], "scores": [0.6]})),
@@ -117,6 +135,7 @@ WRONG = [
     ("bad-input-answered", put("bad", "a number among the texts", "status", to=None)),
     ("bad-input-refused", put("bad", "a number among the texts", to=refusal(200))),
     ("errors-are-objects", put("bad", "no JSON", to=refusal(400, "no JSON"))),
+    ("errors-are-objects", put("bad", "no JSON", "type", to="text/html")),
     ("errors-are-objects", put("bad", "no JSON", to=refusal(400, {"error": "", "message": None}))),
 ]  # fmt: skip
 
@@ -140,7 +159,7 @@ def test_a_foreign_server_is_told_from_one_s_own_though_it_answers_well() -> Non
 def test_a_hang_leaves_facts_enough_to_judge() -> None:
     facts = good()
     facts["sizes"] = [facts["sizes"][0], answer(["b"], status=None, body=None, problem="no answer in 15 s")]
-    for name in ("again", "closed", "bad", "together", "burst"):
+    for name in ("again", "closed", "bad", "together", "burst", "others", "frozen", "killed"):
         del facts[name]
     assert Verdict.ERROR not in verdicts(facts).values()
     assert "no answer in 15 s" in message(facts, "one-answer-per-text")

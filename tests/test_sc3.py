@@ -32,6 +32,7 @@ def good() -> Facts:
     return {
         "tag": "demo_text_intelligence:b1", "service": "service:svc", "runners": list(sc3.RUNNERS),
         "files": [file("src/service.py"), file("bento.yaml")], "bytes": 2000, "stale": [], "absent": [],
+        "unsent": [], "beside": [],
         "imports_problem": "", "links": [], "store": "/work/store", "others": [],
         "models": {name: {"tag": tag, "there": True, "python": "3.11.7"} for name, tag in tags.items()},
         "docker": {"base_image": None, "python_version": "3.11", "cuda_version": None},
@@ -65,8 +66,10 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("no-links", {"links": ["src/a.py -> /b.py"]}, "src/a.py -> /b.py"),
     ("complete", {"absent": ["preprocess.py"]}, "imports preprocess.py"),
     ("complete", {"imports_problem": "a.py cannot be read"}, "a.py cannot be read"),
+    ("complete", {"unsent": ["words.json"]}, "names words.json"),
     ("models-fixed", {"models": {}}, "names no model"),
     ("every-package-pinned", {"loose": ["torch>=2"]}, "no version for torch>=2"),
+    ("every-package-pinned", {"beside": ["flask (setup_script)"]}, "install flask (setup_script) without a version"),
     ("nothing-unlisted", {"unlisted": ["scikit-learn", "scipy"]}, "scikit-learn (imported as sklearn); scipy"),
     ("torch-for-cpu", {"exact": {"torch": "2.13.0"}}, "torch==2.13.0+cpu"),
     ("torch-for-cpu", {"exact": {"torch": "2.13.0+cpu", "nvidia-cublas": "13"}}, "1 packages of CUDA"),
@@ -74,6 +77,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("image-fixed", {"docker": {"base_image": "python:latest"}}, "another image every month"),
     ("image-fixed", {"docker": {"base_image": "registry:5000/python"}}, "another image every month"),
     ("image-fixed", {"docker": {"python_version": "3.9"}}, "Python 3.9; the models were pickled by 3.11"),
+    ("image-fixed", {"docker": {"distro": "alpine", "python_version": "3.11"}}, "torch has no build for that"),
     ("no-secret-settings", {"secret_settings": ["bento.yaml, line 7: a GitHub token"]}, "bento.yaml, line 7"),
     ("no-secret-contents", {"secret_contents": ["src/a.py, line 7: a key"]}, "src/a.py, line 7"),
     ("answers-alone", {"asked": {"problem": "ImportError: no"}}, "does not serve: ImportError"),
@@ -252,3 +256,51 @@ def test_a_list_with_a_todo_is_refused_in_words() -> None:
         packages.write_pins("nowhere", ...)
     with pytest.raises(Refused, match="is called sklearn"):
         packages.write_pins("nowhere", ["bentoml", "sentence_transformers", "sklearn"])
+
+
+def test_what_an_image_s_own_steps_install_has_a_version() -> None:
+    script = """#!/bin/bash
+# pip install comes later
+pip install --no-cache-dir uv 'flask[async]' numpy==2.4.6 -r more.txt ./own -i https://index.example/simple
+RUN uv pip install httpie>=3 \\
+    rich  # for logs
+"""
+    assert world_packages.installed_loosely(script) == ["flask[async]", "httpie>=3", "rich"]
+
+
+def test_pins_of_two_lists_do_not_contradict_each_other_and_extras_count() -> None:
+    pins = world_packages.read_pins("uvicorn[standard]==0.54.0\nnumpy==2.4.6\nnumpy==2.4.6\nnumpy==1.26.4\n")
+    assert (pins.exact["numpy"], pins.loose) == ("2.4.6", ["numpy (2.4.6 and 1.26.4)"])
+    assert "httptools" in world_packages.closure(["uvicorn"], pins.extras) - world_packages.closure(["uvicorn"])
+
+
+def test_a_build_file_is_found_where_bentoml_finds_it_and_pins_are_compared_as_pins(tmp_path: Path) -> None:
+    (tmp_path / "b/src").mkdir(parents=True)
+    (tmp_path / "b/env/python").mkdir(parents=True)
+    (tmp_path / "s").mkdir()
+    said = "service: 'service:svc'\npython: {requirements_txt: requirements.txt, lock_packages: false}\n"
+    (tmp_path / "b/src/bentofile.yaml").write_text(said)
+    (tmp_path / "b/env/python/requirements.txt").write_text("numpy==2.4.6\nrich==15.0.0\n")
+    own = tmp_path / "s/requirements.txt"
+    own.write_text("# by uv\nrich==15.0.0 \\\n    --hash=sha256:00\n    # via bentoml\nnumpy==2.4.6\n")
+    assert world_bentos.differences(tmp_path / "b", tmp_path / "s") == []  # a program built it
+    toml = tmp_path / "s/pyproject.toml"
+    toml.write_text("[tool.ruff]\nline-length = 100\n")
+    assert world_bentos.differences(tmp_path / "b", tmp_path / "s") == []
+    toml.write_text(
+        "[tool.bentoml.build]\nservice = 'service:svc'\n"
+        "python = {requirements_txt = 'requirements.txt', lock_packages = false}\n"
+    )
+    assert world_bentos.differences(tmp_path / "b", tmp_path / "s") == []
+    own.write_text("numpy==2.4.6\n")
+    assert world_bentos.differences(tmp_path / "b", tmp_path / "s") == ["requirements.txt has changed since (rich)"]
+    (tmp_path / "s/bentofile.yaml").write_text(said + "labels: {a: b}\n")
+    assert world_bentos.differences(tmp_path / "b", tmp_path / "s") == ["bentofile.yaml says another `labels` now"]
+
+
+def test_a_pair_of_name_and_value_is_a_setting() -> None:
+    from grader.world import secrets
+
+    pairs = b"envs:\n- name: DB_PASS\n  value: sommer2024\n- name: LOG_LEVEL\n  value: info2024x\n"
+    assert [s.what for s in secrets.search("bento.yaml", pairs)] == ["a value called DB_PASS"]
+    assert not secrets.search("bento.yaml", b"first_pass: whole2024\nbypass: sommer2024\n")

@@ -26,6 +26,15 @@ LABELS = ["account", "billing", "shipping"]
 SAME = 0.005  # two trainings on the same embeddings differ by less than 0.0001, on other texts by 0.05 and more
 # Alike but for what should not matter: letter case, spaces, the order's number and the amount.
 TWINS = ["Order #84213 was charged  $49.99 twice", "order #77001 was charged $12.50 twice"]
+# Apart in what a ticket is about, and only there: at the end, on the second line, in letters that are not English ones.
+APART = {
+    "at the end of 900 characters": [
+        f"{'Thank you for your help so far. ' * 28}{end}" for end in ("Refund me", "Log me in")
+    ],
+    "on the second line": ["Hello\nI was charged twice", "Hello\nwhere is my parcel"],
+    "in Japanese": ["荷物が税関で止まっています", "返金してください"],
+    "in Cyrillic letters": ["Деньги списаны дважды", "Где моя посылка"],
+}
 UNSEEN = 12  # texts never trained on: beside the eight tickets, two classifiers are compared on these
 FRESH = (3, 40, 250, 2000)  # characters of texts that nobody has written before, for which embeddings are compared
 ALPHABETS = ("etaoin shrdlu cmfwyp", "äöüß éèç ñ", "пдк лию ж", "税関 荷物 返金", "📦🙂 ok?!")
@@ -66,8 +75,19 @@ def try_prepare(subject: Subject, hidden: str) -> Facts:
     """What service/preprocess.py makes of two texts that should come out alike."""
     made, problem = subject.ask("prepare", texts=TWINS)
     problem += f" ({hidden})" if problem and hidden else ""
-    plain = isinstance(made, list) and all(isinstance(text, str) for text in made)
-    return {"problem": problem, "prepared": made if plain else repr(made)[:200]}
+    apart = [text for pair in APART.values() for text in pair]
+    return {
+        "problem": problem,
+        "prepared": plain(made, len(TWINS)),
+        "apart": plain(subject.ask("prepare", texts=apart)[0], len(apart)),
+        "one_by_one": [plain(subject.ask("prepare", texts=[text])[0], 1) for text in reversed(apart)],
+    }
+
+
+def plain(made: Any, count: int) -> Any:
+    """The list of so many strings that prepare() was to give; else what it gave, in words."""
+    right = isinstance(made, list) and len(made) == count and all(isinstance(text, str) for text in made)
+    return made if right else repr(made)[:200]
 
 
 def load_both(subject: Subject, models: Facts) -> bool:
@@ -147,9 +167,8 @@ def use_classifier(subject: Subject, texts: list[str], labels: list[str], unseen
 
 def prepared(subject: Subject, texts: list[str]) -> list[str]:
     """As the learner's service will prepare them; as they are when it cannot, which its own check then says."""
-    made, _ = subject.ask("prepare", texts=texts)
-    plain = isinstance(made, list) and len(made) == len(texts) and all(isinstance(text, str) for text in made)
-    return made if plain else texts
+    made = plain(subject.ask("prepare", texts=texts)[0], len(texts))
+    return made if isinstance(made, list) else texts
 
 
 def gap_to_twin(made: Any, given: Any, labels: list[str], rows: Any, scores: Any) -> float | str | None:
@@ -344,6 +363,32 @@ def prepares_texts(seen: Facts) -> Finding:
         message = "prepare() keeps apart two texts that differ only in case, spaces, an order's number and an amount"
         return Finding(False, f"{message}: {made[0]!r} and {made[1]!r}.", made, wanted)
     return Finding(True, f"prepare() makes {made[0]!r} of two texts that mean the same.", made, wanted)
+
+
+@check(models, after=prepares_texts)
+def keeps_apart(seen: Facts) -> Finding:
+    """What prepare() throws away, no model can read."""
+    made, wanted = seen["prepare"]["apart"], "another text for another ticket"
+    count = 2 * len(APART)
+    if isinstance(made, str) or len(made) != count:
+        return Finding(False, f"prepare() gave {made} for {count} texts; wanted are {count} strings.", made, wanted)
+    for where, one, other in zip(APART, made[::2], made[1::2], strict=True):
+        if one == other:
+            message = f"prepare() makes one text of two that differ {where}"
+            return Finding(False, f"{message}: {one[:60]!r} ({len(one)} characters).", one[:200], wanted)
+    return Finding(True, f"Texts that differ {', '.join(APART)} stay different.", len(made), wanted)
+
+
+@check(models, after=keeps_apart)
+def same_each_time(seen: Facts) -> Finding:
+    """A text is prepared by itself: not by what came before it, nor by what stands beside it."""
+    together, alone = seen["prepare"]["apart"], seen["prepare"]["one_by_one"][::-1]
+    wanted = "the same text each time"
+    if alone != [[text] for text in together]:
+        one, again = next(((a, b) for a, b in zip(together, alone, strict=False) if b != [a]), ("", "nothing"))
+        message = f"prepare() made {one[-60:]!r} of a text among others, and {again!r:.80} of it alone, later"
+        return Finding(False, f"{message}: it keeps something, or looks at the neighbors.", again, wanted)
+    return Finding(True, "prepare() makes the same of a text alone and among others, each time.", None, wanted)
 
 
 @check(models, after=[right_labels, prepares_texts])

@@ -49,6 +49,27 @@ CLIENTS = itertools.cycle(
     ["python-httpx/0.28.1", "curl/8.14.1", "python-requests/2.32.5", "Go-http-client/1.1", "k6/1.2"]
 )
 STILL = 1.5  # seconds for which a runner's process stands still: who answers meanwhile did without it
+CROWD = (1, 2, 3, 1, 4, 2, 1, 3)  # texts of the callers who meet while a runner stands still; all fit into one batch
+DEAD = 3.0  # seconds that a caller waits for a service one of whose runners is dead
+
+# Words of one token each, so that MiniLM still reads what comes after a thousand characters of them.
+LONG = "information department international development communication responsibility organization performance "
+OTHERS = {
+    "with accents": "Für die Lieferung à Genève wurde mehr abgebucht, señor {}",
+    "with a capital ẞ": "DIE GROẞE KISTE AUS DER HAUPTSTRAẞE KAM NIE AN {}",
+    "in Japanese": "荷物が税関で止まっています。いつ届きますか {}",
+    "in Cyrillic letters": "Деньги списаны дважды, верните {}",
+    "with emoji": "📦📦 where 😡 {} 💸",
+    "with a link that has no https://": "see www.shop.example/account/password/reset?user={} please",
+    "with an order's number of four digits": "my order 8421 of {} never came, nor did AB-5510",
+    "with amounts in other currencies": "you took 1.234,50 € of {} from me, not 12 GBP",
+    "with a mail address that has a plus": "write to anna.b+payments@mail.{}.co.example about the invoice",
+    "of several lines": "Hello\n\nmy parcel {}\tis late\r\nanna",
+    "with signs as HTML writes them": "I paid &pound;12 &amp; &lt;b&gt;nothing&lt;/b&gt; came {}",
+    "that ends in punctuation": "where is my {}???!!!",
+    "after 1,200 spaces": " " * 1200 + "the payment of {} was taken twice",
+    "of 1,800 characters, whose end says what it is about": LONG * 16 + "refund my payment {} invoice card billing",
+}
 
 BAD = {
     "no JSON": (b'{"texts": ', JSON),
@@ -83,7 +104,7 @@ def answers(ws: Any) -> Facts:
                 facts["log"] = server.log()
                 return facts
             facts["saved"] = saved.result()
-            facts |= ask_server(server, ws.store, facts["saved"].pop("pool"))
+            facts |= ask_server(server, ws.store, facts["saved"].pop("pool"), facts["saved"].pop("others"))
             facts["saved"]["answers"] = asked_of(facts["saved"]["answers"], facts)
             return facts
 
@@ -96,12 +117,15 @@ def asked_of(told: dict[str, dict[str, Facts]], facts: Facts) -> dict[str, dict[
 
 
 def all_answers(facts: Facts) -> list[Facts]:
-    """Every answer that came while all was well, one caller after the other."""
+    """Every answer to a request that was a good one."""
     alone = [facts[name] for name in ("two", "stays", "again", "closed") if name in facts]
-    return [*alone, *(facts[name][i] for name in MANY if name in facts for i in range(len(facts[name])))]
+    many = [facts[name][i] for name in MANY if name in facts for i in range(len(facts[name]))]
+    by_name = [*facts.get("others", {}).values(), *facts.get("killed", {}).values()]
+    met = [answer for still in facts.get("frozen", {}).values() for answer in still["answers"]]
+    return [*alone, *many, *by_name, *met]
 
 
-def ask_server(server: Served, store: Path, pool: list[str]) -> Facts:
+def ask_server(server: Served, store: Path, pool: list[str], others: dict[str, str]) -> Facts:
     """One caller after the other, then bad ones, then many at once; what may lock the server comes last."""
     time.sleep(1.0)
     facts: Facts = {"stays": {"alive": server.alive(), "log": server.log(), **ask(server, pool[:1])}}
@@ -111,12 +135,16 @@ def ask_server(server: Served, store: Path, pool: list[str]) -> Facts:
     facts["sizes"] = in_turn(server, [draw(pool, size) for size in SIZES])
     if any(answer["status"] is None for answer in facts["sizes"]):
         return facts
-    facts["again"] = counted(server, facts["sizes"][-2]["texts"])
-    facts["frozen"] = {name: ask_frozen(server, name, draw(pool, 1)) for name in RUNNERS}
     facts["closed"] = ask_closed(server, store, draw(pool, 2))
+    if shape_problem(facts["closed"], 2):  # seconds a request, from here on
+        return facts | {"bad": ask_badly(server)}
+    facts["again"] = counted(server, facts["sizes"][-2]["texts"])
+    facts["others"] = {kind: ask(server, [text]) for kind, text in others.items()}
+    facts["frozen"] = {name: ask_frozen(server, name, [draw(pool, size) for size in CROWD]) for name in RUNNERS}
     facts["bad"] = ask_badly(server)
     facts["together"] = at_once(server, [draw(pool, 1 + i % 2) for i in range(16)])
     facts["burst"] = at_once(server, [draw(pool, (1, 2, 10, 64)[i % 4]) for i in range(32)])
+    facts["killed"] = {name: ask_killed(server, name, draw(pool, 2)) for name in reversed(RUNNERS)}
     return facts
 
 
@@ -136,13 +164,15 @@ def send(server: Served, body: bytes, kind: str, patience: float) -> Facts:
         headers = {"content-type": kind, "user-agent": next(CLIENTS)}
         got = httpx.post(f"{server.url}/classify", content=body, headers=headers, timeout=patience)
     except httpx.TimeoutException:
-        return {"status": None, "body": None, "problem": f"no answer in {patience:g} s"}
+        return {"status": None, "body": None, "problem": f"no answer in {patience:g} s", "type": ""}
     except httpx.HTTPError as broken:
-        return {"status": None, "body": None, "problem": f"{type(broken).__name__}: {broken}"[:200]}
+        problem = f"{type(broken).__name__}: {broken}"[:200]
+        return {"status": None, "body": None, "problem": problem, "type": ""}
+    said = got.headers.get("content-type", "")
     try:
-        return {"status": got.status_code, "body": got.json(), "problem": ""}
+        return {"status": got.status_code, "body": got.json(), "problem": "", "type": said}
     except ValueError:
-        return {"status": got.status_code, "body": None, "problem": f"no JSON: {got.text[:80]!r}"}
+        return {"status": got.status_code, "body": None, "problem": f"no JSON: {got.text[:80]!r}", "type": said}
 
 
 def counted(server: Served, texts: list[str]) -> Facts:
@@ -173,12 +203,20 @@ def at_once(server: Served, requests: list[list[str]]) -> list[Facts]:
         return list(pool.map(lambda texts: ask(server, texts), requests))
 
 
-def ask_frozen(server: Served, runner: str, texts: list[str]) -> Facts:
-    """Whether a request is answered while that runner's processes stand still, and after that."""
-    processes = server.workers().get(runner, [])
-    with frozen(processes):
-        still = send(server, json.dumps({"texts": texts}).encode(), JSON, STILL)
-    return {"processes": len(processes), "status": still["status"], "after": ask(server, texts)["status"]}
+def ask_frozen(server: Served, runner: str, requests: list[list[str]]) -> Facts:
+    """Callers who meet while that runner's processes stand still: whether one of them is answered meanwhile, what all
+    get afterwards, and how many batches the runner makes of their calls."""
+    processes, before = server.workers().get(runner, []), server.batches().get(runner, [0, 0])
+    with ThreadPoolExecutor(len(requests)) as pool:
+        with frozen(processes):
+            waiting = [pool.submit(ask, server, texts) for texts in requests]
+            time.sleep(STILL)
+            early = [w.result() for w in waiting if w.done()]
+        answers = [w.result() for w in waiting]
+    now = server.batches().get(runner, [0, 0])
+    batches, calls = (n - b for n, b in zip(now, before, strict=True))
+    told = {"status": next((a["status"] for a in early if a["status"] == 200), None), "answers": answers}
+    return {**told, "batches": batches, "calls": calls}
 
 
 def ask_closed(server: Served, store: Path, texts: list[str]) -> Facts:
@@ -188,6 +226,13 @@ def ask_closed(server: Served, store: Path, texts: list[str]) -> Facts:
         return {**ask(server, texts), "log": server.log(3)}
     finally:
         server.open_store(store)
+
+
+def ask_killed(server: Served, runner: str, texts: list[str]) -> Facts:
+    """What a caller gets right after that runner has died."""
+    server.kill(runner)
+    told = send(server, json.dumps({"texts": texts}).encode(), JSON, DEAD)
+    return {"texts": texts, **{key: told[key] for key in ("status", "body", "problem")}}
 
 
 def ask_badly(server: Served) -> dict[str, Facts]:
@@ -214,19 +259,16 @@ def batch_limits(server: Served) -> Facts:
 
 def ask_models(ws: Any, subject: SavedModels) -> Facts:
     """What the saved models say of POOL fresh texts; what hinders them is a fact too, and sc1's business."""
-    candidates = [*LAB_TEXTS, *fresh_texts(ws, 2 * POOL)]
+    candidates, others = fresh_texts(ws, 2 * POOL), other_texts()
     subject.get_ready(torch=False)
     try:
-        latest, told = score_all(ws, subject, candidates)
+        latest, told = score_all(ws, subject, every := [*LAB_TEXTS, *candidates, *others.values()])
     except NoAnswer as problem:
-        return {"problem": str(problem), "pool": candidates[-POOL:], "latest": "", "answers": {}}
-    rows = told[latest]
-    clear = [t for t, row in zip(candidates, rows, strict=True) if row["lead"] > CLEAR and t not in LAB_TEXTS]
-    pool = clear[:POOL]
-    others = [t for t in candidates[len(LAB_TEXTS) :] if t not in pool]
-    pool += others[: POOL - len(pool)]  # of a soft classifier, all leads are small
-    by_version = {tag: dict(zip(candidates, rows, strict=True)) for tag, rows in told.items()}
-    return {"problem": "", "pool": pool, "latest": latest, "answers": by_version}
+        return {"problem": str(problem), "pool": candidates[:POOL], "others": others, "latest": "", "answers": {}}
+    by_version = {tag: dict(zip(every, rows, strict=True)) for tag, rows in told.items()}
+    pool = [text for text in candidates if by_version[latest][text]["lead"] > CLEAR][:POOL]
+    pool += [t for t in candidates if t not in pool][: POOL - len(pool)]  # of a soft classifier, all leads are small
+    return {"problem": "", "pool": pool, "others": others, "latest": latest, "answers": by_version}
 
 
 class NoAnswer(Exception):
@@ -270,8 +312,20 @@ def labels_and_scores(subject: SavedModels, tag: str, vectors: list[list[float]]
 def fresh_texts(ws: Any, count: int) -> list[str]:
     """Tickets from the kit's templates, each with a word that nobody has written before."""
     known = [text for text, _ in kit_module(ws, "tickets").held_out(600)]
-    words = ["".join(random.choices(string.ascii_lowercase, k=9)) for _ in range(count)]
-    return [f"{text} {word}" for text, word in zip(random.sample(known, count), words, strict=True)]
+    return [f"{text} {word}" for text, word in zip(random.sample(known, count), fresh_words(count), strict=True)]
+
+
+def other_texts() -> dict[str, str]:
+    """Texts that no template gives, by what is unusual in them: whoever prepares in another way than prepare(), or
+    reads a part of a text alone, answers one of them otherwise. Each has a word that nobody has written before."""
+    wide = {ord(c): ord(c) + 0xFEE0 for c in map(chr, range(0x21, 0x7F))}
+    return {kind: text.format(*fresh_words(1)) for kind, text in OTHERS.items()} | {
+        "in letters of full width": f"The invoice of order #84213 shows $49.99 {fresh_words(1)[0]}".translate(wide)
+    }
+
+
+def fresh_words(count: int) -> list[str]:
+    return ["".join(random.choices(string.ascii_lowercase, k=9)) for _ in range(count)]
 
 
 @contextlib.contextmanager
@@ -431,9 +485,10 @@ def asks_both_runners(seen: Facts) -> Finding:
         if still["status"] == 200:
             message = f"With the process of {name} stopped, a request was answered all the same: not by that runner"
             return Finding(False, f"{message}, whatever /metrics counts.", still, "no answer until it goes on")
-        if still["after"] != 200:
-            message = f"After the process of {name} stood still for {STILL:g} s, no request is answered any more"
-            return Finding(False, f"{message} (status {still['after']}).", still, "an answer as before")
+        if lost := [a for a in still["answers"] if a["status"] != 200]:
+            message = f"After the process of {name} stood still for {STILL:g} s, {many(len(lost), 'caller')} of"
+            message += f" {len(still['answers'])} who waited got no answer (the first: {lost[0]['status']})"
+            return Finding(False, f"{message}.", lost[0]["status"], "an answer as before")
     return Finding(True, "Each request reached both runners, by their own counters.", seen["two"]["calls"], wanted)
 
 
@@ -522,8 +577,28 @@ def compare(asked: list[Facts], told: dict[str, Facts], same: Same, what: str) -
 
 
 @check(answers, after=scores_right)
+def other_texts_right(seen: Facts) -> Finding:
+    """Texts that are unlike the tickets: what the server makes of them, and what prepare() and the models do."""
+    told = seen["saved"]["answers"][seen["saved"]["latest"]]
+    for kind, answer in seen["others"].items():
+        text = answer["texts"][0]
+        if wrong := shape_problem(answer, 1):
+            return Finding(False, f"A text {kind} got {wrong}: {short(text)}.", wrong, "a label and a score")
+        if differing([answer], told, same_both):
+            (_, label, score), own = next(pairs([answer])), told[text]
+            says = f"got {label} {score:.3f}, and the models say {own['label']} {own['score']:.3f} of prepare(text)"
+            message = f"A text {kind} {says}: the server reads another text than the one that prepare() makes of it"
+            return Finding(False, f"{message}. It was {short(text)}.", kind, "the models' own score")
+    count = len(seen["others"])
+    return Finding(
+        count > 0, f"{count} unusual texts got what the models say of prepare(text).", count, len(OTHERS) + 1
+    )
+
+
+@check(answers, after=scores_right)
 def own_answers_under_load(seen: Facts) -> Finding:
-    asked, told = seen["together"], seen["saved"]["answers"][seen["saved"]["latest"]]
+    told, met = seen["saved"]["answers"][seen["saved"]["latest"]], [f["answers"] for f in seen["frozen"].values()]
+    asked = [*seen["together"], *itertools.chain(*met)]
     wrong = [w for a in asked if (w := shape_problem(a, len(a["texts"])))]
     if wrong:
         message = f"Of {len(asked)} callers at once, {len(wrong)} got no right answer; the first got {wrong[0]}"
@@ -550,6 +625,52 @@ def survives_burst(seen: Facts) -> Finding:
         what = what or f"{many(len(mixed), 'text')} got the answer of another text, {mixed[0]!r} for one"
         return Finding(False, f"Of {total} requests at once each had the status 200, and {what}.", what, "own answers")
     return Finding(True, f"All of {total} requests of 1, 2, 10 and 64 texts at once were answered.", dict(ends))
+
+
+@check(answers, after=survives_burst)
+def makes_batches(seen: Facts) -> Finding:
+    """Callers who wait for a runner together are computed together: what `batchable` is for."""
+    found = {name: [still["batches"], still["calls"]] for name, still in seen["frozen"].items()}
+    wanted = "fewer batches than calls"
+    for name, (batches, calls) in found.items():
+        met = f"{len(CROWD)} callers waited for {name} at the same moment"
+        if not calls:
+            message = f"{met}, and it makes no batches: its method is not batchable"
+            return Finding(False, f"{message}, whatever the store's signatures say.", found, wanted)
+        if not 0 < batches < calls:
+            return Finding(False, f"{met}, and it computed {calls} calls in {batches} batches.", found, wanted)
+    return Finding(True, "Callers who wait for a runner together are computed together.", found, wanted)
+
+
+@check(answers, after=survives_burst)
+def failure_is_told(seen: Facts) -> Finding:
+    """Whoever gets an answer with 200 from a service with a dead runner has to be able to believe it."""
+    told = seen["saved"]["answers"][seen["saved"]["latest"]]
+    found = {name: a["status"] or a["problem"] for name, a in seen["killed"].items()}
+    for name, answer in seen["killed"].items():
+        wrong = answer["status"] == 200 and (shape_problem(answer, 2) or differing([answer], told, same_both))
+        if wrong:
+            message = f"With {name} dead, a request got status 200 and {short(answer['body'])}"
+            return Finding(False, f"{message}: made up, and nobody can tell it from an answer.", found, "500 to 599")
+    if rest := [name for name in RUNNERS if name not in found]:
+        return Finding(False, f"With {rest[0]} dead, nobody asked.", found, "500 to 599")
+    return Finding(True, "With a runner dead, nobody gets a made-up answer.", found, "500 to 599")
+
+
+@check(answers, after=one_answer_per_text)
+def answers_in_json(seen: Facts) -> Finding:
+    """The header by which a client chooses how to read the body."""
+    found = sorted({a["type"] for a in all_answers({**seen, "killed": {}}) if a["status"] == 200})
+    wrong = [kind for kind in found if not is_json(kind)]
+    if wrong or not found:
+        message = f"The header content-type of an answer is {' and '.join(wrong) or 'not there'}"
+        return Finding(False, f"{message}: a client that goes by it does not read the body as JSON.", found, JSON)
+    return Finding(True, f"Answers are called {' and '.join(found)}.", found, JSON)
+
+
+def is_json(kind: str) -> bool:
+    kind = kind.partition(";")[0].strip().lower()
+    return kind == JSON or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 @check(answers, after=one_answer_per_text)
@@ -585,4 +706,7 @@ def errors_are_objects(seen: Facts) -> Finding:
             what = answer["problem"] or f"the body {short(body)}"
             message = f"Bad input, {name}: status {answer['status']} with {what}; wanted is a JSON object"
             return Finding(False, f"{message} that names what is wrong.", body, wanted)
+        if not is_json(answer["type"]):
+            message = f"Bad input, {name}: a refusal in JSON, whose header content-type is {answer['type'] or 'empty'}"
+            return Finding(False, f"{message}.", answer["type"], JSON)
     return Finding(True, "Each refusal is a JSON object that names what is wrong.", body, wanted)

@@ -26,7 +26,7 @@ SETTINGS = ("bento.yaml", "README.md", "src/bentofile.yaml", "env/")  # what is 
 DECOY = "newer0than0bento"
 TEXTS = ["I was charged $49.99 twice for order #84213.", "My parcel AB-55102 has been in transit for two weeks."]
 LABELS = ["billing", "shipping"]  # theirs: both are among the eight tickets that every classifier learns from
-DOCKER = ("base_image", "python_version", "cuda_version")  # what of the image's settings is judged
+DOCKER = ("base_image", "python_version", "cuda_version", "distro")  # what of the image's settings is judged
 FILE = ("path", "size", "purpose", "kind")
 VERSION = re.compile(r"[\w-][\w.-]*")  # of a Bento or a model, and their names: no path to somewhere else
 LOADING = 60.0  # seconds for which a Bento may load its models, and answer
@@ -49,12 +49,19 @@ def bento(ws: Any) -> Facts:
         "bytes": sum(f.size for f in files),
         "stale": bentos.differences(folder, ws.service),
         "absent": sorted(needs.files - src),
+        "unsent": sorted(name for name in needs.named - src if is_read(name)),
         "imports_problem": needs.problem,
         "models": {name: without_versions(stored(ws.store, tag)) for name, tag in tags_of(about).items()},
         "docker": {key: (about.get("docker") or {}).get(key) for key in DOCKER},
         **pinned(folder, needs, about, ws.store),
         **secrets_in(folder, files, ws),
     }
+
+
+def is_read(name: str) -> bool:
+    """Whether a file that the code names is one that it reads: no module, no secret, nothing that the build reads."""
+    builds = (*bentos.BUILD_FILES, "requirements.txt", "Dockerfile.template", ".bentoignore")
+    return not name.endswith((".py", ".sh")) and name not in builds and bentos.kind_of(name) in ("", "data")
 
 
 def latest(store: Path) -> Path | None:
@@ -99,9 +106,19 @@ def pinned(folder: Path, needs: packages.Imports, about: Facts, store: Path) -> 
         "exact": pins.exact,
         "loose": pins.loose,
         "needed": needed,
-        "unlisted": sorted(packages.closure(roots) - set(pins.exact) - {named(line) for line in pins.loose}),
+        "beside": installed_beside(folder),
+        "unlisted": sorted(
+            packages.closure(roots, pins.extras) - set(pins.exact) - {named(line) for line in pins.loose}
+        ),
         "wrote": {p: v for p in sorted(set(needed.values())) if (v := version_of_writer(p, about, store))},
     }
+
+
+def installed_beside(folder: Path) -> list[str]:
+    """What the image's own steps install without a version: "requests-cache (setup_script)"."""
+    steps = [folder / "env/docker" / name for name in ("setup_script", "Dockerfile.template")]
+    texts = {path.name: path.read_text(errors="replace") for path in steps if path.is_file()}
+    return [f"{line} ({name})" for name, text in texts.items() for line in packages.installed_loosely(text)]
 
 
 def named(line: str) -> str:
@@ -292,7 +309,10 @@ def complete(seen: Facts) -> Finding:
     if seen["absent"]:
         message = f"The service imports {few(seen['absent'])}, which the build left out"
         return Finding(False, f"{message}: it serves from service/, and nowhere else.", seen["absent"], [])
-    return Finding(True, "Every module that the service imports is in it.", [], [])
+    if seen["unsent"]:
+        message = f"The service's code names {few(seen['unsent'])}, which is in service/ and not in the Bento"
+        return Finding(False, f"{message}: a pod that opens it finds nothing.", seen["unsent"], [])
+    return Finding(True, "Every module that the service imports is in it, and every file that it names.", [], [])
 
 
 @check(bento, after=of_this_service)
@@ -314,6 +334,9 @@ def every_package_pinned(seen: Facts) -> Finding:
     if found:
         message = f"{seen['requirements']} fixes no version for {few(found)}"
         return Finding(False, f"{message}: each image would install what is newest that day.", found, [])
+    if seen["beside"]:
+        message = f"The image's own steps install {few(seen['beside'])} without a version"
+        return Finding(False, f"{message}: it belongs in {seen['requirements']}, with one.", seen["beside"], [])
     return Finding(True, f"{seen['requirements']} has an exact version for {len(seen['exact'])} packages.", [], [])
 
 
@@ -360,6 +383,9 @@ def image_fixed(seen: Facts) -> Finding:
     base, python = docker.get("base_image"), str(docker.get("python_version") or "")
     trained = sorted({".".join(m["python"].split(".")[:2]) for m in seen["models"].values()})
     found, wanted = {"base_image": base, "python_version": python}, {"python_version": " and ".join(trained)}
+    if not base and docker.get("distro") == "alpine":
+        message = "docker.distro is alpine: its C library is musl, and torch has no build for that"
+        return Finding(False, f"{message}, so the image cannot install it.", "alpine", "debian")
     last = (base or "").rpartition("/")[2]
     if base and "@sha256:" not in base and (":" not in last or last.endswith(":latest")):
         return Finding(

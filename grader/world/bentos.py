@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from grader.model import Facts
-from grader.world.packages import Imports, follow_imports
+from grader.world.packages import Imports, follow_imports, read_pins
 
 # What `bentoml build` of 1.4.39 writes itself, with what each is for; a star stands for any name.
 GENERATED = {
@@ -35,9 +35,12 @@ STRAYS = {
     "a notebook": r".*\.ipynb|(.*/)?\.ipynb_checkpoints/.*",
     "data": r"(.*/)?data/.*|.*\.(csv|tsv|parquet|jsonl|npy|npz|xlsx|feather|arrow|h5|sqlite|db)(\.gz)?",
     "a file of secrets": r"(.*/)?\.env[^/]*",
+    "a model outside the store": r".*\.(pkl|pickle|joblib|pt|pth|ckpt|onnx|safetensors|gguf)",
     "compiled code": r".*\.py[co]|(.*/)?__pycache__/.*",
     "version control": r"(.*/)?\.(git|hg|svn)/.*",
 }
+BUILD_FILES = ("bentofile.yaml", "pyproject.toml")  # the first of them counts, as for `bentoml build`
+WRITTEN = 200_000  # bytes; a module that is larger was not written by a person
 CONFIGURATION = {"version", "api_server", "runners", "services", "monitoring", "tracing"}
 
 
@@ -68,7 +71,9 @@ def _describe(bento: Path, path: Path, options: Facts, needs: Imports) -> File:
     if not purpose and name.startswith("src/") and not link and is_configuration(path):
         purpose = "a configuration, for a process that names it in BENTOML_CONFIG"
     kind = "" if purpose and kind_of(name) == "data" else kind_of(name)  # data that the code reads is none that strayed
-    return File(name, path.lstat().st_size, purpose, kind, link)
+    size = path.lstat().st_size
+    kind = kind or ("data in a module" if path.suffix == ".py" and size > WRITTEN else "")
+    return File(name, size, purpose, kind, link)
 
 
 def purpose_of(name: str, options: Facts, needs: Imports) -> str:
@@ -130,17 +135,38 @@ def differences(bento: Path, sources: Path) -> list[str]:
 
 
 def _setting_differences(bento: Path, sources: Path) -> list[str]:
+    """Between the build file as it is now and what it was at the build. A Bento that a program built has none."""
     built, problem = build_options(bento / "src" / "bentofile.yaml")
-    now, trouble = build_options(sources / "bentofile.yaml")
+    file = next((f for f in BUILD_FILES if (sources / f).is_file() and is_build_file(sources / f)), "")
+    now, trouble = build_options(sources / file) if file else (built, "")
     if problem or trouble:
-        return [f"bentofile.yaml: {problem or trouble}"]
-    told = [f"bentofile.yaml says another `{key}` now" for key in sorted(now) if now[key] != built.get(key)]
-    listed = (now.get("python") or {}).get("requirements_txt")
-    if listed and not told and (sources / listed).is_file():
-        then = set((bento / "env/python/requirements.txt").read_text().split())
-        if lacking := set((sources / listed).read_text().split()) - then - {"#"}:
-            told.append(f"{listed} has changed since ({len(lacking)} words are new)")
-    return told
+        return [f"{file or 'bentofile.yaml'}: {problem or trouble}"]
+    told = [f"{file} says another `{key}` now" for key in sorted(now) if bare(now[key]) != bare(built.get(key))]
+    listed = (built.get("python") or {}).get("requirements_txt")
+    if told or not listed or not (sources / listed).is_file():
+        return told
+    changed = changed_pins(bento / "env/python/requirements.txt", sources / listed)
+    return [f"{listed} has changed since ({', '.join(changed[:3])})"] if changed else []
+
+
+def bare(value: Any) -> Any:
+    """Without what is empty: BentoML writes no packages as null and as []."""
+    if isinstance(value, dict):
+        return {k: bare(v) for k, v in value.items() if bare(v) not in (None, {}, [])}
+    return value
+
+
+def is_build_file(path: Path) -> bool:
+    """A pyproject.toml is one only if it says something to BentoML."""
+    return path.suffix != ".toml" or "[tool.bentoml" in path.read_text(errors="replace")
+
+
+def changed_pins(then: Path, now: Path) -> list[str]:
+    """Packages whose line is another one now, new or gone; comments, hashes and the order of lines are none of them."""
+    old, new = (read_pins(path.read_text(errors="replace")) for path in (then, now))
+    changed = {p for p in {*old.exact, *new.exact} if old.exact.get(p) != new.exact.get(p)}
+    changed -= {"bentoml"} - set(new.exact)  # a build adds it by itself
+    return sorted(changed | set(old.loose) ^ set(new.loose))
 
 
 def build_options(path: Path) -> tuple[Facts, str]:

@@ -10,10 +10,11 @@ import contextlib
 import pickletools
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -137,6 +138,7 @@ class Pins:
     """A requirements file: exact versions by package, lines that fix none, and options such as an index."""
 
     exact: dict[str, str] = field(default_factory=dict)
+    extras: dict[str, set[str]] = field(default_factory=dict)  # of a package in `exact`: uvicorn[standard]
     loose: list[str] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
 
@@ -161,10 +163,32 @@ def _add_pin(pins: Pins, line: str) -> None:
     if wanted.marker and not wanted.marker.evaluate(LINUX):
         return
     versions = [s.version for s in wanted.specifier if s.operator in ("==", "===") and "*" not in s.version]
-    if len(versions) == 1 and not wanted.url:
-        pins.exact[canonical(wanted.name)] = versions[0]
-    elif canonical(wanted.name) not in pins.exact:
+    name = canonical(wanted.name)
+    if len(versions) == 1 and not wanted.url and pins.exact.get(name, versions[0]) != versions[0]:
+        pins.loose.append(f"{name} ({pins.exact[name]} and {versions[0]})")
+    elif len(versions) == 1 and not wanted.url:
+        pins.exact[name] = versions[0]
+        pins.extras.setdefault(name, set()).update(wanted.extras)
+    elif name not in pins.exact:
         pins.loose.append(line)
+
+
+INSTALLS = re.compile(r"\b(?:pip3?|uv pip|uv tool|pipx) install\b(?P<words>[^\n;&|]*)")
+TOOLS = {"pip", "uv", "setuptools", "wheel"}  # with them the others are installed; no service imports them
+WITH_VALUE = ("-r", "--requirement", "-c", "--constraint", "-i", "--index-url", "--extra-index-url", "-f",
+              "--find-links", "--python", "-t", "--target", "--prefix", "--cache-dir")  # fmt: skip
+
+
+def installed_loosely(script: str) -> list[str]:
+    """What the steps of an image install by name without an exact version, beside the requirements file."""
+    found = []
+    script = re.sub(r"(?m)(^|\s)#.*$", "", script)
+    for match in INSTALLS.finditer(re.sub(r"\\\n", " ", script)):
+        words = match["words"].replace('"', "").replace("'", "").split()
+        named = [w for before, w in pairwise(["", *words]) if not w.startswith("-") and before not in WITH_VALUE]
+        named = [w for w in named if not re.match(r"[./$]|\w+://", w) and not w.endswith((".whl", ".gz"))]
+        found += read_pins("\n".join(w for w in named if canonical(w) not in TOOLS)).loose
+    return found
 
 
 def needed_by(name: str, extras: Iterable[str] = (), without: Callable[[str], object] = CUDA.fullmatch) -> set[str]:
@@ -181,12 +205,12 @@ def needed_by(name: str, extras: Iterable[str] = (), without: Callable[[str], ob
     return found
 
 
-def closure(roots: Iterable[str]) -> set[str]:
-    """Those packages and all that they need, as installed here."""
+def closure(roots: Iterable[str], extras: Mapping[str, Iterable[str]] | None = None) -> set[str]:
+    """Those packages and all that they need, as installed here; `extras` of some of them included."""
     found: set[str] = set()
     waiting = [canonical(r) for r in roots]
     while waiting:
         if (name := waiting.pop()) not in found:
             found.add(name)
-            waiting += needed_by(name)
+            waiting += needed_by(name, (extras or {}).get(name, ()))
     return found

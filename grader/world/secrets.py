@@ -59,9 +59,14 @@ SIGNS = (b"PRIVATE KEY", b"AKIA", b"ASIA", b"ghp_", b"gho_", b"ghu_", b"ghs_", b
 FORM = {what: re.compile(pattern) for what, pattern in FORMS.items()}
 
 SECRET_WORDS = {"token", "secret", "password", "passwd", "passphrase", "pwd", "apikey", "credential", "credentials"}
+PASS_OF = {"db", "user", "admin", "root", "smtp", "mail", "redis", "pg", "postgres", "mysql", "ftp", "proxy", "login"}
 SECRET_KEYS = {"api", "private", "access", "secret", "signing", "encryption", "ssh"}  # before the word "key"
 NAMED = re.compile(
     r"""(?<![\w.-])(?P<name>[A-Za-z_][\w.-]*+)["']?\s*[:=](?!=)\s*(?=(?P<quote>["']?)(?P<value>[^\s"',;}\]]{6,}))"""
+)
+# The same in two lines, as Kubernetes and BentoML have it: {name: DB_PASSWORD, value: ...}.
+PAIRED = re.compile(
+    r"""\bname["']?\s*[:=]\s*["']?(?P<name>[A-Za-z_][\w.-]*)["']?\s*,?\s*["']?value["']?\s*[:=]\s*(?=(?P<quote>["']?)(?P<value>[^\s"',;}\]]{6,}))"""
 )
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 PLACEHOLDER = re.compile(r"[$<{*%(\[]|(?i:none|null|true|false|changeme|your|example|os\.|\.\.\.)")
@@ -181,7 +186,7 @@ def _certain(text: str, known: frozenset[str]) -> Iterator[tuple[str, int, int]]
 
 def _named(text: str, code: bool) -> Iterator[tuple[str, int, int]]:
     """`password = "..."`, `api_key: ...`, `TOKEN=...`. In code only a quoted value is one; the rest are expressions."""
-    for match in NAMED.finditer(text):
+    for match in [*NAMED.finditer(text), *PAIRED.finditer(text)]:
         if not says_secret(match["name"]) or PLACEHOLDER.match(match["value"]):
             continue
         if (match["quote"] or not code) and not ORDINARY.fullmatch(match["value"]):
@@ -192,7 +197,9 @@ def says_secret(name: str) -> bool:
     """Whether a variable's name says so: API_KEY, apiToken, db.password; not tokenizers, not keyboard."""
     words = _words(name)
     pairs = pairwise(words)
-    secret = bool(SECRET_WORDS & set(words)) or any(b == "key" and a in SECRET_KEYS for a, b in pairs)
+    secret = bool(SECRET_WORDS & set(words)) or any(
+        (b == "key" and a in SECRET_KEYS) or (b in ("pass", "pw") and a in PASS_OF) for a, b in pairs
+    )
     return secret and words[-1] not in ABOUT
 
 

@@ -94,6 +94,19 @@ class Served:
                 found[labels["runner_name"]] = found.get(labels["runner_name"], 0) + int(value)
         return found
 
+    def batches(self) -> dict[str, list[int]]:
+        """[batches, calls in them] of each runner since the start; none of a runner that makes no batches."""
+        found: dict[str, list[int]] = {}
+        for name, labels, value in self.metrics():
+            what = name.removeprefix("bentoml_runner_adaptive_batch_size_")
+            if what in ("count", "sum"):
+                found.setdefault(labels["runner_name"], [0, 0])[what == "sum"] += int(value)
+        return found
+
+    def kill(self, runner: str) -> None:
+        """Ends that runner's processes as a lack of memory would: at once, and without a word."""
+        send(self.workers().get(runner, []), signal.SIGKILL)
+
     def close_store(self) -> None:
         """Takes the models away from the running server: whoever opens one from now on does not find it."""
         (self.home / "models").unlink(missing_ok=True)
