@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster import engine, registry, up
-from cluster.names import KIT, NODE_PORTS, SPARE, Names, kubeconfig, read_names
+from cluster.names import KIT, NODE_PORTS, Names, kubeconfig, read_names
 from grader.errors import LabError
 from grader.processes import Completed
 
@@ -242,7 +242,7 @@ def test_the_configuration_of_a_slot(tools: FakeTools) -> None:
     nodes: list[dict[str, object]] = config["nodes"]  # type: ignore[assignment]
     assert [node["image"] for node in nodes] == [PINNED] * 3 and re.search(r"@sha256:[0-9a-f]{64}$", PINNED)
     mappings: list[dict[str, object]] = nodes[0]["extraPortMappings"]  # type: ignore[assignment]
-    wanted = [*NODE_PORTS.values(), *SPARE]
+    wanted = list(NODE_PORTS.values())
     assert [(m["containerPort"], m["hostPort"]) for m in mappings] == [(port, port + 900) for port in wanted]
     assert {m["listenAddress"] for m in mappings} == {"127.0.0.1"}
     mark = {"hostPath": str(KIT / ".lab/cluster-mark"), "containerPath": up.MARK, "readOnly": True}
@@ -276,7 +276,7 @@ def test_slots_do_not_meet(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LAB_SLOT", str(slot))
         names = read_names()
         seen += [names.cluster, names.registry, names.address, kubeconfig(), *map(names.host_port, NODE_PORTS)]
-    assert len(set(seen)) == len(seen) == 120
+    assert len(set(seen)) == len(seen) == 10 * (4 + len(NODE_PORTS))
     assert Path("/kit/.lab/kubeconfig") in seen and Path("/kit/.lab/kubeconfig-9") in seen
 
 

@@ -130,7 +130,7 @@ def test_a_run_folder_holds_what_was_seen(server: ThreadingHTTPServer, tmp_path:
         cpu_seconds=time.process_time,
         witnesses=lambda: witnesses,
     )
-    made = measure.measure(fake, {"users": 4, "seconds": 5}, 1, 0, tmp_path / "disabled-1")  # type: ignore[arg-type]
+    made = measure.measure(fake, {"users": 4, "seconds": 5}, 1, 0, tmp_path / "disabled-1")
     assert made.in_flight == 4.0 and abs(made.little) < runs.LITTLE
     assert len(made.inside["at"]) > 30  # every 100 ms
     assert [p for p in made.problems() if p.kind != "machine"] == []

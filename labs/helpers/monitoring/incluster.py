@@ -23,7 +23,7 @@ import yaml
 
 from cluster import registry
 from cluster.engine import inspect
-from cluster.names import IMAGE, read_names
+from cluster.names import IMAGE, NODE_PORTS, read_names
 from grader.model import Facts
 from grader.processes import wait_until
 from grader.world import rules
@@ -36,7 +36,6 @@ from labs.helpers.service.traces import Span
 KEPT = Path(__file__).with_name("in_cluster.json")
 SEEN = Path("seen")  # the copy's manifests
 FASTER = 20  # durations of the rules are divided by this, so that an hour is three minutes
-PORTS = {"": 30086, "walk": 30087}  # the copy's node port
 QUERIES = ("latency", "batch_size", "queueing")
 POD_ROW = {"Up": 'up{namespace="SPACE"}',
            "Memory": 'container_memory_working_set_bytes{container!="",namespace="SPACE"}'}  # fmt: skip
@@ -80,12 +79,13 @@ def space() -> str:
     return f"{read_names().namespace(os.environ.get('LAB_WORKSPACE', ''))}-seen"
 
 
-def node_port() -> int:
-    return PORTS.get(os.environ.get("LAB_WORKSPACE", ""), 30088)
+def port() -> str:
+    """The key in NODE_PORTS of the copy's Service."""
+    return "walk-seen" if os.environ.get("LAB_WORKSPACE") else "seen"
 
 
 def url() -> str:
-    return f"http://127.0.0.1:{node_port() + 100 * read_names().slot}"
+    return f"http://127.0.0.1:{read_names().host_port(port())}"
 
 
 # ---------------------------------------------------------------- the copy
@@ -124,11 +124,11 @@ def nodes_network() -> str:
 
 
 def shape() -> list[Facts]:
-    port = {"name": "http", "port": 80, "targetPort": "http", "nodePort": node_port()}
+    way = {"name": "http", "port": 80, "targetPort": "http", "nodePort": NODE_PORTS[port()]}
     name = {"name": IMAGE}
     return [
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": name, "spec": {"replicas": 1}},
-        {"apiVersion": "v1", "kind": "Service", "metadata": name, "spec": {"type": "NodePort", "ports": [port]}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": name, "spec": {"type": "NodePort", "ports": [way]}},
     ]
 
 
