@@ -19,7 +19,7 @@ EXAMPLES = """Examples:
   ./lab bench                 the full grid: 13 settings, three times each; about 25 minutes; into bench-grid/
   ./lab bench quick           batching off and three settings; about 4 minutes; into bench/
   ./lab bench cluster         copies of it in the cluster, which lab 07 rolls out; into bench/, too
-  ./lab bench capacity        the highest rate at which 95% of the answers come within 500 ms
+  ./lab bench capacity        the highest rate at which 95% of the answers come within 500 ms; about 5 minutes
 
 \b
 Interrupted? The same command goes on where it stopped.
