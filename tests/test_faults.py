@@ -25,12 +25,12 @@ from steady_clients import Clients, connect, post, steady_clients
 
 from cluster import registry
 from cluster.engine import docker, inspect
-from cluster.names import IMAGE, NAMESPACE, TAG, Names, read_names, state
+from cluster.names import IMAGE, NAMESPACE, NODE_PORTS, TAG, Names, read_names, state
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.fault]
 NAMES = read_names()
 SPACE = f"{NAMESPACE}-faults"
-NODE_PORT = 30089  # the last of the spare ones
+NODE_PORT = NODE_PORTS["gateway"]  # of no lab that the walk runs
 PORT = NODE_PORT + 100 * NAMES.slot
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
 RUNNER = "python -m bentoml_cli.worker.runner * --runner-name embeddingrunner"

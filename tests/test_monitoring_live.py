@@ -93,6 +93,7 @@ def test_the_kept_run_holds(check: Any) -> None:
 
 @pytest.mark.cluster
 @pytest.mark.slow
+@pytest.mark.turn
 @pytest.mark.parametrize("check", PARTS, ids=lambda c: c.__name__)
 def test_the_run_made_here_holds(check: Any, made: Facts) -> None:
     check(made)
