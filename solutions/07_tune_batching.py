@@ -596,12 +596,13 @@ for rate in (0.6 * most, 1.2 * most):
 #
 # Three rules, `a`, `b`, and the time that the API process takes for a request: that is enough to play the whole
 # service in this kernel. The twin is `labs/helpers/load/twin.py`; read its `turn` and find the three rules. It is
-# fitted to two of your runs, one in which no request is refused and one in which nearly all are. Then you ask it
-# about a setting that you have not measured.
+# fitted to two of your runs, one in which no request is refused and one in which nearly all are. `a` and `b` are
+# the times of a call that has the machine alone. Under load it has not: the processes share the cores, so a batch
+# loses time while the API process works. Then you ask the twin about a setting that you have not measured.
 
 # %% tags=["do"]
 machine = fit.fit(*bench.observed(rows))
-print(f"a text {1000 * machine.a:.1f} ms, a call {1000 * machine.b:.1f} ms more")
+print(f"alone, a text {1000 * machine.a:.1f} ms, a call {1000 * machine.b:.1f} ms more")
 # TODO your own setting: a size from 2 to 64, and a budget in seconds
 mine = twin.Setting(size=..., budget=..., connections=64)
 # solution

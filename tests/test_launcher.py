@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,14 @@ def test_an_environment_of_another_folder_is_not_used(bare: Path, tmp_path: Path
     finder.write_text(f"MAPPING = {{'grader': {f'/elsewhere{bare}/grader'!r}}}")
     done = lab("hint", at=bare / "lab", PYTHON=str(tmp_path / "python"))
     assert done.returncode == 2 and "an empty environment failed" in done.stderr
+
+
+def test_nothing_is_installed_by_a_half_made_environment(bare: Path, tmp_path: Path) -> None:
+    """Ended in the middle of `venv --clear`, it runs as the Python that it was made of, whose packages are not ours."""
+    (bare / ".venv" / "bin").mkdir(parents=True)
+    (bare / ".venv" / "bin" / "python").symlink_to(sys.base_prefix + "/bin/python3")
+    done = lab("hint", at=bare / "lab", PYTHON=str(tmp_path / "python"))
+    assert done.returncode == 2 and "an empty environment failed" in done.stderr and "uv" not in done.stderr
 
 
 def test_a_lock_that_cannot_be_made_is_not_waited_for(bare: Path, tmp_path: Path) -> None:
