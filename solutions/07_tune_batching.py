@@ -72,7 +72,8 @@ clock = timing.Clock()
 # grep -h '&both' tryout/*/bentoml_configuration.yml
 
 # %% [markdown] tags=["predict"]
-# The two files are written. You start the service in each folder and send 80 people for four seconds.
+# The two files are written. You start the service in each folder with a plain `bentoml serve`, as the module says, and
+# send 80 people for four seconds.
 
 # %% tags=["predict"]
 # %%answer 07a
@@ -124,8 +125,8 @@ print(trials.told("window", second, trials.largest_batches(window)))
 # noise.
 
 # %% [markdown] tags=["why"]
-# One environment variable decides whether the file counts: `BENTOML_CONFIG`, as in lab 05. The command that you type
-# is otherwise the same.
+# One environment variable decides whether the file counts: `BENTOML_CONFIG`, as in labs 02 and 05. The command that you
+# type is otherwise the same. If the file counts, the column on the right says 32.
 
 # %% tags=["predict"]
 # %%answer 07b
@@ -200,8 +201,8 @@ for line in loop.splitlines():
 
 # %% [markdown] tags=["why"]
 # ## 3 · A lone request (5 minutes)
-# A caller is alone. Does a lone request wait for company? Ask a fresh server with an ample budget: your
-# configuration of lab 02, which allows 32 requests in a batch and 10 seconds.
+# Does a lone request wait for company? Ask a fresh server with an ample budget: that of lab 02's file,
+# `service/bentoml_configuration.yml`, which allows 32 requests in a batch and 10 seconds. It counts only if you name it.
 
 # %% tags=["do"] language="shell" magic_args="--serve ample"
 # cd service
@@ -275,7 +276,8 @@ print(f"a short text beside a long one: {1000 * statistics.median(mixed):.0f} ms
 # more strangers to wait for. That is a price of batching which no average shows.
 
 # %% [markdown] tags=["why"]
-# The two runners need not have the same setting. Batch the embedder alone: what becomes of the classifier?
+# The two runners need not have the same setting. Batch the embedder alone: what becomes of the classifier? Each runner
+# has a `batching:` of its own, below its name. The 64 connections are those of your own file (lab 02 says why).
 
 # %% tags=["do"] language="work" magic_args="tryout/window/half.yml"
 # version: 1
@@ -317,6 +319,10 @@ print("requests in a batch:", trials.mean_batches(half))
 # Now measure it well. An experiment is a file: the settings, the load, the repeats. The bench runs the repeats in
 # random order, proves from inside each process that the setting is applied, leaves the warm-up out, and refuses a row
 # that it cannot stand behind. You choose the settings; batching off must be among them.
+#
+# Each setting is a block that begins with `[[setting]]`. It has a `name` of your own (small letters, digits, dashes) and
+# either `batching = false` or a `max_batch_size` and a `max_latency_ms`, for both runners. All else comes from the file
+# `base`. A server is kept for all repeats of its setting, as what it has learnt is part of what you measure.
 
 # %% tags=["do"] language="work" magic_args="bench/experiment.toml"
 # repeats = 3
@@ -388,7 +394,8 @@ pictures.bend(rows)
 #
 # A pod of lab 05 has one core where your local server has the machine's. Is the gain the same there? For each setting
 # you need a pod of its own: a copy of lab 05's Deployment with one replica and another ConfigMap, in a namespace of
-# its own, so that lab 05's service stays as it is. The settings are an experiment file, as before.
+# its own (`$BENCH`), so that lab 05's service stays as it is. The settings are an experiment file, as before; what one
+# leaves out is 32 requests and 10000 ms.
 
 # %% tags=["do"] language="work" magic_args="bench/cluster.toml"
 # repeats = 3
@@ -416,7 +423,9 @@ pictures.bend(rows)
 
 # %% [markdown] tags=["explain"]
 # What all copies share is a **component**: changes that kustomize lays over `deploy/`, however often. The witness is a
-# file that Python imports at its start; it reads in each process which configuration holds, and changes nothing.
+# file that Python imports at its start; it reads in each process which configuration holds, and changes nothing. The
+# cell after the next writes it, a folder `bench/cluster/NAME` for each setting, and their Service
+# `bench/cluster/service.yaml`.
 
 # %% tags=["do"] language="work" magic_args="bench/cluster/copy/kustomization.yaml"
 # apiVersion: kustomize.config.k8s.io/v1alpha1
@@ -572,7 +581,8 @@ pictures.stall(log, stall)
 # %% [markdown] tags=["why"]
 # How much does your service carry, then? **Capacity** is the highest rate at which p95 holds a goal, say 500 ms, and
 # nobody is refused. `lab bench capacity` finds it in some minutes. Two rates show how it looks: well below what your
-# best row answers, and above it. The server of the stall is still there.
+# best row answers, and above it. `summarise` makes figures of a log, `p95_ms` and `share_503` among them; a share goes
+# from 0 to 1. The server of the stall is still there.
 
 # %% tags=["do"]
 goal, most = 500, best["goodput"]
@@ -595,10 +605,11 @@ for rate in (0.6 * most, 1.2 * most):
 # ## 8 · The twin (3 minutes)
 #
 # Three rules, `a`, `b`, and the time that the API process takes for a request: that is enough to play the whole
-# service in this kernel. The twin is `labs/helpers/load/twin.py`; read its `turn` and find the three rules. It is
-# fitted to two of your runs, one in which no request is refused and one in which nearly all are. `a` and `b` are
+# service in this kernel. The twin is `labs/helpers/load/twin.py` in the kit; read its `turn` and find the three rules.
+# It is fitted to two of your runs, one in which no request is refused and one in which nearly all are. `a` and `b` are
 # the times of a call that has the machine alone. Under load it has not: the processes share the cores, so a batch
-# loses time while the API process works. Then you ask the twin about a setting that you have not measured.
+# loses time while the API process works. Then you ask the twin about a setting that you have not measured:
+# `twin.play(machine, setting)` plays eighty people.
 
 # %% tags=["do"]
 machine = fit.fit(*bench.observed(rows))
@@ -699,8 +710,8 @@ print("lowest p95:", soonest["setting"])
 measured("Q4", "c" if fastest is not best else "a")
 
 # %% [markdown] tags=["why"]
-# Your note says which setting you would run, which came second, and why. The numbers are looked up in the table, so
-# that you need not copy them; the reason is yours.
+# Your note says which setting you would run, which came second (both by the names in your experiment), and why, in five
+# words or more. The numbers are looked up in the table, so that you need not copy them; the reason is yours.
 
 # %% tags=["do"]
 # TODO the settings' names, and a sentence: goodput, p95 and 503s of both, and the goal

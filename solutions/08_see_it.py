@@ -41,7 +41,8 @@ clock = timing.Clock()
 # ## 1 · The real names (5 minutes)
 #
 # Four configurations of one service will pass before your Prometheus: batches of at most 4, of at most 32, batching
-# off, and the budget of 10 ms. Each is your own file with one line changed. The first server starts now.
+# off, and the budget of 10 ms. Each is lab 02's `service/bentoml_configuration.yml` with one line of each runner changed.
+# The first server starts now, in the folder `service`, from where the file is `../tryout/small.yml`.
 
 # %% tags=["do"] language="shell"
 # mkdir -p tryout deploy/monitoring
@@ -91,7 +92,8 @@ clock = timing.Clock()
 # %% [markdown] tags=["why"]
 # ## 2 · Prometheus reads the page (3 minutes)
 #
-# Prometheus needs to know whom to ask and what to call the answers. A file for the addresses beside the configuration
+# Prometheus needs to know whom to ask and what to call the answers. A job has a `job_name` and a `metrics_path`. Its
+# addresses can be in a file beside the configuration (`file_sd_configs`, a list of entries with a list `files`), which
 # is read again whenever it changes; in a cluster the API server plays that part.
 
 # %% tags=["do"] language="work" magic_args="deploy/monitoring/prometheus.yml"
@@ -162,8 +164,9 @@ print(f"the module's query: {said}")
 # Now yours. **Latency:** the p95 of `/classify`. A counter's value since the start says little; `rate(...[1m])` is its
 # growth per second over the last minute, and `histogram_quantile` reads a percentile off the rates, bucket by bucket.
 # **Batch size:** the mean is the growth of `_sum` divided by the growth of `_count`, of the embedding runner.
-# **Queueing:** there is no such series. Each request in a runner is inside the API server too, so subtract, and count
-# each request once: what is left waits in front of the runners.
+# **Queueing:** there is no such series. Each request in a runner is inside the API server too, so subtract: what is left
+# waits in front of the runners. A runner's `endpoint` is the method that is called, `/encode` or `/predict_proba`; like
+# the API server it also counts those who ask whether it is healthy, so take these two alone.
 
 # %% tags=["do"] language="work" magic_args="deploy/monitoring/queries.toml"
 # latency = '''
@@ -323,7 +326,8 @@ print(f"A batch holds {batch:.0f} of those in the embedding runner; the rest wai
 #
 # BentoML counts requests. It cannot know how many *texts* a request holds, and that is what a model is paid for. This
 # server runs from a copy of your service, with batching off and with a histogram of yours. A metric is made at its
-# first use: made on import, before the worker has set its folder, it would never show on the page.
+# first use: made on import, before the worker has set its folder, it would never show on the page. It takes a name, a
+# sentence about it and `buckets=(...)`, and `observe` counts a value.
 
 # %% tags=["do"] language="shell"
 # rm -rf tryout/counted
@@ -398,8 +402,9 @@ pictures.moved(asking.query("batch_size"), runs)
 #
 # An objective first: of all answers, 99 in 100 are not the server's errors. The one that may fail is the **error
 # budget**. At a *burn rate* of 14.4 a month's budget is gone in two days: 14.4 x 1% = 14.4% errors. Two windows
-# together make a good alarm: the hour says that it matters, the five minutes that it is still going on. The second rule
-# is the course module's: p95 over an objective *and* traffic, since the p95 of three requests means nothing.
+# together make a good alarm: the hour says that it matters, the five minutes that it is still going on.
+# `BudgetBurnsFast` is that rule. `SlowAnswers` is the course module's: p95 over an objective *and* traffic, since the
+# p95 of three requests means nothing.
 
 # %% tags=["do"] language="work" magic_args="deploy/monitoring/rules.yml"
 # groups:
@@ -437,7 +442,8 @@ pictures.moved(asking.query("batch_size"), runs)
 # %% [markdown] tags=["why"]
 # A rule is code that runs on the worst night of the year, so it gets unit tests. `0+120x30` is a series: from 0, by
 # 120 a minute, thirty times. You write the moments: when must the alert fire (`exp_alerts: [{}]`), and when must it be
-# silent? The first half hour is fast, the second slow for one answer in ten, the third slow with hardly any traffic.
+# silent (none)? The first half hour is fast, the second slow for one answer in ten, the third slow with hardly any
+# traffic. Windows look back and `for` waits: work out from when to when an alert must fire.
 
 # %% tags=["do"] language="work" magic_args="deploy/monitoring/slow_test.yml"
 # rule_files: [rules.yml]
@@ -504,7 +510,7 @@ pictures.moved(asking.query("batch_size"), runs)
 #         values: 0+9000x180
 #     alert_rule_test:
 #       - {eval_time: 100m, alertname: BudgetBurnsFast}
-#       # TODO ten, nineteen and 25 minutes in, and when it is nearly over
+#       # TODO 10, 19 and 25 minutes after the 503s begin, and 9 after they get fewer
 #       ...
 #       # solution
 #       - {eval_time: 130m, alertname: BudgetBurnsFast}
@@ -523,8 +529,7 @@ pictures.moved(asking.query("batch_size"), runs)
 # # end
 
 # %% [markdown] tags=["explain"]
-# The tests pass. That says little yet: an empty test passes, too. So the kit now breaks your rules, one small
-# mistake at
+# The tests pass. That says little yet: an empty test passes, too. So the kit now breaks your rules, one small mistake at
 # a time (a threshold, a comparison, a window, a label, `or` for `and`), and runs your tests on each broken rule.
 
 # %% tags=["see"]
@@ -588,7 +593,8 @@ pictures.burning(*ratio, 0.144, went_in, fired)
 #
 # Three rows, in the order in which you look: what callers get, where work waits, what the pods live on. A dashboard in
 # a file has a history and a review, and each of its queries can be run before anybody needs it. `$__rate_interval` is
-# Grafana's variable for a window that fits the graph.
+# Grafana's variable for a window that fits the graph. A row is a dictionary of titles and queries, as `Pods` is; your
+# three queries are `asking.query("latency")` and so on.
 
 # %% tags=["do"]
 total = 'rate(bentoml_api_server_request_total{endpoint="/classify"}[$__rate_interval])'
@@ -714,8 +720,7 @@ print(telling.answers(cluster, {"here": large, "there": cluster["answers"]}))
 print(telling.alerts(cluster))
 
 # %% [markdown] tags=["explain"]
-# The same three queries, unchanged, and the two panels that had nothing to show here: the kubelet's cAdvisor knows each
-# container. The alert fires while most answers are 503s and stops soon after they do.
+# The same queries, unchanged, and the panel that had nothing to show here: the kubelet's cAdvisor knows each container. The alert fires while most answers are 503s and stops soon after they do.
 #
 # Now the number that decides how many pods there are. A HorizontalPodAutoscaler (HPA) knows CPU and memory. What waits
 # in the embedding runner it learns from `prometheus-adapter`, which answers Kubernetes' custom metrics API with PromQL.
@@ -760,9 +765,8 @@ from labs.helpers.service import traces
 traces.draw_waterfall(incluster.way(cluster))
 
 # %% [markdown] tags=["why"]
-# Last, the note: what moved, which limit you would choose for these forty people, and why. The figures are the
-# ones that your
-# queries returned.
+# Last, the note: what moved, which limit you would choose for these forty people, and why. The figures are the ones that
+# your queries returned.
 
 # %% tags=["do"]
 chosen = "large"

@@ -289,7 +289,10 @@ def test_an_experiment_file_is_checked_in_words(tmp_path: Path) -> None:
     (work / "bench").mkdir()
     file = work / "bench" / "experiment.toml"
     for text, words in {
-        "": "'setting'",
+        "": "there is no setting",
+        "[[setting]]\nname = 'a'\nenabled = false": "nothing called enabled; known: name, batching",
+        "[setting.a]\nbatching = false": "[[setting]], in double brackets",
+        "[[setting]]\nbatching = false": "no name",
         "[load]\nusers = 8\n[[setting]]\nname = 'A'": "small letters",
         "[load]\nusers = 8\n[[setting]]\nname = 'a'\nmax_batch_size = 1": "at least 2",
         "[load]\nusers = 8\nrate = 9\n[[setting]]\nname = 'a'": "`users` or `rate`",

@@ -59,7 +59,7 @@ def read(path: Path) -> Experiment:
         asked = tomllib.loads(path.read_text())
         if unknown := set(asked) - KEYS:
             raise ValueError(f"nothing is called {', '.join(sorted(unknown))} here; known: {', '.join(sorted(KEYS))}")
-        settings = tuple(Setting(**one) for one in asked["setting"])
+        settings = tuple(Setting.read(one) for one in asked["setting"])
         load = {"seconds": 15, **asked["load"]}
         if not (set(load) in ({"users", "seconds"}, {"rate", "seconds"}) and load["seconds"] >= 5):
             raise ValueError("[load] has `users` or `rate`, and `seconds`, at least 5")
@@ -69,7 +69,7 @@ def read(path: Path) -> Experiment:
         base = yaml.safe_load((work / asked.get("base", "service/bentoml_configuration.yml")).read_text())
     except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as wrong:
         raise BadExperiment(
-            path, f"{type(wrong).__name__}: {wrong}" if isinstance(wrong, KeyError) else str(wrong)
+            path, f"there is no {wrong.args[0]} in it" if isinstance(wrong, KeyError) else str(wrong)
         ) from wrong
     kept = asked.get("servers", "kept") == "kept"
     return Experiment(

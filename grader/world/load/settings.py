@@ -10,6 +10,7 @@ from grader.model import Facts
 from grader.world.load.metrics import RUNNERS
 
 PLACES = ("local", "cluster")
+KEYS = ("name", "batching", "max_batch_size", "max_latency_ms", "where")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,17 @@ class Setting:
             raise ValueError(f"{self.name}: max_latency_ms is {self.max_latency_ms}")
         if self.where not in PLACES:
             raise ValueError(f"{self.name}: where = {self.where!r}; known: {', '.join(PLACES)}")
+
+    @classmethod
+    def read(cls, asked: object) -> Setting:
+        """One [[setting]] of an experiment file. Raises ValueError in words about what is wrong with it."""
+        if not isinstance(asked, dict):
+            raise ValueError("each setting is a block that begins with [[setting]], in double brackets")
+        if unknown := sorted(asked.keys() - set(KEYS)):
+            raise ValueError(f"a setting has nothing called {', '.join(unknown)}; known: {', '.join(KEYS)}")
+        if "name" not in asked:
+            raise ValueError("a setting has no name")
+        return cls(**asked)
 
     def key(self) -> tuple[str, bool, int, int]:
         """What is set, and where, whatever it is called: two settings with one key are one setting."""
