@@ -202,7 +202,8 @@ for line in loop.splitlines():
 # %% [markdown] tags=["why"]
 # ## 3 · A lone request (5 minutes)
 # Does a lone request wait for company? Ask a fresh server with an ample budget: that of lab 02's file,
-# `service/bentoml_configuration.yml`, which allows 32 requests in a batch and 10 seconds. It counts only if you name it.
+# `service/bentoml_configuration.yml`, which allows 32 requests in a batch and 10 seconds. It counts only if you name
+# it.
 
 # %% tags=["do"] language="shell" magic_args="--serve ample"
 # cd service
@@ -320,9 +321,9 @@ print("requests in a batch:", trials.mean_batches(half))
 # random order, proves from inside each process that the setting is applied, leaves the warm-up out, and refuses a row
 # that it cannot stand behind. You choose the settings; batching off must be among them.
 #
-# Each setting is a block that begins with `[[setting]]`. It has a `name` of your own (small letters, digits, dashes) and
-# either `batching = false` or a `max_batch_size` and a `max_latency_ms`, for both runners. All else comes from the file
-# `base`. A server is kept for all repeats of its setting, as what it has learnt is part of what you measure.
+# Each setting is a block that begins with `[[setting]]`. It has a `name` of your own (small letters, digits, dashes)
+# and either `batching = false` or a `max_batch_size` and a `max_latency_ms`, for both runners. All else comes from the
+# file `base`. A server is kept for all repeats of its setting, as what it has learnt is part of what you measure.
 
 # %% tags=["do"] language="work" magic_args="bench/experiment.toml"
 # repeats = 3

@@ -41,8 +41,8 @@ clock = timing.Clock()
 # ## 1 · The real names (5 minutes)
 #
 # Four configurations of one service will pass before your Prometheus: batches of at most 4, of at most 32, batching
-# off, and the budget of 10 ms. Each is lab 02's `service/bentoml_configuration.yml` with one line of each runner changed.
-# The first server starts now, in the folder `service`, from where the file is `../tryout/small.yml`.
+# off, and the budget of 10 ms. Each is lab 02's `service/bentoml_configuration.yml` with one line of each runner
+# changed. The first server starts now, in the folder `service`, from where the file is `../tryout/small.yml`.
 
 # %% tags=["do"] language="shell"
 # mkdir -p tryout deploy/monitoring
@@ -164,9 +164,9 @@ print(f"the module's query: {said}")
 # Now yours. **Latency:** the p95 of `/classify`. A counter's value since the start says little; `rate(...[1m])` is its
 # growth per second over the last minute, and `histogram_quantile` reads a percentile off the rates, bucket by bucket.
 # **Batch size:** the mean is the growth of `_sum` divided by the growth of `_count`, of the embedding runner.
-# **Queueing:** there is no such series. Each request in a runner is inside the API server too, so subtract: what is left
-# waits in front of the runners. A runner's `endpoint` is the method that is called, `/encode` or `/predict_proba`; like
-# the API server it also counts those who ask whether it is healthy, so take these two alone.
+# **Queueing:** there is no such series. Each request in a runner is inside the API server too, so subtract: what is
+# left waits in front of the runners. A runner's `endpoint` is the method that is called, `/encode` or `/predict_proba`;
+# like the API server it also counts those who ask whether it is healthy, so take these two alone.
 
 # %% tags=["do"] language="work" magic_args="deploy/monitoring/queries.toml"
 # latency = '''
@@ -529,8 +529,8 @@ pictures.moved(asking.query("batch_size"), runs)
 # # end
 
 # %% [markdown] tags=["explain"]
-# The tests pass. That says little yet: an empty test passes, too. So the kit now breaks your rules, one small mistake at
-# a time (a threshold, a comparison, a window, a label, `or` for `and`), and runs your tests on each broken rule.
+# The tests pass. That says little yet: an empty test passes, too. So the kit now breaks your rules, one small mistake
+# at a time (a threshold, a comparison, a window, a label, `or` for `and`), and runs your tests on each broken rule.
 
 # %% tags=["see"]
 print(drills.survivors())
@@ -720,7 +720,8 @@ print(telling.answers(cluster, {"here": large, "there": cluster["answers"]}))
 print(telling.alerts(cluster))
 
 # %% [markdown] tags=["explain"]
-# The same queries, unchanged, and the panel that had nothing to show here: the kubelet's cAdvisor knows each container. The alert fires while most answers are 503s and stops soon after they do.
+# The same queries, unchanged, and the panel that had nothing to show here: the kubelet's cAdvisor knows each container.
+# The alert fires while most answers are 503s and stops soon after they do.
 #
 # Now the number that decides how many pods there are. A HorizontalPodAutoscaler (HPA) knows CPU and memory. What waits
 # in the embedding runner it learns from `prometheus-adapter`, which answers Kubernetes' custom metrics API with PromQL.
@@ -765,8 +766,8 @@ from labs.helpers.service import traces
 traces.draw_waterfall(incluster.way(cluster))
 
 # %% [markdown] tags=["why"]
-# Last, the note: what moved, which limit you would choose for these forty people, and why. The figures are the ones that
-# your queries returned.
+# Last, the note: what moved, which limit you would choose for these forty people, and why. The figures are the ones
+# that your queries returned.
 
 # %% tags=["do"]
 chosen = "large"
