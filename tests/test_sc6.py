@@ -63,9 +63,10 @@ def test_a_right_bench_passes(right: Path) -> None:
     assert all(text.startswith("pass") for text in found.values()), found
 
 
-def test_what_is_right_and_unlike_ours_passes(right: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ways", ["own_ways", "spreadsheet"])
+def test_what_is_right_and_unlike_ours_passes(right: Path, tmp_path: Path, ways: str) -> None:
     root = Path(shutil.copytree(right, tmp_path / "work"))
-    with find_fixture(KIT, "sc6", "own_ways")(SimpleNamespace(root=root)):
+    with find_fixture(KIT, "sc6", ways)(SimpleNamespace(root=root)):
         assert failed(verdicts(root, LIKE)) == []
 
 
@@ -116,6 +117,17 @@ def test_any_figure_that_is_not_the_computed_one_is_found(right: Path) -> None:
                 rows[number][figure] = typed
                 told = judge({**seen, "table": {"problem": "", "rows": rows}})
                 assert not told.ok and figure in told.message
+
+
+def test_a_setting_that_refuses_most_people_is_not_chosen_for_its_p95(right: Path) -> None:
+    seen = look(right)
+    judge = next(c.judge for c in SC6.checks if c.id == "note-agrees")
+    chosen = seen["note"]["chosen"]
+    row = next(row for row in seen["rows"] if row["setting"] == chosen["setting"])
+    low = {"goodput": 1.0, "p95_ms": 5.0, "share_503": 0.9}
+    row.update(low)
+    chosen.update(low)
+    assert "refuses 90% of the people less" in judge(seen).message
 
 
 @pytest.fixture(scope="module")

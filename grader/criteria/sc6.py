@@ -11,6 +11,7 @@ import csv
 import json
 import math
 import random
+import re
 import shutil
 import tempfile
 import tomllib
@@ -42,6 +43,7 @@ ROUND = 0.02  # a note's may be rounded further
 SECONDS = 6  # of each load of the grader's own, three times each setting
 LEAST = 0.10  # ratios closer than this are not told apart
 HANDED = 4  # seconds of load on the configuration that is handed over
+REFUSED = 0.05  # a setting that refuses so much more is not the better one for those whom it answers
 MORE = 0.10  # by so much more of the answers may be 503 than the table says
 MOST = 0.50  # a machine on which only larger differences than this can be told cannot tell
 BUSY = "Grade sc6 again when this machine is quieter."
@@ -61,7 +63,7 @@ def bench(ws: Any) -> Facts:
 
 def read_table(path: Path) -> Facts:
     try:
-        rows = list(csv.DictReader(text(path).splitlines()))
+        rows = list(csv.DictReader(text(path).removeprefix("\ufeff").splitlines()))  # a spreadsheet's mark
     except (OSError, ValueError, csv.Error) as wrong:
         return {"problem": f"{type(wrong).__name__}: {wrong}", "rows": []}
     missing = [c for c in table.COLUMNS if rows and c not in rows[0]]
@@ -79,9 +81,20 @@ def read_runs(folder: Path) -> Facts:
     """Of each run what it is and what is wrong with it, and the rows that all of them make."""
     try:
         found = runs.read_all(folder)
-        return {"problem": "", "runs": [run_facts(run) for run in found], "rows": table.of(found)}
+        return {"problem": copied(found), "runs": [run_facts(run) for run in found], "rows": table.of(found)}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as wrong:
         return {"problem": f"{type(wrong).__name__}: {wrong}"[:300], "runs": [], "rows": []}
+
+
+def copied(found: list[Run]) -> str:
+    """Two repeats that have a page in common, or nothing: no load gives one of these twice."""
+    seen: dict[tuple[str, str], str] = {}
+    for run in found:
+        for page in ("requests.csv", "inflight.csv"):
+            name = seen.setdefault((run.setting.name, text(run.folder / page)), run.name)
+            if name != run.name:
+                return f"{run.name} has the {page} of {name}; a copy is no repeat"
+    return ""
 
 
 def run_facts(run: Run) -> Facts:
@@ -235,7 +248,9 @@ def number(value: Any) -> float:
 
 def same(found: str, wanted: Any) -> bool:
     """Whether a cell of the table says what was computed, a figure or a word."""
-    if wanted is None or isinstance(wanted, str | bool):
+    if isinstance(wanted, bool):
+        return found.strip().title() == str(wanted)  # a spreadsheet writes TRUE
+    if wanted is None or isinstance(wanted, str):
         return found.strip() in ("", "None") if wanted is None else found == str(wanted)
     return close(found, wanted, EXACT)
 
@@ -254,11 +269,11 @@ def settings_compared(seen: Facts) -> Finding:
     if seen["table"]["problem"] or not rows:
         return Finding(False, f"bench/table.csv: {seen['table']['problem'] or 'it has no rows'}.", None, wanted)
     whole = [r for r in rows if not any(math.isnan(number(r[c])) for c in ("goodput", "p50_ms", "p95_ms", "share_503"))]
-    on, off = ([r["setting"] for r in whole if r["batching"] == value] for value in ("True", "False"))
+    on, off = ([r["setting"] for r in whole if r["batching"].title() == value] for value in ("True", "False"))
     if not off or len(on) < SETTINGS:
         message = f"bench/table.csv has {len(on)} settings with batching on and {len(off)} with batching off"
         return Finding(False, f"{message}; wanted: {wanted}.", [r["setting"] for r in whole], wanted)
-    measured = {value: {r["where"] for r in whole if r["batching"] == value} for value in ("True", "False")}
+    measured = {value: {r["where"] for r in whole if r["batching"].title() == value} for value in ("True", "False")}
     if alone := measured["True"] - measured["False"]:
         message = f"Rows say where = {min(alone)}, and batching off was not measured there"
         return Finding(False, f"{message}: there is nothing to compare them with.", sorted(alone), wanted)
@@ -358,9 +373,14 @@ def note_written(seen: Facts) -> Finding:
         missing = [k for k in ("setting", *NOTED) if not isinstance(given, dict) or k not in given]
         if missing:
             return Finding(False, f"bench/note.toml: [{part}] has no {', '.join(missing)}.", given, wanted)
-    if len(str(note.get("why", "")).split()) < 5:
+    if words(note.get("why", "")) < 5:
         return Finding(False, "bench/note.toml: `why` says nothing yet. Write it for a colleague.", None, wanted)
     return Finding(True, f"You chose {note['chosen']['setting']}.", note["chosen"]["setting"], wanted)
+
+
+def words(given: Any) -> int:
+    """Different words, in letters or figures."""
+    return len({word.lower() for word in re.findall(r"\w+", str(given))})
 
 
 @check(bench, after=note_written)
@@ -379,17 +399,24 @@ def note_agrees(seen: Facts) -> Finding:
     chosen, other = rows[note["chosen"]["setting"]], rows[note["runner_up"]["setting"]]
     if chosen is other:
         return Finding(False, "The note's runner_up is the setting that it chose.", chosen["setting"], "another")
-    if worse(chosen, other):
-        message = f"{other['setting']} gives more answers than {chosen['setting']}, sooner, and refuses no more."
-        return Finding(False, message, chosen["setting"], other["setting"])
+    for row in seen["rows"]:
+        for part, one in (("chosen", chosen), ("runner_up", other)):
+            if row not in (chosen, one) and (how := worse(one, row)):
+                message = f"{row['setting']} {how} than {one['setting']}, which the note has as its {part}."
+                return Finding(False, message, one["setting"], row["setting"])
     return Finding(True, "The note says what the table says.", note["chosen"], None)
 
 
-def worse(one: Facts, other: Facts) -> bool:
-    """Whether the other is better in everything by more than repeats differ."""
+def worse(one: Facts, other: Facts) -> str:
+    """In what the other is better by more than repeats differ, where that is everything; nothing otherwise. Where
+    people are refused, p95 is of the rest, and no merit."""
     clear = 1 + max(one["noise"], other["noise"], 0.02)
     more = other["goodput"] > clear * one["goodput"] and one["where"] == other["where"]
-    return bool(more and clear * other["p95_ms"] < one["p95_ms"] and other["share_503"] <= one["share_503"])
+    if not more or other["share_503"] > one["share_503"]:
+        return ""
+    if other["share_503"] + REFUSED < one["share_503"]:
+        return f"gives more answers, and refuses {one['share_503'] - other['share_503']:.0%} of the people less,"
+    return "gives more answers, sooner, and refuses no more" if clear * other["p95_ms"] < one["p95_ms"] else ""
 
 
 @check(handed, after=note_agrees)
@@ -427,6 +454,45 @@ def repeats_like_yours(seen: Facts) -> Finding:
 
 
 # What the mutants do to a copy of a right bench/.
+
+
+@contextlib.contextmanager
+def copied_repeat(ws: Any) -> Iterator[None]:
+    """The third repeat is the second, under its own number."""
+    _, second, third = folders(ws, names(ws)[0])
+    facts = json.loads((third / "run.json").read_text())
+    shutil.rmtree(third)
+    shutil.copytree(second, third)
+    change_facts(third, lambda copy: copy.update({key: facts[key] for key in ("repeat", "order", "began")}))
+    table.write(bench_of(ws))
+    yield
+
+
+def write_note(ws: Any, chosen: Facts, other: Facts) -> None:
+    parts = [(part, row, "\n".join(f"{key} = {row[key]}" for key in NOTED))
+             for part, row in (("chosen", chosen), ("runner_up", other))]  # fmt: skip
+    tables = [f'[{part}]\nsetting = "{row["setting"]}"\n{figures}\n' for part, row, figures in parts]
+    (bench_of(ws) / "note.toml").write_text('why = "It is what I would run for these people."\n' + "\n".join(tables))
+
+
+@contextlib.contextmanager
+def third_is_better(ws: Any) -> Iterator[None]:
+    """Batching off comes second in the note, and a third row beats it in everything."""
+    rows = [row for row in table.rows(bench_of(ws)) if row["where"] == "local"]
+    most = max(rows, key=lambda row: float(row["goodput"]))
+    write_note(ws, most, next(row for row in rows if not row["batching"]))
+    yield
+
+
+@contextlib.contextmanager
+def spreadsheet(ws: Any) -> Iterator[None]:
+    """Right: the table as a spreadsheet saves it, with a byte order mark, quotes, TRUE and FALSE."""
+    change_rows(ws, lambda row: row.update(batching=row["batching"].upper()))
+    path = bench_of(ws) / "table.csv"
+    rows = list(csv.reader(path.read_text().splitlines()))
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows(rows)
+    yield
 
 
 def bench_of(ws: Any) -> Path:
