@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from cluster.tools import look
+from grader.errors import LabError
 from grader.world import history, metrics, prometheus, rules
+from labs.helpers.monitoring import asking, drills
 
 needs_prometheus = pytest.mark.skipif(not look("promtool")[0], reason="no promtool: ./lab cluster tools prometheus")
 RULE = {
@@ -48,6 +50,34 @@ def test_every_kind_of_mistake_is_made_once() -> None:
 
 def test_durations_are_scaled_and_thresholds_are_not() -> None:
     assert rules.scale("expr: rate(x[1h]) > 0.144\nfor: 2m", 60) == "expr: rate(x[60s]) > 0.144\nfor: 2s"
+
+
+def test_an_empty_answer_is_told_in_words_where_a_value_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "value", {"latency": 0.4, "batch_size": None}.get)
+    assert asking.require("latency") == 0.4
+    with pytest.raises(LabError, match="batch_size returns nothing"):
+        asking.require("batch_size")
+
+
+def test_what_an_earlier_run_has_left_is_no_answer_to_a_question() -> None:
+    assert [asking.letter(found) for found in (0.0, 1.0, None)] == ["a", "b", "c"]
+    with pytest.raises(LabError, match=r"batch_size says 19\.4"):
+        asking.letter(19.4)
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_tests_that_fail_on_the_rules_themselves_notice_no_mistake(
+    passes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "a", "rules": [RULE]}]}))
+    monkeypatch.setattr(drills, "HOME", tmp_path)
+    whole = rules.read_yaml(tmp_path / "rules.yml")
+    monkeypatch.setattr(rules, "run_tests", lambda document, tests: (passes and document == whole, "FAILED: 45m"))
+    if passes:
+        assert drills.survivors() == "Slow: 12 of 12 mistakes noticed"
+    else:
+        with pytest.raises(LabError, match="FAILED: 45m"):
+            drills.survivors()
 
 
 def test_a_recording_rule_is_covered_by_whoever_reads_it(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import time
 import tomllib
 from pathlib import Path
 
+from grader.errors import LabError
 from grader.processes import wait_until
 from grader.shell import find_server
 from grader.world.prometheus import BadQuery, Prometheus
@@ -28,6 +29,26 @@ def query(name: str) -> str:
 def value(name: str) -> float | None:
     """What that query says now: its largest value, or None when it returns nothing."""
     return largest(connect(), query(name))
+
+
+def require(name: str) -> float:
+    """The same where it must return something; raises LabError, in words, when it does not."""
+    found = value(name)
+    if found is None:
+        problem = f"Your query {name} returns nothing: no series has these names and labels, or none moved."
+        raise LabError(
+            problem, f"Compare them with the page of part 1, repair {HOME}/queries.toml, run the cell again."
+        )
+    return found
+
+
+def letter(found: float | None) -> str:
+    """Of question 08d: a zero, b one, c nothing. Raises LabError for a value that an earlier run has left."""
+    known = {0.0: "a", 1.0: "b", None: "c"}
+    if found not in known:
+        problem = f"batch_size says {found:.3g}. That is of the run before: your query looks back too far."
+        raise LabError(problem, f"Its mean is over ten seconds, [10s]: repair {HOME}/queries.toml, run the load again.")
+    return known[found]
 
 
 def largest(prometheus: Prometheus, text: str) -> float | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 
+from grader.errors import LabError
 from grader.model import Facts
 from grader.processes import wait_until
 from grader.world import rules
@@ -17,8 +18,12 @@ LIVE = Path("tryout/live-rules.yml")
 
 
 def survivors() -> str:
-    """The mutants of each rule that the unit tests do not notice."""
+    """The mutants of each rule that the unit tests do not notice. Raises LabError when they fail on the rules as they
+    are: then they fail on each mutant, too, and that would count as noticed."""
     document, tests = rules.read_yaml(HOME / "rules.yml"), sorted(HOME.glob("*_test.yml"))
+    passed, output = rules.run_tests(document, tests)
+    if not passed:
+        raise LabError(f"Your tests fail on your own rules, so they cannot tell a mistake yet:\n{output}")
     said = []
     for name, killed in rules.try_mutants(document, tests).items():
         alive = [what for what, dead in killed.items() if not dead]
