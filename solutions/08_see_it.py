@@ -618,8 +618,8 @@ print(boards.save("Ticket triage", rows))
 
 # %% [markdown] tags=["explain"]
 # `Memory` has nothing to show here: that series is the kubelet's, and this server runs in no pod. Some time after
-# the last request p95 and the mean batch are empty, too: 0 divided by 0. The grader asks each panel's query of a history
-# that has it. Showing the board in Grafana is not run in this lab; the file can be imported.
+# the last request p95 and the mean batch are empty, too: 0 divided by 0. The grader asks each panel's query of a
+# history that has it. Showing the board in Grafana is not run in this lab; the file can be imported.
 
 # %% [markdown] tags=["why"]
 # ## 7 · In the cluster (9 minutes)
