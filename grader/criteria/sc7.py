@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cluster.names import IMAGE
+from cluster.names import IMAGE, NAMESPACE
 from grader.kit import check, probe
 from grader.model import Facts, Finding
 from grader.world import history, rules
@@ -33,6 +33,10 @@ QUERIES = ("latency", "batch_size", "queueing")
 ALERTS = {"SlowAnswers": "slow", "BudgetBurnsFast": "errors"}  # which of history's troubles each is there for
 LEAST, KILLED = 6, 0.9  # mutants of a rule; the share of them that its tests have to kill
 ROWS = ("service", "runners", "pods")
+OF_ROW = {"service": "bentoml_api_server", "runners": "bentoml_runner"}  # series that a row is there for
+BARE = ("text", "news", "dashlist", "alertlist", "annolist")  # panels that ask nothing
+COUNTER = re.compile(r"\bbentoml_\w+_(total|sum|count|bucket)\b")
+GROWTH = re.compile(r"\b(rate|irate|increase|delta|idelta|deriv|changes|resets)\s*\(")
 USERS, SECONDS = 40, 5.0
 WORDS = 12  # of a note
 LIMITS = {"small": 4, "large": 32}  # requests a batch, of the note's two settings
@@ -64,7 +68,8 @@ def written(ws: Any) -> Facts:
     if not facts["rules"] or not tests:
         return facts | {"tested": {"passed": False, "said": "there is no *_test.yml" if not tests else ""}}
     passed, said = rules.run_tests(document, tests)
-    tested: Facts = {"passed": passed, "said": said[-600:], "covered": rules.covered(facts["rules"], tests)}
+    tested: Facts = {"passed": passed, "said": said[-600:]}
+    tested["covered"] = rules.covered(facts["rules"], tests) if passed else []
     tested["killed"] = rules.try_mutants(document, tests) if passed else {}
     return facts | {"tested": tested}
 
@@ -168,17 +173,67 @@ def panels_of(home: Path) -> list[Facts]:
     board = json.loads(path.read_bytes()[: rules.MOST])
     if not isinstance(board, dict) or not isinstance(board.get("panels"), list) or not board.get("title"):
         raise ValueError("dashboard.json has no title or no list of panels")
-    row, found = "", []
+    row, found, known = "", [], variables(board)
     for panel in board["panels"]:
         if not isinstance(panel, dict) or not isinstance(panel.get("type"), str) or "gridPos" not in panel:
             raise ValueError("a panel without a type or a gridPos: Grafana does not draw it")
         if panel["type"] == "row":
             row = str(panel.get("title", "")).lower()
         inner = panel.get("panels") or [] if panel["type"] == "row" else [panel]
-        for part in inner:
-            queries = [str(t.get("expr", "")) for t in part.get("targets") or [] if isinstance(t, dict)]
-            found.append({"row": row, "title": str(part.get("title", "")), "queries": queries})
+        for one in inner:
+            if one.get("type") in BARE:
+                continue
+            queries = [filled(query, known) for query in queries_of(one)]
+            found.append({"row": row, "title": str(one.get("title", "")), "queries": queries})
     return found[:40]
+
+
+def shown(panel: Facts) -> list[Facts]:
+    """The panel's targets without those that Grafana does not draw."""
+    return [target for target in parts(panel, "targets") if target.get("hide") is not True]
+
+
+def queries_of(panel: Facts) -> list[str]:
+    """Its PromQL; "" for a target that asks another data source. Sums over other targets are left out."""
+    pairs = [(str(t.get("expr", "")), kind_of_source(t, panel)) for t in shown(panel)]
+    return [expr if kind in ("prometheus", "datasource") else "" for expr, kind in pairs if kind != "__expr__"]
+
+
+def variables(board: Facts) -> dict[str, str]:
+    """The dashboard's own variables, each with its value."""
+    listed = parts(part(board, "templating"), "list")
+    return {str(v.get("name")): str(part(v, "current").get("value") or v.get("query")) for v in listed}
+
+
+def filled(query: str, known: dict[str, str]) -> str:
+    """The query with those variables put in, $name or ${name}."""
+    return re.sub(r"\$(\w+)|\$\{(\w+)\}", lambda m: known.get(m[1] or m[2], m[0]), query)
+
+
+def kind_of_source(target: Facts, panel: Facts) -> str:
+    """The type of the data source that it asks; Prometheus unless another one is named."""
+    source = target.get("datasource") or panel.get("datasource")
+    return str(source.get("type", "prometheus")) if isinstance(source, dict) else "prometheus"
+
+
+def bare_row(panels: list[Facts]) -> str:
+    """The first row none of whose queries names its series, or nothing."""
+    for row, series in OF_ROW.items():
+        texts = [q for p in panels if row in p["row"] for q in p["queries"]]
+        if texts and not any(re.search(series, q) for q in texts):
+            return f"no panel of the row {row} asks for {series.replace('|', ', ')}"
+    return ""
+
+
+def ask_panel(prometheus: Prometheus, query: str, at: float, empty: float) -> Facts:
+    """What a panel shows, or why that is nothing: it says the same where Prometheus holds no data at all, or it draws a
+    counter as it has grown since the process started."""
+    answer = ask(prometheus, query, at)
+    if answer["values"] and ask(prometheus, query, empty) == answer:
+        return {"problem": "it shows the same where there are no data", "values": []}
+    if COUNTER.search(query) and not GROWTH.search(query):
+        return {"problem": "a counter without rate: it shows what was counted since the start", "values": []}
+    return answer
 
 
 @probe(limit=40)
@@ -198,14 +253,16 @@ def remembered(ws: Any) -> Facts:
             if query in (queries or {}):
                 facts["answers"][query] = {m: ask(prometheus, queries[query], moments[m]) for m in judged[query]}
         for panel in facts["panels"]:
-            panel["answers"] = [ask(prometheus, plain(q), moments["large"]) for q in panel["queries"]]
+            asked = [plain(q) for q in panel["queries"]]
+            panel["answers"] = [ask_panel(prometheus, q, moments["large"], begin - 7200) for q in asked]
+    facts["panels_problem"] = facts["panels_problem"] or bare_row(facts["panels"])
     return facts
 
 
 def plain(query: str) -> str:
     """A panel's query with Grafana's own variables filled in."""
-    for name in ("$__rate_interval", "${__rate_interval}", "$__interval"):
-        query = query.replace(name, "5m")
+    for name in ("__rate_interval", "__interval", "__range"):
+        query = query.replace(f"${name}", "5m").replace(f"${{{name}}}", "5m")
     return query
 
 
@@ -346,7 +403,7 @@ def latency_is_a_percentile(seen: Facts) -> Finding:
 def batch_size_moves(seen: Facts) -> Finding:
     """The batch-size query follows the embedding runner's batches: small, then large, nothing while batching is off."""
     found = {m: values(seen["answers"]["batch_size"][m]) for m in ("disabled", "small", "large")}
-    moves = any(1 <= v <= 4.01 for v in found["small"]) and any(8 <= v <= 33 for v in found["large"])
+    moves = all(len(found[m]) == 1 and abs(found[m][0] - b) <= 0.25 * b for m, b in history.BATCH.items())
     wanted = {"disabled": [], "small": "about 3", "large": "about 18"}
     if found["disabled"]:
         return Finding(
@@ -411,13 +468,20 @@ def tests_kill_mutants(seen: Facts) -> Finding:
     for name in names:
         killed = tested["killed"].get(name, {})
         alive = [what for what, dead in killed.items() if not dead]
-        if len(killed) < LEAST:
-            return Finding(False, f"{name} has only {len(killed)} parts that a test could find broken", killed, LEAST)
+        if name in ALERTS and (parts := parts_of(name, seen)) < LEAST:
+            return Finding(False, f"{name} has only {parts} parts that a test could find broken", killed, LEAST)
         if len(alive) > (1 - KILLED) * len(killed):
             text = f"{name}: with one part changed your tests still pass: {'; '.join(alive[:4])}"
             return Finding(False, text, f"{len(killed) - len(alive)} of {len(killed)} killed", wanted)
     counts = {n: f"{sum(k.values())} of {len(k)}" for n, k in tested["killed"].items()}
     return Finding(True, f"every rule is covered; mutants killed: {counts}", counts, wanted)
+
+
+def parts_of(name: str, seen: Facts) -> int:
+    """How many mutants the alert has, with those of the recording rules that it reads."""
+    reads = [r for r in seen["rules"] if rules.name_of(r) == name]
+    read = [rules.name_of(r) for r in seen["rules"] if "record" in r and str(r["record"]) in str(reads)]
+    return sum(len(seen["tested"]["killed"].get(n, {})) for n in (name, *read))
 
 
 @check(remembered)
@@ -432,7 +496,8 @@ def dashboard_answers(seen: Facts) -> Finding:
     for panel in seen["panels"]:
         bad = [q for q, a in zip(panel["queries"], panel["answers"], strict=True) if a["problem"] or not a["values"]]
         if bad or not panel["queries"]:
-            return Finding(False, f"the panel {panel['title']!r} shows nothing", bad, "a query that returns data")
+            why = next((f": {a['problem']}" for a in panel["answers"] if a["problem"]), "")
+            return Finding(False, f"the panel {panel['title']!r} shows nothing{why}", bad, "a query that returns data")
     return Finding(True, f"{len(seen['panels'])} panels, each with data", found, list(ROWS))
 
 
@@ -447,14 +512,32 @@ def monitor_finds_the_service(seen: Facts) -> Finding:
         return Finding(False, problem, monitor.get("kind"), wanted)
     if problem := monitor_defect(monitor, spec):
         return Finding(False, problem, monitor, wanted)
-    chosen = (spec.get("selector") or {}).get("matchLabels") or {}
+    chosen = part(spec, "selector", "matchLabels")
+    terms = parts(part(spec, "selector"), "matchExpressions")
     ends = [e for e in spec.get("endpoints") or [] if isinstance(e, dict)]
     lacking = {k: v for k, v in chosen.items() if SERVICE["labels"].get(k) != v}
     found = {"matchLabels": chosen, "ports": [e.get("port") for e in ends]}
-    if lacking or not chosen:
+    if lacking or not (chosen or terms) or not all(selects(term) for term in terms):
         return Finding(False, f"the Service has no Kubernetes label {lacking or 'that is asked for'}", found, wanted)
-    good = any(e.get("port") in SERVICE["ports"] and e.get("path", "/metrics") == "/metrics" for e in ends)
+    places = part(spec, "namespaceSelector")
+    named = places.get("matchNames") or [NAMESPACE]
+    if not places.get("any") and not any(str(n).startswith(NAMESPACE) for n in named):
+        return Finding(False, f"it looks in {places}, where the Service is not", places, wanted)
+    good = any(finds(end) for end in ends)
     return Finding(good, f"the Service's port is called {SERVICE['ports'][0]}, the path /metrics", found, wanted)
+
+
+def selects(term: Facts) -> bool:
+    """Whether one of matchExpressions holds of the Service's labels."""
+    value = SERVICE["labels"].get(term.get("key"))
+    given = [str(v) for v in term.get("values") or []]
+    known = {"In": value in given, "NotIn": value not in given, "Exists": value is not None}
+    return bool(known.get(str(term.get("operator")), value is None))
+
+
+def finds(end: Facts) -> bool:
+    plain_http = str(end.get("scheme", "http")).lower() == "http"
+    return end.get("port") in SERVICE["ports"] and end.get("path", "/metrics") == "/metrics" and plain_http
 
 
 def monitor_defect(monitor: Facts, spec: Facts) -> str:
@@ -546,11 +629,12 @@ def note_says_what_moved(seen: Facts) -> Finding:
     if numbers[0] >= numbers[2]:
         return Finding(False, "the note's batches do not grow with the limit", numbers, wanted)
     for name, (batch, p95), limit in zip(LIMITS, (numbers[:2], numbers[2:]), LIMITS.values(), strict=True):
-        if not 1 <= batch <= limit or p95 > LONGEST:
+        if not 1 <= batch <= limit or not 1 <= p95 <= LONGEST:
             text = f"the note says batches of {batch:g} and a p95 of {p95:g} ms of the {name} setting"
             return Finding(False, f"{text}, whose limit is {limit} requests", numbers, wanted)
-    words = len(str(note.get("why", "")).split())
-    good = note.get("chosen") in ("small", "large") and words >= WORDS
+    said = re.findall(r"\w+", str(note.get("why", "")))
+    words = len(said)
+    good = note.get("chosen") in ("small", "large") and words >= WORDS and len(set(said)) >= WORDS // 2
     return Finding(
         good, f"the note chooses {note.get('chosen') or 'nothing'} and says why in {words} words", words, wanted
     )

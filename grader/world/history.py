@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 STEP = 5  # seconds between two samples
 EDGES = ("0.005", "0.025", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "+Inf")
 SIZES = ("1.0", "2.0", "4.0", "8.0", "16.0", "32.0", "+Inf")
+CODES = {"200": 0.9, "503": 0.1}  # of /classify; both wait alike
 RUNNERS = {"embeddingrunner": "encode", "classifierrunner": "predict_proba"}
 
 
@@ -101,11 +102,11 @@ def step(table: Table, phase: Phase) -> None:
     service = {"service_name": "demo_text_intelligence", "service_version": "not available"}
     api = "bentoml_api_server_request"
     answered = {**service, "http_response_code": "200"}
-    observe(
-        table, f"{api}_duration_seconds", EDGES, phase.waits, phase.rate, endpoint="/classify", mean=None, **answered
-    )
+    for code, share in CODES.items():
+        of = {**service, "http_response_code": code, "endpoint": "/classify"}
+        observe(table, f"{api}_duration_seconds", EDGES, phase.waits, share * phase.rate, mean=None, **of)
+        table.add(f"{api}_total", share * phase.rate * STEP, **of)
     observe(table, f"{api}_duration_seconds", EDGES, {"0.005": 1.0}, 200, endpoint="/readyz", mean=None, **answered)
-    table.add(f"{api}_total", phase.rate * STEP, endpoint="/classify", **answered)
     table.add(f"{api}_total", 200 * STEP, endpoint="/readyz", **answered)
     table.put(f"{api}_in_progress", phase.inside["api"], endpoint="/classify", **service)
     table.put(f"{api}_in_progress", 1, endpoint="/metrics", **service)
@@ -131,13 +132,17 @@ def step(table: Table, phase: Phase) -> None:
 
 
 def batch(table: Table, phase: Phase, runner: str, method: str, service: dict[str, str]) -> None:
-    """Batches of the embedding runner have the phase's mean; the classifier's stay at one request."""
+    """Batches of the embedding runner, which has two workers, have the phase's mean; the classifier's stay at one
+    request."""
     wide = runner == "embeddingrunner"
     family = "bentoml_runner_adaptive_batch_size"
-    labels = {**service, "runner_name": runner, "method_name": method, "worker_index": "1"}
+    labels = {**service, "runner_name": runner, "method_name": method}
     batches = sum(phase.batches.values()) if wide else phase.rate
     shares = {edge: n / batches for edge, n in phase.batches.items()} if wide else {"1.0": 1.0}
-    observe(table, family, SIZES, shares, batches, mean=phase.mean if wide else 1.0, **labels)
+    workers = ("1", "2") if wide else ("1",)
+    for worker in workers:
+        observe(table, family, SIZES, shares, batches / len(workers), mean=phase.mean if wide else 1.0,
+                worker_index=worker, **labels)  # fmt: skip
 
 
 def observe(
