@@ -180,11 +180,12 @@ for line in loop.splitlines():
 # end
 
 # %% [markdown] tags=["explain"]
-# Three rules. **Refuse**: the oldest request has waited `w0`, and a batch of all `n` that wait would take
-# `a * n + b`. If the sum reaches `max_latency`, that request is cancelled and its caller gets 503. **Hold**: while a
-# batch is computed (`is_locked`), none starts. **Wait**: with fewer than `max_batch_size` requests it may wait for
-# company, for as long as `optimizer.wait` says. No line waits for `max_latency`: it is a deadline, a **budget** for
-# waiting and computing together. `a`, `b` and `wait` are learnt from the last 50 batches.
+# Three rules. **Refuse**: the oldest request has waited `w0`, and a batch of all `n` that wait would take `a * n + b`.
+# If the sum reaches `max_latency`, that request is cancelled and its caller gets 503 (a request that waits alone only
+# while another batch is computed). **Hold**: while a batch is computed (`is_locked`), none starts. **Wait**: with fewer
+# than `max_batch_size` requests it may wait for company, for as long as `optimizer.wait` says. No line waits for
+# `max_latency`: it is a deadline, a **budget** for waiting and computing together. `a`, `b` and `wait` are learnt from
+# the last 50 batches.
 
 # %% tags=["predict"]
 # %%answer P3

@@ -22,7 +22,7 @@
 #
 # **Needed:** lab 02's service with lab 01's models, and a Prometheus program: `./lab cluster tools prometheus` unpacks
 # one, without Docker, and starts nothing. **Your time** (an estimate): 40 minutes. Names 5, scraping 3, queries 9, a
-# metric of yours 3, rules 8, dashboard 3, the cluster and the note 9. **The machine's time** is about three minutes.
+# metric of yours 3, rules 8, dashboard 3, the cluster and the note 9. **The machine's time** is about four minutes.
 
 # %% tags=["do"]
 # %load_ext grader.magic
@@ -86,8 +86,9 @@ clock = timing.Clock()
 # %% [markdown] tags=["explain"]
 # Three kinds of numbers. A **counter** (`_total`) only grows. A **gauge** (`_in_progress`) goes up and down. A
 # **histogram** is a row of counters: `_bucket{le="2.0"}` counts the observations of at most 2, so each bucket holds the
-# ones before it, and the largest finite edge here is the setting. Note the labels: `endpoint` has a leading slash, and
-# the page has `/readyz` and `/metrics` beside `/classify`, since those who look at a service are callers, too.
+# ones before it, and the largest finite edge here is the setting. Look at the lines of the API server, too: `endpoint`
+# has a leading slash, and `/readyz` is there beside `/classify`, since anyone who checks a service is a caller. Only
+# those who read `/metrics` are not counted.
 
 # %% [markdown] tags=["why"]
 # ## 2 · Prometheus reads the page (3 minutes)
@@ -129,8 +130,8 @@ clock = timing.Clock()
 print(asking.wait_for_target(find_server("small").port))
 
 # %% [markdown] tags=["explain"]
-# `up` is the first query to ask of any Prometheus: 1 for a target that answered, 0 for one that did not. It is the
-# only series that Prometheus makes by itself, and it tells "the service is idle" from "nobody is looking".
+# `up` is the first query to ask of any Prometheus: 1 for a target that answered, 0 for one that did not.
+# Prometheus makes it itself, at each scrape, and it tells "the service is idle" from "nobody is looking".
 
 # %% [markdown] tags=["predict"]
 # ## 3 · Queries that follow the service (9 minutes)
