@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +12,11 @@ import httpx
 import pytest
 from conftest import ROOT
 
+from grader.errors import LabError
 from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.model import Evidence, Verdict
+from grader.processes import free_port, wait_until
 from grader.world import servers
 
 KIT = Kit(ROOT)
@@ -190,6 +194,18 @@ def test_a_service_that_does_not_start_is_a_fact(tmp_path: Any) -> None:
         assert not server.alive() and server.metrics() == []
     with pytest.raises(httpx.HTTPError):
         httpx.get(server.url, timeout=2)
+
+
+def test_a_port_that_another_program_took_meanwhile_is_no_fault_of_the_service(tmp_path: Any, monkeypatch: Any) -> None:
+    (tmp_path / "models").mkdir()
+    monkeypatch.delenv(servers.PORT, raising=False)
+    monkeypatch.setattr(servers, "free_port", lambda: port)
+    port = free_port()
+    with subprocess.Popen([sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]) as other:
+        assert wait_until(lambda: servers.listener(port) is not None, 10)
+        with pytest.raises(LabError, match=f"process {other.pid}, took port"), servers.served(None, tmp_path, limit=30):
+            pass
+        other.kill()
 
 
 def test_a_file_named_as_one_of_python_s_modules_is_named_where_it_would_harm(tmp_path: Any) -> None:

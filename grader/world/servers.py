@@ -24,6 +24,7 @@ import httpx
 import psutil
 import yaml
 
+from grader.errors import LabError
 from grader.model import Facts
 from grader.processes import carriers, free_port, is_ours, listener, started, wait_until
 from grader.sandbox import WANTED, boxed, check_built
@@ -181,6 +182,8 @@ def wait_ready(server: Served, limit: float) -> None:
     server.seconds = round(time.monotonic() - began, 1)
     code = server.process.poll()
     check_built(code, server.log())
+    if (code is not None or server.foreign) and not os.environ.get(PORT) and not server.boxed:
+        check_port(server)
     if server.foreign:
         server.problem = f"port {server.port} is held by {server.foreign}, which was not started here"
     elif code is not None:
@@ -189,6 +192,13 @@ def wait_ready(server: Served, limit: float) -> None:
         if pace.has_lived(server.mark, limit / 2) and pace.is_at_work(pace.cpu_of(server.mark)):
             raise pace.too_slow("the server", limit)
         server.problem = f"the server was not ready after {limit:g} s"
+
+
+def check_port(server: Served) -> None:
+    """Raises where another program took the free port that was chosen, between the choice and the server's start."""
+    holder = server.holder()
+    if holder is not None and not is_ours(holder, server.mark):
+        raise LabError(f"Another program, process {holder.pid}, took port {server.port} meanwhile.", "Grade again.")
 
 
 def is_settled(server: Served) -> bool:
