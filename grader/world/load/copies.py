@@ -44,8 +44,11 @@ ENVIRONMENT = {"PYTHONPATH": WITNESS, "LAB_WITNESS": WRITTEN}
 # Runs in the pod: what its processes wrote of themselves, and what its API server counted.
 INSIDE = """
 import glob, json, os, sys, time, urllib.request
-paths = sorted(glob.glob(sys.argv[1] + "/*.jsonl")) # of processes before a restart, too
-files = [open(p).read() for p in paths if os.path.exists("/proc/" + p.rpartition("-")[2].removesuffix(".jsonl"))]
+def lives(path): # files of the container before a restart are there too, and another process may have the number now
+    role, _, pid = os.path.basename(path).removesuffix(".jsonl").rpartition("-")
+    command = open(f"/proc/{pid}/cmdline").read() if os.path.exists(f"/proc/{pid}") else ""
+    return ("http_api_server" if role == "api" else role) in command
+files = [open(p).read() for p in sorted(glob.glob(sys.argv[1] + "/*.jsonl")) if lives(p)]
 config = open(os.environ["BENTOML_CONFIG"]).read() if os.environ.get("BENTOML_CONFIG") else ""
 page = urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[2]}/metrics", timeout=10).read().decode()
 print(json.dumps({"clock": time.monotonic(), "files": files, "config": config, "page": page}))

@@ -128,8 +128,8 @@ def wanted(experiment: Experiment, bench: Path, repeat: int, setting: Setting) -
 
 
 def refuse(experiment: Experiment, bench: Path) -> list[str]:
-    """Puts away the runs of settings whose rows are refused for the machine's sake; returns their names. Where that is
-    most settings the machine is too busy for another try to help, and all stays."""
+    """Puts away the runs of settings whose rows are refused since the machine was busy, or were not steady; returns
+    their names. Where that is most settings another try would not help, and all stays."""
     all_runs = runs.read_all(bench)
     good = table.goodputs(all_runs)
     spoilt = []
@@ -137,7 +137,7 @@ def refuse(experiment: Experiment, bench: Path) -> list[str]:
         group = [run for run in all_runs if run.setting.name == setting.name]
         shared = table.group_problems(group, good) if group else []
         problems = [*shared, *(p for run in group for p in run.problems())]
-        spoilt += [group] if any(p.kind == "machine" for p in problems) else []
+        spoilt += [group] if any(p.kind in ("machine", "figures") for p in problems) else []
     if len(spoilt) > len(experiment.settings) / 2:
         return []
     for run in [run for group in spoilt for run in group]:
