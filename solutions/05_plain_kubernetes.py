@@ -102,7 +102,10 @@ measured("05a", "c" if not objects.pods() else "b")
 # The message lists what is missing, word for word. Why be so strict? A runner runs whatever a pickle tells it to (lab
 # 01). Code that gets into the container should find no root, no capability and no way to become another user.
 #
-# Write what the message asks for, as a **patch**: parts of a Deployment that are laid over those that are there.
+# Write what the message asks for, as a **patch**: parts of a Deployment that are laid over those that are there. Add
+# two things that the message does not ask for, and an intruder would use: the token of the pod's service account,
+# which speaks to Kubernetes (`automountServiceAccountToken`; the service never does), and a file system that can be
+# written (`readOnlyRootFilesystem`). What BentoML writes to is mounted below.
 
 # %% tags=["do"] language="work" magic_args="deploy/security.yaml"
 # apiVersion: apps/v1
@@ -111,7 +114,11 @@ measured("05a", "c" if not objects.pods() else "b")
 # spec:
 #   template:
 #     spec:
-#       automountServiceAccountToken: false # the service does not talk to Kubernetes
+#       # TODO no token in the pod: one line
+#       ...
+#       # solution
+#       automountServiceAccountToken: false
+#       # end
 #       enableServiceLinks: false # or a Service `bentoml` would set BENTOML_PORT here
 #       # TODO securityContext: what the message asks of the pod; the user is 1034
 #       ...
@@ -129,10 +136,10 @@ measured("05a", "c" if not objects.pods() else "b")
 #             - {name: BENTOML_DO_NOT_TRACK, value: "True"} # or each start reports
 #             - {name: OMP_WAIT_POLICY, value: PASSIVE} # threads that wait do not spin
 #           securityContext:
-#             readOnlyRootFilesystem: true
-#             # TODO drop what a process may do beyond its user: two lines
+#             # TODO a root that is only read; no right beyond the user: three lines
 #             ...
 #             # solution
+#             readOnlyRootFilesystem: true
 #             allowPrivilegeEscalation: false
 #             capabilities: {drop: [ALL]}
 #             # end
