@@ -107,7 +107,8 @@ def main() -> int:
     print(f"tried {counted + same + refused} of {total}: {caught} of {counted} caught, {same} known to be equivalent, "
           f"{refused} refused by their own command")  # fmt: skip
     print(f"survived: {survived or 'none'}; grading could not tell: {errors or 'none'}")
-    return int(bool(counted) and caught < GOAL * counted)
+    # one that survives is to be looked at, and says nothing of the share: a turn tries some dozen
+    return int(counted - caught > max(1, (1 - GOAL) * counted))
 
 
 if __name__ == "__main__":
