@@ -16,7 +16,7 @@ from grader.errors import LabError
 from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.model import Evidence, Verdict
-from grader.processes import free_port, wait_until
+from grader.processes import free_port, listener, wait_until
 from grader.world import servers
 
 KIT = Kit(ROOT)
@@ -199,10 +199,10 @@ def test_a_service_that_does_not_start_is_a_fact(tmp_path: Any) -> None:
 def test_a_port_that_another_program_took_meanwhile_is_no_fault_of_the_service(tmp_path: Any, monkeypatch: Any) -> None:
     (tmp_path / "models").mkdir()
     monkeypatch.delenv(servers.PORT, raising=False)
-    monkeypatch.setattr(servers, "free_port", lambda: port)
     port = free_port()
+    monkeypatch.setattr(servers, "free_port", lambda: port)
     with subprocess.Popen([sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]) as other:
-        assert wait_until(lambda: servers.listener(port) is not None, 10)
+        assert wait_until(lambda: listener(port) is not None, 10)
         with pytest.raises(LabError, match=f"process {other.pid}, took port"), servers.served(None, tmp_path, limit=30):
             pass
         other.kill()

@@ -172,6 +172,7 @@ def test_the_context_carries_the_workspaces_namespace(tmp_path: Path, monkeypatc
     from kubernetes.config.kube_config import KubeConfigMerger
 
     monkeypatch.setenv("LAB_KIT", str(tmp_path))
+    monkeypatch.delenv("LAB_SLOT", raising=False)
     cluster = {"name": "kind-serving-lab", "cluster": {"server": "https://127.0.0.1:1"}}
     context = {"name": "kind-serving-lab", "context": {"cluster": "kind-serving-lab", "user": "kind-serving-lab"}}
     slot = {"current-context": "kind-serving-lab", "clusters": [cluster], "contexts": [context], "users": []}
