@@ -70,14 +70,19 @@ def test_what_is_right_and_unlike_ours_passes(right: Path, tmp_path: Path, ways:
         assert failed(verdicts(root, LIKE)) == []
 
 
-@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m["fails"] not in MEASURED], ids=lambda m: m["id"])
-def test_each_wrong_bench_fails_its_own_check(right: Path, tmp_path: Path, mutant: Facts) -> None:
-    root = Path(shutil.copytree(right, tmp_path / "work"))
+def judge_mutant(sound: Path, tmp_path: Path, mutant: Facts) -> dict[str, str]:
+    """The verdicts on a copy of that workspace with the mutant's mistake in it."""
+    root = Path(shutil.copytree(sound, tmp_path / "work"))
     ws = Workspace(KIT, root)
     apply(ws, SC6, mutant)
     with find_fixture(KIT, "sc6", mutant["around"])(ws) if "around" in mutant else nullcontext():
         type_cells(ws, mutant.get("typed", []))
-        found = verdicts(root, LIKE)
+        return verdicts(root, LIKE)
+
+
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m["fails"] not in MEASURED], ids=lambda m: m["id"])
+def test_each_wrong_bench_fails_its_own_check(right: Path, tmp_path: Path, mutant: Facts) -> None:
+    found = judge_mutant(right, tmp_path, mutant)
     assert failed(found) == [mutant["fails"]], found
     assert mutant.get("says", "") in found[mutant["fails"]]
 
@@ -146,12 +151,7 @@ def test_rows_of_the_cluster_pass_beside_those_of_this_machine(with_copies: Path
 
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if m["fails"] not in MEASURED], ids=lambda m: m["id"])
 def test_each_wrong_bench_fails_beside_rows_of_the_cluster(with_copies: Path, tmp_path: Path, mutant: Facts) -> None:
-    root = Path(shutil.copytree(with_copies, tmp_path / "work"))
-    ws = Workspace(KIT, root)
-    apply(ws, SC6, mutant)
-    with find_fixture(KIT, "sc6", mutant["around"])(ws) if "around" in mutant else nullcontext():
-        type_cells(ws, mutant.get("typed", []))
-        assert failed(verdicts(root, LIKE)) == [mutant["fails"]]
+    assert failed(judge_mutant(with_copies, tmp_path, mutant)) == [mutant["fails"]]
 
 
 def test_rows_of_the_cluster_need_batching_off_there(with_copies: Path, tmp_path: Path) -> None:

@@ -548,24 +548,26 @@ def measured_as_asked(ws: Any) -> Iterator[None]:
     yield
 
 
+def type_in_best_row(ws: Any, **cells: str) -> None:
+    best = names(ws)[0]
+    change_rows(ws, lambda row: row.update(cells) if row["setting"] == best else None)
+
+
 @contextlib.contextmanager
 def typed_table(ws: Any) -> Iterator[None]:
-    best = names(ws)[0]
-    change_rows(ws, lambda row: row.update(p95_ms="42.0") if row["setting"] == best else None)
+    type_in_best_row(ws, p95_ms="42.0")
     yield
 
 
 @contextlib.contextmanager
 def typed_setting(ws: Any) -> Iterator[None]:
-    best = names(ws)[0]
-    change_rows(ws, lambda row: row.update(max_batch_size="64") if row["setting"] == best else None)
+    type_in_best_row(ws, max_batch_size="64")
     yield
 
 
 @contextlib.contextmanager
 def typed_reason(ws: Any) -> Iterator[None]:
-    best = names(ws)[0]
-    change_rows(ws, lambda row: row.update(why="a quiet hour") if row["setting"] == best else None)
+    type_in_best_row(ws, why="a quiet hour")
     yield
 
 
