@@ -82,4 +82,4 @@ def held() -> Iterator[Names]:
 
 
 if __name__ == "__main__":
-    run_command(cluster, "`./lab cluster up` repairs what was left")
+    run_command(cluster, "`./lab cluster up` repairs what was left", "./lab cluster")

@@ -15,13 +15,13 @@ from grader.kit import Kit
 from grader.model import clean
 
 
-def run_command(command: click.Command, goes_on: str = "the next run goes on from there") -> None:
+def run_command(command: click.Command, goes_on: str = "the next run goes on from there", name: str = "./lab") -> None:
     """Runs it and exits. `goes_on`: what is said to who interrupts it."""
     # so that a TERM, too, unwinds and ends what we started
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
     try:
-        command(prog_name="./lab", standalone_mode=False)
+        command(prog_name=name, standalone_mode=False)
     except LabError as problem:
         print(f"{'' if str(problem).startswith('not run') else 'lab: '}{problem}", file=sys.stderr)
         sys.exit(problem.exit_code)

@@ -62,6 +62,12 @@ def test_help_names_every_command_with_examples() -> None:
     assert all(f"  {c} " in done.stdout for c in commands) and "./lab grade sc1" in done.stdout
 
 
+@pytest.mark.parametrize("words", ["bench", "bench capacity", "cluster up", "mutants", "class"])
+def test_help_of_a_command_names_it_and_needs_no_workspace(words: str, tmp_path: Path) -> None:
+    done = run_lab(ROOT, *words.split(), "--help", LAB_WORK=str(tmp_path / "none"))
+    assert done.returncode == 0 and done.stdout.startswith(f"Usage: ./lab {words} [OPTIONS]"), done.stdout + done.stderr
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = "import sys, grader.cli; print(*{m.split('.')[0] for m in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()

@@ -31,4 +31,4 @@ def main(criteria: tuple[str, ...], live: bool, record: bool, minutes: float | N
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, name="./lab mutants")
