@@ -1,6 +1,6 @@
-"""Two releases of the service side by side in a namespace of their own: `stable` and `new`, copies of the Deployment that
-runs elsewhere, each behind a Service; a third Service that leads to one of them (blue/green); a route with weights at
-the gateway (canary); and a pod `client`, which asks, and looks at the pods' pages.
+"""Two releases of the service side by side in a namespace of their own: `stable` and `new`, copies of the Deployment
+that runs elsewhere, each behind a Service; a third Service that leads to one of them (blue/green); a route with weights
+at the gateway (canary); and a pod `client`, which asks, and looks at the pods' pages.
 
 lay_out("ml-serving-walk", "ml-serving-walk-release"); plant(namespace, "errors"); weigh(namespace, 50, 50)
 decide(namespace)       # the gate's decision, from what the pods count themselves
