@@ -60,18 +60,24 @@ def looks(gate: Gate, news: list[Seen], stable: list[str]) -> list[str]:
     return [gate.look([Seen(False, "a", text), new], float(i)).what for i, (new, text) in enumerate(seen)]
 
 
+def new_pod(text: str, answers: bool = True) -> Seen:
+    return Seen(True, "b", text, TEXTS if text and answers else {})
+
+
 def test_what_needs_no_test_rolls_back() -> None:
-    quiet = [page(100)] * 4
-    silent = [Seen(True, "b", text) for text in (page(30), "", page(30), "")]
-    assert looks(Gate(), silent, quiet) == [GO_ON] * 4, "one silent look is not yet a crash"
-    crashed = [Seen(True, "b", text) for text in (page(30), page(31), "", "")]
-    assert looks(Gate(), crashed, quiet) == [GO_ON] * 3 + [ROLL_BACK]
-    again = [Seen(True, "b", text) for text in (page(30), page(31), page(2), page(3))]
-    assert looks(Gate(), again, quiet)[2] == ROLL_BACK
+    quiet = [page(100)] * 6
+    silent = [new_pod(text) for text in (page(30), "", "", page(30), "", "")]
+    assert looks(Gate(), silent, quiet) == [GO_ON] * 6, "two silent looks are not yet a crash"
+    crashed = [new_pod(text) for text in (page(30), page(31), page(31), "", "", "")]
+    assert looks(Gate(), crashed, quiet) == [GO_ON] * 5 + [ROLL_BACK]
+    hangs = [new_pod(page(30), answers) for answers in (True, True, True, False, False, False)]
+    assert looks(Gate(), hangs, quiet) == [GO_ON] * 5 + [ROLL_BACK], "its page is there, and no answer"
+    again = [new_pod(text) for text in (page(30), page(31), page(2))]
+    assert looks(Gate(), again, quiet[:3])[2] == ROLL_BACK
     wrong = Seen(True, "b", page(0), {**TEXTS, "My parcel has not arrived yet": "billing"})
     assert looks(Gate(), [wrong], quiet[:1]) == [ROLL_BACK]
-    waits = [Seen(True, "b", "")] * 4
-    assert looks(Gate(), waits, quiet) == [GO_ON] * 4, "one that was never there has not crashed: the clock decides"
+    waits = [new_pod("")] * 6
+    assert looks(Gate(), waits, quiet) == [GO_ON] * 6, "one that was never there has not crashed: the clock decides"
 
 
 def test_no_decision_in_time_rolls_back() -> None:
@@ -84,7 +90,7 @@ def test_no_decision_in_time_rolls_back() -> None:
 def test_answers_of_a_cold_pod_are_not_judged() -> None:
     gate = Gate()
     for i, good in enumerate((0, 10, 25, 45)):
-        gate.look([Seen(False, "a", page(100 + good)), Seen(True, "b", page(good))], float(i))
+        gate.look([Seen(False, "a", page(100 + good)), new_pod(page(good))], float(i))
     assert gate.new == Counts(20), "from the first look on that saw 20 answers"
 
 

@@ -36,10 +36,12 @@ from labs.helpers.kube.yatai import CRD, closed
 Manifest = dict[str, Any]
 MANIFESTS, SERVICE = ROOT / "manifests", ROOT / "service"
 OVERLAYS = sorted(path.parent.name for path in MANIFESTS.glob("overlays/*/kustomization.yaml"))
-SERVING = [name for name in OVERLAYS if name != "yatai"]
-LATER = ["blue-green", "canary", "split"]
+RELEASES = ["blue-green", "canary"]  # two Deployments, each like the plain one
+SERVING = [name for name in OVERLAYS if name not in ("yatai", *RELEASES)]
+LATER = ["split"]
 OBSERVABILITY = MANIFESTS / "observability"
-OTHERS = ("serving.yatai.ai/", "monitoring.coreos.com/")
+OTHERS = ("serving.yatai.ai/", "monitoring.coreos.com/", "gateway.networking.k8s.io/")
+GATEWAY = MANIFESTS / "gateway"
 YATAI = MANIFESTS / "overlays" / "yatai"
 # What extended resource each GPU overlay asks for, of the embedding runner's container.
 DEVICES = {
@@ -115,6 +117,39 @@ def test_what_the_platform_runs_fits_its_schemas() -> None:
             check_schema(thing)
     images = re.findall(r"image: (\S+)", _rendered(OBSERVABILITY))
     assert set(images) <= set(images_of("08")) and len(images) == 3
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_two_versions_are_the_plain_one_twice_and_one_is_asked(name: str) -> None:
+    things, colours = overlay(name), ("blue", "green")
+    deployments = {t["metadata"]["name"]: t for t in things if t["kind"] == "Deployment"}
+    assert deployments.keys() == {f"{IMAGE}-{colour}" for colour in colours}
+    for colour in colours:
+        spec = deployments[f"{IMAGE}-{colour}"]["spec"]
+        mine = {"app.kubernetes.io/name": IMAGE, "version": colour}
+        assert spec["selector"]["matchLabels"] == mine
+        assert spec["template"]["metadata"]["labels"].items() >= mine.items()
+        assert spec["template"]["spec"]["containers"][0]["image"] == container("plain")["image"]
+    selectors = {t["metadata"]["name"]: t["spec"]["selector"]["version"] for t in things if t["kind"] == "Service"}
+    assert selectors.pop(IMAGE) == "blue"
+    assert selectors == ({"stable": "blue", "new": "green"} if name == "canary" else {})
+
+
+def test_the_gateway_and_its_route_fit_their_definitions() -> None:
+    manifest = read_manifest("gateway-api")
+    if not manifest.is_there():
+        not_run(f"no {manifest.path.name}: ./lab cluster pull")
+    read = [part for part in yaml.safe_load_all(manifest.path.read_text()) if part]
+    definitions = {d["spec"]["names"]["kind"]: d for d in read if d["kind"] == "CustomResourceDefinition"}
+    things = [t for t in (*overlay("canary"), *render(GATEWAY)) if t["apiVersion"].startswith("gateway.")]
+    assert sorted(t["kind"] for t in things) == ["Gateway", "GatewayClass", "HTTPRoute"]
+    for thing in things:
+        (version,) = [v for v in definitions[thing["kind"]]["spec"]["versions"] if v["name"] == "v1"]
+        validator = jsonschema.Draft202012Validator(closed(version["schema"]["openAPIV3Schema"]))
+        assert [f"{thing['kind']}: {e.message}" for e in validator.iter_errors(thing)] == []
+    for thing in [t for t in render(GATEWAY) if not t["apiVersion"].startswith(OTHERS)]:
+        check_schema(thing)
+    assert re.findall(r"image: (\S+)", _rendered(GATEWAY)) == images_of("06")
 
 
 def test_the_scaler_reads_what_the_adapter_offers() -> None:

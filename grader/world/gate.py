@@ -16,7 +16,7 @@ This is Wald's test (Sequential Tests of Statistical Hypotheses, 1945) with an u
 e-variables (Turner, Ly, Gruenwald, Generic E-variables for exact sequential k-sample tests, 2024; arXiv 2106.02693). It
 assumes that the answers of one look are independent of each other given what was seen before: answers that wait in one
 queue are late together, so alpha is somewhat larger in truth. Four things need no test: a pod of the new release that
-is silent twice in a row, one whose counters fell (it has started again), a wrong label, and a clock that has run out.
+is silent whose counters fell (it has started again), a wrong label, and a clock that has run out.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ NONE = Counts()
 
 
 class Seen(NamedTuple):
-    """One look at one pod. `page` is "" where it did not answer; `labels` what the known texts were answered with."""
+    """One look at one pod. Where it did not answer, `page` is "" and `labels` (what it calls the known texts) empty."""
 
     new: bool
     pod: str
@@ -218,9 +218,9 @@ class Gate:
     def broken(self, seen: Sequence[Seen]) -> str:
         """Why a pod of the new release counts as crashed, or ""."""
         for one in (s for s in seen if s.new):
-            self.silent[one.pod] = 0 if one.page else self.silent.get(one.pod, 0) + 1
-            if self.silent[one.pod] > 1 and one.pod in self.known:
-                return f"{one.pod} was there and is silent: it has crashed"
+            self.silent[one.pod] = 0 if one.page and one.labels else self.silent.get(one.pod, 0) + 1
+            if self.silent[one.pod] > 2 and one.pod in self.known:
+                return f"{one.pod} was there and has not answered in three looks: it has crashed, or hangs"
             if one.page and read_counts(one.page, self.edge).answered < self.known.get(one.pod, NONE).answered:
                 return f"{one.pod} counts from the beginning again: it has crashed, and was started again"
         return ""

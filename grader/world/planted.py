@@ -31,7 +31,8 @@ class Planted:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or scope["path"] != "/classify":
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
         Planted.asked += 1
         if FAULT == "crash" and Planted.asked >= LAST:
             os.kill(1, signal.SIGTERM)
@@ -39,7 +40,8 @@ class Planted:
             await asyncio.sleep(LATE)
         if FAULT == "errors" and random.random() < FAILED:
             await send({"type": "http.response.start", "status": 500, "headers": []})
-            return await send({"type": "http.response.body", "body": b"planted"})
+            await send({"type": "http.response.body", "body": b"planted"})
+            return
         await self.app(scope, receive, relabelled(send) if FAULT == "labels" else send)
 
 
@@ -81,7 +83,7 @@ def plant() -> None:
     def made(self: Any, app: Any, *words: Any, **named: Any) -> None:
         honest(self, Planted(app), *words, **named)
 
-    Counting.__init__ = made
+    Counting.__init__ = made  # type: ignore[method-assign]
 
 
 if FAULT and any("http_api_server" in word for word in sys.orig_argv):
