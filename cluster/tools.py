@@ -41,7 +41,7 @@ class Tool:
     page: str
     url: str
     sha256: dict[str, str]
-    debian: str = ""  # the Debian package that holds it
+    debian: list[str] = field(default_factory=list)  # Debian's packages that hold it, the usual one first
     holds: list[str] = field(default_factory=list)  # what the upstream archive and the package have in them
     comes_with: str = ""  # another entry, from which all but the name is taken
 
@@ -131,11 +131,11 @@ def _install(tool: Tool, said: str, say: Callable[[str], None]) -> Path:
 
 
 def _unpack_package(tool: Tool, said: str, say: Callable[[str], None]) -> Path:
-    say(f"{said}: unpacking Debian's package {tool.debian} into {folder()}")
+    say(f"{said}: unpacking Debian's package {tool.debian[0]} into {folder()}")
     unpack_debian(tool.debian, tool.holds, folder())
     good, found = tool.check(folder() / tool.name)
     if not good:
-        raise NotUnpacked(f"Debian's package {tool.debian}", found)
+        raise NotUnpacked(f"Debian's package {tool.debian[0]}", found)
     return folder() / tool.name
 
 

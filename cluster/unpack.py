@@ -27,17 +27,27 @@ def can_unpack_debian() -> bool:
     return bool(shutil.which("apt-get") and shutil.which("dpkg"))
 
 
-def unpack_debian(package: str, programs: Sequence[str], target: Path) -> None:
-    """The programs of Debian's package, from usr/bin, in the folder `target`. apt checks the file against its signed
-    lists; it needs no root for that, and installs nothing."""
+def unpack_debian(packages: Sequence[str], programs: Sequence[str], target: Path) -> None:
+    """The programs of Debian's packages, from usr/bin, in the folder `target`. apt checks each file against its signed
+    lists; it needs no root for that, and installs nothing. A package is asked only for what those before it lack:
+    promtool is in Debian 12's prometheus, and a package of its own in Debian 13."""
     with tempfile.TemporaryDirectory(prefix="unpack-") as folder:
-        _call(["apt-get", "download", "-q", package], folder)
-        files = list(Path(folder).glob("*.deb"))
-        if len(files) != 1:
-            raise NotUnpacked(f"apt-get download {package}", f"it left {len(files)} packages")
-        _call(["dpkg", "-x", str(files[0]), "out"], folder)
+        found = Path(folder, "out", "usr", "bin")
+        for package in packages:
+            if any(not (found / name).is_file() for name in programs):
+                _extract(package, folder)
+        if lacking := [name for name in programs if not (found / name).is_file()]:
+            raise NotUnpacked(f"Debian's package {packages[-1]}", f"{' and '.join(lacking)} is not in it")
         for name in programs:
-            place(Path(folder, "out", "usr", "bin", name), target / name)
+            place(found / name, target / name)
+
+
+def _extract(package: str, folder: str) -> None:
+    _call(["apt-get", "download", "-q", package], folder)
+    files = list(Path(folder).glob(f"{package}_*.deb"))
+    if len(files) != 1:
+        raise NotUnpacked(f"apt-get download {package}", f"it left {len(files)} packages")
+    _call(["dpkg", "-x", str(files[0]), "out"], folder)
 
 
 def unpack_tar(archive: Path, programs: Sequence[str], target: Path) -> None:

@@ -84,6 +84,33 @@ def test_apt_without_network_leads_to_the_archive(no_tools: Path, monkeypatch: p
     assert any("E: no network" in line for line in said)
 
 
+@pytest.mark.parametrize("parted", [False, True], ids=["Debian 12", "Debian 13"])
+def test_promtool_may_be_a_package_of_its_own(parted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    holds = {"prometheus": ["prometheus"], "promtool": ["promtool"]}
+    asked: list[str] = []
+
+    def call(command: list[str], folder: str) -> None:
+        if command[0] == "apt-get":
+            asked.append(command[-1])
+            Path(folder, f"{command[-1]}_2.53_amd64.deb").touch()
+            return
+        package = Path(command[2]).name.partition("_")[0]
+        for name in holds[package] if parted else ["prometheus", "promtool"]:
+            path = Path(folder, "out/usr/bin", name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(PROGRAM)
+
+    monkeypatch.setattr(unpack, "_call", call)
+    unpack.unpack_debian(["prometheus", "promtool"], ["prometheus", "promtool"], tmp_path / "bin")
+    assert sorted(p.name for p in (tmp_path / "bin").iterdir()) == ["prometheus", "promtool"]
+    assert asked == (["prometheus", "promtool"] if parted else ["prometheus"])
+    holds["promtool"] = []
+    if parted:  # and half of it is nothing
+        with pytest.raises(unpack.NotUnpacked, match="promtool is not in it"):
+            unpack.unpack_debian(["prometheus", "promtool"], ["prometheus", "promtool"], tmp_path / "other")
+        assert not (tmp_path / "other").exists()
+
+
 def test_a_system_without_an_archive_is_told_what_to_install(no_tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.system", lambda: "Darwin")
     monkeypatch.setattr("platform.machine", lambda: "arm64")
