@@ -150,4 +150,7 @@ def start_at(ws: Workspace, number: str) -> list[str]:
         kept = ws.back_up(path.name)
         said.append(f"{path.name} as lab {before[-1].number} leaves it" + (f"; yours is in {kept}" if kept else ""))
         (copy_tree if path.is_dir() else shutil.copy2)(path, ws.root / path.name)
+    for name, what in read_json(source / ".lab.json").items():  # or `%%work` would take these files for changed by hand
+        if (ws.root / name).is_file() and not name.endswith(".ipynb"):
+            ws.remember(name, what)
     return said

@@ -53,9 +53,10 @@ clock = timing.Clock()
 # ## 1 · The image that BentoML makes (8 minutes)
 #
 # `bentoml containerize` copies the Bento into an empty folder, adds the models that it names, and builds the
-# Dockerfile in it. That happens on a **bench** here: a copy of your folder and a store of its own, so that what is
-# only tried does not become your newest Bento. The step that installs a hundred packages takes a minute or two. While
-# it runs: which files of the Bento will share a layer? The Dockerfile is in `env/docker/`.
+# Dockerfile in it. That happens on a **bench** here: a copy of your folder with a store of its own, so that an
+# experiment never becomes your newest Bento. The step that installs a hundred packages takes a minute or two. While
+# it runs: which files of the Bento will share a layer? The Dockerfile is in the Bento, in `env/docker/`; lab 03's
+# `bentoml get demo_text_intelligence:latest -o path` says where that is.
 
 # %% tags=["do"]
 bench = images.Bench(template=False)
@@ -85,10 +86,12 @@ layers.draw_steps(plain, "What does each step of the default Dockerfile add?")
 # ## 2 · What an edit costs (5 minutes)
 #
 # Layers are the unit of travel: a registry and a node take those that they do not have yet. The course module says
-# that weights and sources are in separate layers. Change one word, and look.
+# that weights and sources are in separate layers. Change one word, and look: `bench.edit(FILE)` adds a comment to a
+# source, and `layers.fresh_bytes(BEFORE, AFTER)` counts the bytes in layers that only the second image has.
 
 # %% [markdown] tags=["predict"]
-# One comment in `preprocess.py` changes, and the image is made again. How many bytes are in layers that nobody has?
+# One comment in `preprocess.py` changes, and the image is made again. How many megabytes are in layers that the
+# registry does not have yet?
 
 # %% tags=["predict"]
 # %%answer 04b
@@ -122,6 +125,10 @@ measured("04b", count / 1e6)
 # BentoML takes a template that replaces parts of its Dockerfile. Two decisions are in it. What is needed to *make*
 # the image stays in a stage of its own (`packages`), of which only the result is copied. And what changes seldom
 # comes before what changes often, because a step that runs again makes all steps after it run again.
+#
+# In the folder are `models/` (the weights), `env/python/` (`install.sh`, which installs the packages with uv),
+# `env/docker/` (the entry point), `apis/` (the OpenAPI document), `src/` (your sources), and `bento.yaml` and
+# `README.md`, which differ after each build. uv keeps what it has fetched in `/root/.cache/uv`.
 
 # %% tags=["do"] language="work" magic_args="service/Dockerfile.template"
 # {% extends bento_base_template %}
@@ -174,8 +181,8 @@ measured("04b", count / 1e6)
 # %% [markdown] tags=["explain"]
 # The blocks that are not named stay as BentoML has them; the user `bentoml` comes from one of those. (Without
 # `--chown` the container dies with "Permission denied": a model store keeps its files from other users.) The build
-# file gets one line more, and the index's address moves into the template: it is no longer set in every container
-# that runs.
+# file, below, names the template in its last line. In lab 03 it set the address of PyTorch's index in `env`, for every
+# container that runs; now the address is an argument of the stage `packages` alone.
 
 # %% tags=["do"] language="work" magic_args="service/bentofile.yaml"
 # service: "service:svc"
@@ -199,9 +206,9 @@ measured("04b", count / 1e6)
 
 # %% [markdown] tags=["why"]
 # Now the image that you will release, from your own store. `$IMAGE` is its name. The `netrc` is a login for a private
-# index, made up for this run; part 4 asks what became of it. One trap on the way: for a Bento with a template,
-# BentoML 1.4.39 keeps a copy of it in the system's folder for temporary files, and then refuses what is outside of
-# the folder that you are in. So `TMPDIR` is the folder itself.
+# index, made up for this run; part 4 asks what became of it. One trap on the way: BentoML 1.4.39 copies a template into
+# the system's folder for temporary files, and then refuses it because it is outside of the folder that you are in. So
+# `TMPDIR` is that folder.
 
 # %% tags=["do"]
 token = bentos.made_up_token()
@@ -209,23 +216,25 @@ bench = images.Bench(store="store")
 netrc = bench.folder.with_name("netrc")
 netrc.write_text(f"machine index.example login build password {token}\n")
 os.environ |= {"LAB_COPY": str(bench.folder), "LAB_NETRC": str(netrc)}
-os.environ["LAB_INDEX"] = " ".join(
-    images.index_option()
-)  # a mirror, where there is one
+os.environ["LAB_INDEX"] = " ".join(images.index_option())  # a mirror, if there is one
 ours = images.RELEASE
 
 # %% tags=["do"] language="shell"
 # export BUILDKIT_PROGRESS=plain TMPDIR=$LAB_COPY
 # cd "$LAB_COPY" && bentoml build -o tag
-# # TODO bentoml containerize demo_text_intelligence:latest -t ..., then "${more[@]}"
 # more=(--opt secret=id=netrc,src="$LAB_NETRC" $LAB_INDEX)
+# trap 'tail -n 5 ../build.log' ERR # the end of the log, if the next command fails
+# # TODO bentoml containerize ...:latest -t ... "${more[@]}" &> ../build.log
 # ...
 # # solution
-# more=(--opt secret=id=netrc,src="$LAB_NETRC" $LAB_INDEX)
-# bentoml containerize demo_text_intelligence:latest -t "$IMAGE" "${more[@]}" \
-#   > ../build.log 2>&1 || { tail -5 ../build.log; false; }
+# bento=demo_text_intelligence:latest
+# bentoml containerize $bento -t "$IMAGE" "${more[@]}" &> ../build.log
 # # end
-# grep -E '^#[0-9]+ (DONE [0-9]{2}|\[.*COPY)' ../build.log || true
+# # TODO grep the steps that COPY in ../build.log: is the order as you want it?
+# ...
+# # solution
+# grep -E '^#[0-9]+ \[.*COPY' ../build.log
+# # end
 
 # %% tags=["see"]
 layers.draw_steps(ours, "What does each step of your Dockerfile add?")
@@ -253,20 +262,20 @@ claims.holds(count < 1e6, f"{count:,} bytes travel for an edit: your order is ri
 layers.draw_edit({"BentoML's": (plain, f"{plain}-edited"), "yours": (ours, edited)})
 
 # %% [markdown] tags=["explain"]
-# The same edit, and the line under the picture has the two costs. That is worth more than the smaller image: the
-# packages travel once, an edit many times a day.
+# The same edit, and the line under the picture has both costs. The order is worth more than the smaller image: packages
+# travel once, an edit many times a day.
 #
 # *A place to stop: the images stay with Docker.*
 
 # %% [markdown] tags=["why"]
 # ## 4 · A password that was there and is not (4 minutes)
 #
-# Your build had a login, mounted for the step that installs and for that step alone. Three other ways are common.
-# Make them, with a base image and one line each.
+# Your build had a login, mounted for the step that installs and for that step alone. Two other ways are common: a build
+# argument, and a file that is copied in and deleted again. Make all three, each from a base image and a line or two.
+# The file `netrc` is beside the Dockerfile, and it is also the secret with the id `netrc`.
 
 # %% [markdown] tags=["predict"]
-# A build argument that a step uses; a file that is copied in and deleted by the next step; a secret mount. From which
-# of the three images can anyone who pulls it read the token?
+# Someone has pulled all three images, and has nothing else. From which of them can they read the token?
 
 # %% tags=["predict"]
 # %%answer 04c
@@ -301,8 +310,8 @@ measured("04c", {"a": "a", "ad": "b", "d": "c"}.get(hit, "d"))
 # %% [markdown] tags=["why"]
 # ## 5 · Push it, name it, run it (9 minutes)
 #
-# A push sends the layers that the registry lacks, and answers with a **digest**: the hash of the list of layers. Most
-# of the time goes into packing layers.
+# A push sends the layers that the registry lacks, and answers with a **digest**: the hash of the list of layers.
+# `$REPOSITORY` is `$IMAGE` without its tag.
 
 # %% tags=["do"] language="shell"
 # # TODO push $IMAGE; -q shows no bars. Then $REPOSITORY:moving: docker tag, and push
@@ -333,7 +342,7 @@ measured("04c", {"a": "a", "ad": "b", "d": "c"}.get(hit, "d"))
 
 # %% tags=["do"]
 moving, (here, there) = f"{images.REPOSITORY}:moving", images.NAMES.nodes[1:3]
-# TODO what pulls.ask_version(node, image) says of the node here and of moving
+# TODO pulls.ask_version(node, image): which version a pod on `here` runs as `moving`
 before = ...
 # solution
 before = pulls.ask_version(here, moving)
@@ -356,8 +365,8 @@ same = len(set(after.values())) == 1
 measured("04d", "b" if after[here] == before and not same else "a")
 
 # %% [markdown] tags=["explain"]
-# So a release is a small file with the name that cannot move, and with the Bento that it was made of. Write it for
-# lab 05; which name goes into it is yours to say.
+# So a release is a small file with the name that cannot move, and with the version of the Bento that it was made of.
+# Write it for lab 05.
 
 # %% tags=["do"] language="shell"
 # bento=$(cat store/bentos/demo_text_intelligence/latest)
@@ -366,7 +375,7 @@ measured("04d", "b" if after[here] == before and not same else "a")
 # # solution
 # name=$(docker image inspect --format '{{index .RepoDigests 0}}' "$IMAGE")
 # # end
-# # TODO mkdir -p deploy; cat into deploy/release.json an object with image and bento
+# # TODO mkdir -p deploy; write deploy/release.json, an object: image $name, bento $bento
 # ...
 # # solution
 # mkdir -p deploy && cat > deploy/release.json <<END
@@ -379,8 +388,8 @@ measured("04d", "b" if after[here] == before and not same else "a")
 # cat deploy/release.json
 
 # %% [markdown] tags=["why"]
-# It runs here. But does it run from what the registry has, or from what happens to be on this machine? Take all local
-# names of it away, pull it back by its digest, and ask two texts.
+# It runs here. But does it run from what the registry has, or from what happens to be on this machine? Remove every
+# local name of it, pull it back by its digest, and ask it two texts. `images.running` starts it with `--cap-drop=ALL`.
 
 # %% tags=["do"]
 import json
@@ -402,22 +411,23 @@ with images.running(name) as url:
     # end
 
 # %% [markdown] tags=["explain"]
-# The container ran as the user `bentoml`, without a single capability of root, and needed none.
+# It answered without a single capability of root. The user is the one that the image names, `bentoml`.
 
 # %% [markdown] tags=["why"]
-# The registry can be read like a file. This picture asks each layer what is in it; every byte is hashed on the way,
-# so what it shows is what a node will get.
+# The registry can be read like a file. This cell reads each layer and hashes every byte on the way, so the picture
+# shows what a node will get.
 
 # %% tags=["see"]
 pushed = images.read_pushed()
 told = [secret for layer in pushed.layers for secret in layer.secrets]
-print("secrets in its layers:", told or "none", "| your login:", token in str(pushed))
+print("secrets in its layers:", *told or ["none"])
+print("your build's login:   ", "in it" if token in str(pushed) else "not in it")
 layers.draw_contents(pushed)
 
 # %% [markdown] tags=["predict"]
 # One file more. A colleague left 300 MB of sample data beside the sources, and a star in `include`. The module tells
-# of a Bento with a 2.8 GB sample, whose pulls saturated a cluster's network. Someone asks you why the image has
-# grown.
+# of a Bento with a 2.8 GB sample, whose pulls saturated a cluster's network. You are asked why the image has grown, and
+# which file to blame.
 
 # %% tags=["predict"]
 # %%answer Q2
@@ -452,8 +462,8 @@ layers.draw_steps(pulls.SAMPLES, "Which layer has grown?")
 # %grade sc4
 
 # %% [markdown] tags=["explain"]
-# `sc4` did not ask your engine. It read the image from the registry, compared its sources and weights with your
-# newest Bento, searched every layer for secrets, and ran it.
+# `sc4` did not trust Docker's local copy. It read the image from the registry, compared its sources and weights with
+# your newest Bento, searched every layer for secrets, and ran it.
 #
 # ## To keep
 # - What shares a COPY shares a layer, and travels together.

@@ -18,7 +18,7 @@
 # - prove which configuration and which Secret a pod has;
 # - ask for a whole GPU, a slice of one or a turn on one, and read the scheduler's answer.
 #
-# **Needed:** lab 04's image in the registry, and the cluster. **Your time** (an estimate): 40 minutes. Let in 8, a
+# **Needed:** lab 04's image in the registry, and the cluster. **Your time** (an estimate): 40 minutes. Admission 8, a
 # release under load 13, the request's way 8, which configuration 4, devices and an operator 6, three questions 1. Two
 # incidents wait after it: `%incident 05`.
 #
@@ -46,7 +46,7 @@ deployment = "deployment/demo-text-intelligence"
 # # end
 
 # %% [markdown] tags=["why"]
-# ## 1 · Let in (8 minutes)
+# ## 1 · Admission (8 minutes)
 #
 # The next cell copies the provided files into `deploy/`; you will add yours. (Running the notebook again deletes the
 # Deployment of the run before.) `deployment.yaml` has two replicas of an image and little else. `namespace.yaml` has
@@ -102,10 +102,10 @@ measured("05a", "c" if not objects.pods() else "b")
 # The message lists what is missing, word for word. Why be so strict? A runner runs whatever a pickle tells it to (lab
 # 01). Code that gets into the container should find no root, no capability and no way to become another user.
 #
-# Write what the message asks for, as a **patch**: parts of a Deployment that are laid over those that are there. Add
-# two things that the message does not ask for, and an intruder would use: the token of the pod's service account,
-# which speaks to Kubernetes (`automountServiceAccountToken`; the service never does), and a file system that can be
-# written (`readOnlyRootFilesystem`). What BentoML writes to is mounted below.
+# Write what the message asks for, as a **patch**: parts of a Deployment that are laid over those that are there. The
+# message does not mention two more things that an intruder would use. Take both away: the token of the pod's service
+# account, which opens the Kubernetes API (`automountServiceAccountToken`; the service never asks it), and the right to
+# write to the image's file system (`readOnlyRootFilesystem`). The two folders that BentoML writes to are mounted below.
 
 # %% tags=["do"] language="work" magic_args="deploy/security.yaml"
 # apiVersion: apps/v1
@@ -153,8 +153,8 @@ measured("05a", "c" if not objects.pods() else "b")
 #           emptyDir: {sizeLimit: 64Mi}
 
 # %% [markdown] tags=["explain"]
-# The profile does not ask for `readOnlyRootFilesystem`. With it, nothing that gets in can leave a file behind, and
-# the two small volumes are all that BentoML needs to write. One more patch before the pods come: without a CPU limit
+# With `readOnlyRootFilesystem` an intruder can change neither code nor packages. A file can still be left in the two
+# small volumes, and is gone with the pod. One more patch before the pods come: without a CPU limit
 # BentoML takes all cores of the node, in every pod. It starts as many API processes as the limit has cores. (Name a
 # request, too: a limit alone counts as the request, and a node whose cores are all spoken for takes no third pod.)
 
@@ -243,8 +243,8 @@ measured("05b", "a" if unanswered > blind.lost / 2 > 0 else "c")
 visitors.draw({"no probes": blind})
 
 # %% [markdown] tags=["explain"]
-# The roll-out was "done" while no request was answered. A pod without a readiness probe is ready when its process runs,
-# and loading models takes longer than that.
+# Compare the picture with the seconds that the roll-out took: it was "done" long before callers had their answers
+# again. A pod without a readiness probe is ready when its process runs, and loading models takes longer than that.
 #
 # What should a probe ask? BentoML offers `/readyz` and `/livez`. Stop the embedder's process in one pod for a moment
 # (a signal, as a debugger sends it) and see which of the two notices.
@@ -304,7 +304,7 @@ print(pods.freeze(one))
 
 # %% [markdown] tags=["explain"]
 # `maxUnavailable: 0` and `maxSurge: 1` are what Kubernetes makes of two replicas by itself; they are written down so
-# that a third replica changes nothing. The last line is the subject of the second release below.
+# that a third replica changes nothing. `preStop` is tried below, by a restart of its own.
 
 # %% [markdown] tags=["why"]
 # How much memory does a pod need? With too little it is killed; with too much it fits on fewer nodes. Ask the kernel
@@ -313,16 +313,17 @@ print(pods.freeze(one))
 # %% tags=["see"]
 held = [pods.memory(pod["metadata"]["name"]) for pod in objects.pods()]
 print(
-    "each pod holds",
-    *(f"{mib:.0f}" for mib in held),
-    "MiB at rest, with one API process:",
+    "the pods hold",
+    " and ".join(f"{mib:.0f}" for mib in held),
+    "MiB at rest, with one API process each:",
 )
 print(*pods.processes(objects.pods()[0]["metadata"]["name"]), sep="\n")
 
 # %% [markdown] tags=["explain"]
 # The processes' own numbers add up to more, since pages that two of them share are counted twice. The request decides
 # where a pod fits, so it is above what you see. The limit is where the kernel kills: the largest requests that
-# `limits.py` lets in take half as much again, so twice the number at rest is a fair limit. `500m` is half a core.
+# `limits.py` lets in take half as much again, so twice the number at rest is a fair limit. `500m` is half a core. This
+# patch takes the place of `cpu.yaml`.
 
 # %% tags=["do"] language="work" magic_args="deploy/resources.yaml"
 # apiVersion: apps/v1
@@ -350,7 +351,8 @@ print(*pods.processes(objects.pods()[0]["metadata"]["name"]), sep="\n")
 
 # %% [markdown] tags=["why"]
 # The configuration. In lab 03 the file was in the Bento, and BentoML did not read it. Here it comes from a
-# **ConfigMap** (files as an object of the cluster), and one variable decides whether it counts. A second variable
+# **ConfigMap** (files as an object of the cluster; this one has `bentoml_configuration.yml`), and one variable decides
+# whether it counts. A second variable
 # comes from a **Secret**: the manifest names it, the value is in the cluster alone. The command for one is
 # `kubectl create secret generic NAME --from-literal=KEY=VALUE`.
 
@@ -416,7 +418,7 @@ watched = visitors.begin(rate=5)
 
 # %% tags=["predict"]
 # %%answer 05e
-# TODO with probes and preStop, how many of some 300 requests are lost in a restart?
+# TODO with probes and preStop, how many of some 200 requests are lost in a restart?
 ...
 # solution
 "0: an old pod goes when a new one is ready, and when it gets no more requests."
@@ -435,7 +437,7 @@ stopped = visitors.begin(rate=5)
 # # end
 
 # %% tags=["see"]
-visitors.finish(stopped, after=16)
+visitors.finish(stopped, after=16)  # until the last old pod has waited its 15 s
 measured("05e", stopped.lost)
 visitors.draw({"no probes": blind, "with probes": watched, "and preStop": stopped})
 
@@ -455,17 +457,18 @@ visitors.draw(
 )
 
 # %% [markdown] tags=["explain"]
-# Until the readiness probe has failed three times, half of the requests still go to that pod. They wait until BentoML
-# gives them up, after the 15 s of `traffic.timeout`. Then the container ends and is started again. No probe makes
-# this free: it only bounds it. (Freezing a process, as above, is the harmless case.)
+# Until the readiness probe has failed three times, half of the requests still go to that pod. They wait for the dead
+# runner: these callers give up after 10 s, BentoML after the 15 s of `traffic.timeout`. Then the container ends and is
+# started again. A probe does not make this free; it bounds it. (Freezing a process, as above, is the harmless case.)
 #
 # *A place to stop: the service runs, and goes on running.*
 
 # %% [markdown] tags=["why"]
 # ## 3 · The request's way (8 minutes)
 #
-# The course module proves the deployment by `kubectl port-forward`: a tunnel from a port of this machine. What will
-# come out of it?
+# The course module proves the deployment by `kubectl port-forward`: a tunnel from a port of this machine. The Service
+# has the Deployment's name. `$PORT` is a free port, in the next `%%shell` cell and in the one after it. What will come
+# out of the tunnel?
 
 # %% tags=["predict"]
 # %%answer P2
@@ -553,8 +556,8 @@ measured("05c", max(shares[0].values()))
 # %stop tunnel
 
 # %% [markdown] tags=["explain"]
-# It also breaks under load: never measure through it. And one more trap. Another program holds the local port; does
-# `port-forward` refuse? And who else may come in, without the Kubernetes label?
+# It is a tool for debugging: never measure a Service through it. And one more trap. Another program holds the local
+# port; does `port-forward` refuse? And who else may come in, without the Kubernetes label?
 
 # %% tags=["see"]
 print(path.taken_port(), "\n")
@@ -588,9 +591,10 @@ print("\nthe Secret's value is in the Deployment:", in_manifest)
 # # end
 
 # %% [markdown] tags=["explain"]
-# Before, BentoML's own default of 100 counted, and nothing complained. The third line of each is what the process
-# *does*. The Secret reached the container. Everyone who may read Secrets of the namespace can read it (base64 is no
-# lock), but it is in no image, no Bento and no file that is committed.
+# Before, BentoML's own default of 100 counted, and nothing complained. The third line of each comes from the running
+# server: its histogram of batch sizes ends at the largest batch that it makes. The Secret reached the container.
+# Everyone who may read Secrets of the namespace can read it (base64 is no lock), but it is in no image, no Bento and
+# no file that is committed.
 #
 # One more use of a ConfigMap: an edit without an image, for trying things out. The sources are laid over those of the
 # image, in a pod of its own.

@@ -24,7 +24,7 @@ from grader.kit import Kit
 from grader.model import Report, Verdict
 from grader.processes import wait_until
 from grader.walk import checkpoint, make_key, start_at, walk
-from grader.workspace import Workspace
+from grader.workspace import Workspace, read_json
 
 Walked = tuple[Path, subprocess.CompletedProcess[str]]
 
@@ -216,6 +216,9 @@ def test_start_at_brings_what_the_labs_before_leave_and_keeps_what_was_there(wal
     assert (ws.root / "service" / "number.txt").read_text() == "42\n"
     assert [p.read_text() for p in ws.root.glob("backups/*/number.txt")] == ["mine"]
     assert "yours is in" in " ".join(said)
+    # what `%%work` wrote in the labs before is not taken for a file that was changed by hand
+    wrote = read_json(checkpoint(kit, "01") / ".lab.json")
+    assert "service/number.txt" in wrote and read_json(ws.root / ".lab.json").items() >= wrote.items()
 
 
 @pytest.mark.parametrize("mutant", ["wrong-number", "long-word-by-link"])

@@ -147,7 +147,7 @@ def find_token(ways: Sequence[str], token: str, netrc: Path) -> list[str]:
     """An image of each of these lines is made; where in it the token is, or nothing."""
     found = [find_text(make_small(lines, token, netrc), token) for lines in ways]
     for lines, place in zip(ways, found, strict=True):
-        print(f"{lines.splitlines()[0][:50]:<52}{place or 'nowhere'}")
+        print(f"{shorten(lines.splitlines()[0], 60):<62}{place or 'nowhere'}")
     return found
 
 

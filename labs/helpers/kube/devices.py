@@ -101,4 +101,5 @@ def told(pod: dict[str, Any]) -> str:
     name = pod["metadata"]["name"][-5:]
     if node := pod["spec"].get("nodeName"):
         return f"  {name}  scheduled on {node}"
-    return f"  {name}  {pod['status']['phase']}: {refusal(pod)[:180]}"
+    why = refusal(pod).partition(" no new claims")[0].partition(" preemption:")[0]  # what follows is the next attempt
+    return f"  {name}  {pod['status']['phase']}: {why}"

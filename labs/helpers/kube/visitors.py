@@ -176,8 +176,9 @@ def draw(runs: dict[str, Run], title: str = "What did callers get during the rol
             found = [(at, seconds) for at, said, seconds in run.answers if (said == "200") is wanted]
             at, waits = [a for a, _ in found], [w for _, w in found]
             axes.vlines(at, 0, waits, color=colour, linewidth=1.6, linestyles=style)
-            if not wanted:
-                axes.scatter(at, waits, marker="x", s=22, color=colour, linewidths=1.2)
+            # a dot at the end of each bar: an answer within milliseconds is no gap
+            marks = {"marker": ".", "s": 7} if wanted else {"marker": "x", "s": 22, "linewidths": 1.2}
+            axes.scatter(at, waits, color=colour, clip_on=False, **marks)
         axes.set_ylim(0, 1.1 * max(top, 0.5))
         axes.set_ylabel("wait in s", fontsize=8)
         axes.text(
@@ -192,7 +193,7 @@ def draw(runs: dict[str, Run], title: str = "What did callers get during the rol
             axes.spines[side].set_visible(False)
     figure.axes[0].set_title(title, loc="left", fontweight="bold", fontsize=12)
     figure.axes[-1].set_xlabel(
-        "second at which it was sent (bar: answered after that wait; cross: refused, broken, or none in 10 s)",
+        "second at which it was sent (bar and dot: answered after that wait; cross: refused, broken, or none in 10 s)",
         color=GREY,
     )
     return Picture(figure, "; ".join(f"{name}: {run.told()}" for name, run in runs.items()))

@@ -32,10 +32,16 @@ def complaints(manifest: str | Path) -> list[str]:
     (version,) = [v for v in definition["spec"]["versions"] if v["name"] == "v2alpha1"]
     thing = yaml.safe_load(Path(MODULE if manifest == "module" else manifest).read_text())
     validator = jsonschema.Draft202012Validator(closed(version["schema"]["openAPIV3Schema"]))
-    found = [f"{'.'.join(map(str, e.path))}: {e.message[:110]}" for e in validator.iter_errors(thing)]
+    found = [f"{'.'.join(map(str, e.path))}: {told(e)}" for e in validator.iter_errors(thing)]
     # The definition takes any string for a name; the Bento's runners are called in lowercase.
     found += [f"{r['name']}: no runner of the Bento" for r in thing["spec"]["runners"] if re.search("[A-Z]", r["name"])]
     return sorted(found) or ["nothing: it fits"]
+
+
+def told(error: Any) -> str:
+    """What is wrong, and for a field that the definition does not have, the fields that it has."""
+    known = list(error.schema.get("properties", {})) if error.validator == "additionalProperties" else []
+    return f"{error.message[:110]}{'; it has ' + ', '.join(known) if known else ''}"
 
 
 def closed(schema: Any) -> Any:
