@@ -37,8 +37,7 @@ Manifest = dict[str, Any]
 MANIFESTS, SERVICE = ROOT / "manifests", ROOT / "service"
 OVERLAYS = sorted(path.parent.name for path in MANIFESTS.glob("overlays/*/kustomization.yaml"))
 RELEASES = ["blue-green", "canary"]  # two Deployments, each like the plain one
-SERVING = [name for name in OVERLAYS if name not in ("yatai", *RELEASES)]
-LATER = ["split"]
+SERVING = [name for name in OVERLAYS if name not in ("yatai", "split", *RELEASES)]  # of split: tests/test_split.py
 OBSERVABILITY = MANIFESTS / "observability"
 OTHERS = ("serving.yatai.ai/", "monitoring.coreos.com/", "gateway.networking.k8s.io/")
 GATEWAY = MANIFESTS / "gateway"
@@ -94,11 +93,9 @@ def check_schema(thing: Manifest) -> None:
     assert kubernetes_validate.validate(thing, "1.35", strict=True) == "1.35"
 
 
-def test_each_folder_is_an_overlay_or_says_what_will_be_there() -> None:
+def test_each_folder_is_an_overlay() -> None:
     folders = sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
-    assert folders == sorted(OVERLAYS + LATER)
-    for name in LATER:
-        assert "not built yet" in (MANIFESTS / "overlays" / name / "README.md").read_text()
+    assert folders == OVERLAYS
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
