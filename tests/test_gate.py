@@ -6,10 +6,12 @@ import asyncio
 import math
 import os
 import random
+from pathlib import Path
 
 import pytest
 from stand_in_releases import FAULTS, faults_of, release_all, table
 
+from grader.errors import LabError
 from grader.world.gate import (
     GO_ON,
     PROMOTE,
@@ -23,6 +25,8 @@ from grader.world.gate import (
     nearest,
     read_counts,
     read_labels,
+    read_rules,
+    read_waits,
     won,
 )
 from grader.world.releases import TEXTS
@@ -44,9 +48,31 @@ def page(good: int, failed: int = 0, late: int = 0) -> str:
 
 def test_a_page_counts_answers_failures_and_late_ones() -> None:
     assert read_counts(page(100, failed=5, late=7), 0.25) == Counts(105, 5, 7)
-    assert choose_edge([page(100, late=9)]) == 0.25
-    assert choose_edge([page(100, late=11)]) == 0.5
-    assert choose_edge([page(40)]) == math.inf, "too few to know"
+    assert read_waits(page(100, late=7)) == {0.1: 0, 0.25: 93, 0.5: 100, math.inf: 100}
+
+
+def test_the_edge_is_one_that_a_release_300_ms_slower_breaks() -> None:
+    busy = {0.05: 4, 0.1: 70, 0.25: 85, 0.5: 100, math.inf: 100}
+    assert choose_edge(busy) == 0.25, "within 0.5 s are those too that take 0.05 + 0.3"
+    slow = {0.25: 4, 0.5: 40, 0.75: 95, 1.0: 100, math.inf: 100}
+    assert choose_edge(slow) == 0.5
+    quick = {0.005: 40, 0.025: 97, 0.1: 100, 0.25: 100, 0.5: 100, math.inf: 100}
+    assert choose_edge(quick) == 0.25, "not 0.025: a busy machine delays one of ten for longer"
+    assert choose_edge({0.25: 40, math.inf: 40}) == math.inf, "too few to know"
+
+
+def test_an_edge_is_chosen_by_what_is_answered_now() -> None:
+    gate = Gate()
+    for now, (good, late) in enumerate(((400, 200), (430, 200), (470, 201))):
+        gate.look([Seen(False, "a", page(good, late=late))], float(now))
+    assert gate.edge == 0.25, "an hour ago every other answer took longer"
+
+
+def test_what_was_late_before_there_was_an_edge_is_not_counted() -> None:
+    gate = Gate()
+    for now, good in enumerate((100, 160, 220)):
+        gate.look([Seen(False, "a", page(good, late=50)), new_pod(page(good, late=50))], float(now))
+    assert gate.new == gate.stable == Counts(60)
 
 
 def test_labels_are_those_of_the_texts() -> None:
@@ -88,10 +114,22 @@ def test_no_decision_in_time_rolls_back() -> None:
 
 
 def test_answers_of_a_cold_pod_are_not_judged() -> None:
-    gate = Gate()
+    gate = Gate(edge=0.25)
     for i, good in enumerate((0, 10, 25, 45)):
         gate.look([Seen(False, "a", page(100 + good)), new_pod(page(good))], float(i))
     assert gate.new == Counts(20), "from the first look on that saw 20 answers"
+
+
+def test_rules_come_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "gate.toml"
+    file.write_text("errors = [0.01, 0.05]\nseconds = 60\n")
+    assert read_rules(file) == Rules(errors=(0.01, 0.05), seconds=60)
+    for wrong in ("errors = [0.05, 0.01]", "errors = 3", "alpha = 0", "other = 1", "errors = ["):
+        file.write_text(wrong)
+        with pytest.raises(LabError, match="toml"):
+            read_rules(file)
+    with pytest.raises(LabError, match="There is no"):
+        read_rules(tmp_path / "none.toml")
 
 
 def race(stable: float, new: float, chance: random.Random, drift: float = 0.0, most: int = 200) -> str:

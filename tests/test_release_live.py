@@ -1,5 +1,5 @@
 """Releases of the real image in the cluster: a good one and one of each fault, tried at the gateway by weight; the gate
-decides, and no request is lost by the switch. Then blue/green and back. 5 minutes."""
+decides, and no request is lost by the switch. Then blue/green and back, a roll-out and a drained node. 8 minutes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from live_cluster import kubectl, need_cluster, not_run
 
 from cluster.names import IMAGE, read_names
-from grader.world import canary, gateway
+from grader.world import canary, drain, gateway
 from grader.world.callers import asking
 from grader.world.gate import PROMOTE, ROLL_BACK
 from grader.world.objects import get
@@ -21,18 +21,23 @@ RATE = 24
 
 
 @pytest.fixture(scope="module")
-def releases() -> Iterator[str]:
+def source() -> str:
+    """The namespace of a Deployment that lab 05 left."""
     need_cluster()
     names = [read_names().namespace(workspace) for workspace in ("walk", "")]
-    source = next((name for name in names if get(name, "deployment", IMAGE)), "")
-    if not source:
-        not_run(f"no Deployment {IMAGE} in the cluster (lab 05)")
+    found = next((name for name in names if get(name, "deployment", IMAGE)), "")
+    return found or not_run(f"no Deployment {IMAGE} in the cluster (lab 05)")
+
+
+@pytest.fixture(scope="module")
+def releases(source: str) -> Iterator[str]:
     gateway.bring()
     try:
         canary.lay_out(source, SPACE)
         yield SPACE
     finally:
         kubectl("delete", "namespace", SPACE, "--ignore-not-found", "--wait=false")
+        gateway.take_away()  # its node port is that of tests/test_faults.py, too
 
 
 @pytest.mark.parametrize("fault", ["good", "crash", "labels", "errors", "slow"])
@@ -62,3 +67,10 @@ def test_blue_green_and_back_loses_nothing(releases: str) -> None:
             time.sleep(5)
     assert len(answers) > 200
     assert [a for a in answers if a.said != "200"] == []
+
+
+def test_a_roll_out_and_a_drained_node_lose_nothing(source: str) -> None:
+    rows = drain.measure(source, f"{SPACE}-drain", 2, 500, kept=False, say=print)
+    print(drain.table(rows))
+    assert [row.what.split()[0] for row in rows] == ["rolling", "drain"]
+    assert all(row.requests >= 500 and not row.lost for row in rows)

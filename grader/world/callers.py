@@ -43,6 +43,36 @@ while not over.wait(max(0, began + len(asked) / rate - time.time())) and time.ti
 for one in asked:
     one.join(11)
 """
+# The same from eight callers who keep their connections open, as clients with a pool do: each asks, waits, and asks
+# again at its time. One that finds its connection cut has lost that request: it may not ask twice what changes things.
+ASK_KEPT = """
+import http.client, json, sys, threading, time
+from urllib.parse import urlsplit
+url, seconds, rate = urlsplit(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
+body, over = json.dumps({"texts": ["I was charged twice"]}).encode(), threading.Event()
+headers = {"content-type": "application/json", **({"host": sys.argv[4]} if len(sys.argv) > 4 else {})}
+threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+began, people = time.time(), 8
+
+def ask_on(number):
+    connection, due = None, began + number / rate
+    while not over.wait(max(0, due - time.time())) and time.time() - began < seconds:
+        t = time.time()
+        try:
+            connection = connection or http.client.HTTPConnection(url.hostname, url.port, timeout=10)
+            connection.request("POST", url.path, body, headers)
+            answer = connection.getresponse()
+            answer.read()
+            said = str(answer.status)
+        except Exception as broken:
+            said, connection = type(broken).__name__, None
+        print(f"{t:.3f} {said} {time.time() - t:.3f}\\n", end="", flush=True)
+        due += people / rate
+
+crowd = [threading.Thread(target=ask_on, args=(number,)) for number in range(people)]
+for one in crowd: one.start()
+for one in crowd: one.join()
+"""
 
 
 class Answer(NamedTuple):
@@ -74,11 +104,11 @@ def running(namespace: str, pod: str, code: str, *words: str) -> Iterator[subpro
 
 @contextlib.contextmanager
 def asking(
-    namespace: str, pod: str, url: str, rate: float, host: str = "", most: float = 600
+    namespace: str, pod: str, url: str, rate: float, host: str = "", most: float = 600, code: str = ASK
 ) -> Iterator[list[Answer]]:
     """What callers in that pod were answered so far: grows while the block runs, complete when it is left."""
     answers: list[Answer] = []
-    with running(namespace, pod, ASK, url, str(most), str(rate), *([host] if host else [])) as process:
+    with running(namespace, pod, code, url, str(most), str(rate), *([host] if host else [])) as process:
         reader = threading.Thread(target=collect, args=(process, answers))
         reader.start()
         wait_until(lambda: bool(answers), 20)

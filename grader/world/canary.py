@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from grader.errors import LabError
 from grader.model import Facts
 from grader.world import pace
 from grader.world.callers import Answer, running
-from grader.world.gate import ENDPOINT, GO_ON, PROMOTE, Decision, Gate, Rules, Seen, read_labels
+from grader.world.gate import ENDPOINT, GO_ON, PROMOTE, Decision, Gate, Rules, Seen, read_counts, read_labels
 from grader.world.load.copies import config_map, make_optional
 from grader.world.objects import get, kubectl, labels_of, server_of
 from grader.world.releases import TEXTS
@@ -222,6 +223,16 @@ def decide(namespace: str, rules: Rules | None = None, say: Callable[[Decision],
             if decision.what != GO_ON:
                 return decision
     raise LabError("The client's pod says nothing of the releases any more.", "Does it run? Then try again.")
+
+
+def counted(namespace: str) -> dict[str, int]:
+    """How many requests to ENDPOINT the pods of each release have answered since their start."""
+    pods = {name: pods_of(namespace, name) for name in (STABLE, NEW)}
+    addresses = json.dumps({**pods[STABLE], **pods[NEW]})
+    with running(namespace, CLIENT, LOOK, addresses, "", "0", "/livez") as process:
+        told = json.loads((process.stdout.readline() if process.stdout else "") or "{}")
+    counts = {pod: read_counts(page, math.inf).answered for pod, (page, _, _) in told.items()}
+    return {name: sum(counts.get(pod, 0) for pod in pods[name]) for name in (STABLE, NEW)}
 
 
 def read_look(told: Mapping[str, Sequence[Any]], new: Mapping[str, str]) -> list[Seen]:

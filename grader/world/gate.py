@@ -3,7 +3,7 @@
 Each look reads `/metrics` of every pod and asks the new ones for the labels of known texts. What a pod counted between
 two looks, its stable neighbours counted in the same seconds, so an hour in which everything is slow blames nobody. Two
 shares are compared, new against stable: answers with a status of 500 and more, and answers that are late (later than
-the histogram's first edge within which nine of ten of the stable release's answers came).
+an edge of the histogram that a release which takes 300 ms more breaks: `choose_edge`).
 
 Each share has a sequential test (`Race`): the release is rolled back when "at most `fair` above the stable's share" has
 become unbelievable, and promoted when "at least `bad` above it" has, for both shares. However often one looks, and
@@ -26,11 +26,14 @@ import http.client
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from grader.errors import LabError
 from grader.world.metrics import MOST, parse
 from grader.world.releases import TEXTS
 
@@ -41,15 +44,35 @@ GO_ON, PROMOTE, ROLL_BACK = "go on", "promote", "roll back"
 
 @dataclass(frozen=True)
 class Rules:
-    """Shares are from 0 to 1, `fair` and `bad` differences of two; `warm` answers of a new pod are not judged, since
+    """Shares are from 0 to 1, `fair` and `bad` differences of two; `harm` is how many seconds
+    more shall be noticed; `warm` answers of a new pod are not judged, since
     BentoML's dispatchers learn in them; after `seconds` without a decision the release is rolled back."""
 
     errors: tuple[float, float] = (0.005, 0.04)  # fair, bad
     late: tuple[float, float] = (0.02, 0.08)
     alpha: float = 0.01
     beta: float = 0.002
+    harm: float = 0.3
     warm: int = 20
     seconds: float = 240.0
+
+
+def read_rules(path: Path) -> Rules:
+    """The rules of a TOML file: keys as in Rules, `errors` and `late` as [fair, bad]. What it leaves out stays. Raises
+    LabError for what is no rule."""
+    try:
+        found = tomllib.loads(path.read_text())
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in found.items()}
+        rules = Rules(**values)
+        sane = all(0 <= fair < bad < 0.9 for fair, bad in (rules.errors, rules.late))
+        if sane and 0 < rules.alpha < 0.5 and 0 < rules.beta < 0.5 and rules.seconds > 0:
+            return rules
+    except FileNotFoundError:
+        raise LabError(f"There is no {path.name}.", "Write the rules before the gate decides by them.") from None
+    except (ValueError, TypeError) as wrong:
+        raise LabError(f"{path.name}: {wrong}", "Its keys: errors, late, alpha, beta, harm, warm, seconds.") from None
+    problem = f"{path.name}: no test can keep these rules."
+    raise LabError(problem, "0 <= fair < bad < 0.9 in errors and in late; alpha and beta above 0 and below 0.5.")
 
 
 class Counts(NamedTuple):
@@ -112,15 +135,25 @@ def read_counts(page: str, edge: float) -> Counts:
     return Counts(int(answered), int(failed), int(good - in_time))
 
 
-def choose_edge(pages: Iterable[str], share: float = 0.9, enough: int = 50) -> float:
-    """Seconds: the first edge of the histogram within which that share of the answers with 200 came; infinity where
-    there are not enough of them."""
-    within: dict[float, float] = {}
-    for name, labels, value in (sample for page in pages for sample in parse(page)):
+def read_waits(page: str) -> dict[float, int]:
+    """How many answers with 200 came within each edge of the histogram, in seconds."""
+    within: dict[float, int] = {}
+    for name, labels, value in parse(page):
         if name == f"{SECONDS}_bucket" and labels["endpoint"] == ENDPOINT and labels["http_response_code"] == "200":
-            within[float(labels["le"])] = within.get(float(labels["le"]), 0.0) + value
-    most = within.get(math.inf, 0.0)
-    return min((edge for edge, value in within.items() if most >= enough and value >= share * most), default=math.inf)
+            edge = float(labels["le"])
+            within[edge] = within.get(edge, 0) + int(value)
+    return within
+
+
+def choose_edge(within: Mapping[float, int], harm: float = 0.3, enough: int = 50) -> float:
+    """Seconds: the highest edge that an answer breaks which comes `harm` seconds later than the quickest tenth did. A
+    lower one would count answers as late that a busy machine delays by less. Infinity where there are not enough
+    answers to choose by."""
+    most, edges = within.get(math.inf, 0), sorted(within)
+    if most < enough:
+        return math.inf
+    quickest = max((edge for edge in edges if within[edge] <= 0.1 * most), default=0.0)
+    return max((edge for edge in edges if edge <= quickest + harm), default=edges[0])
 
 
 # ---------------------------------------------------------------- the sequential test of one share
@@ -186,6 +219,7 @@ class Gate:
     new: Counts = NONE
     known: dict[str, Counts] = field(default_factory=dict)
     silent: dict[str, int] = field(default_factory=dict)
+    waits: dict[str, dict[float, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.races = {
@@ -196,14 +230,29 @@ class Gate:
     def look(self, seen: Sequence[Seen], now: float) -> Decision:
         """`now` in seconds of any clock that does not jump."""
         self.began = now if self.began is None else self.began
-        if self.edge == math.inf:
-            self.edge = choose_edge(s.page for s in seen if not s.new)
         what, why = self.decide(seen, now - self.began)
         return Decision(what, why, round(now - self.began, 1), self.stable, self.new)
+
+    def find_edge(self, seen: Sequence[Seen]) -> None:
+        """What was late until now was late by no edge, so with the edge counting begins again."""
+        self.edge = choose_edge(self.recent(seen), self.rules.harm)
+        self.known |= {s.pod: read_counts(s.page, self.edge) for s in seen if s.page and s.pod in self.known}
+
+    def recent(self, seen: Sequence[Seen]) -> dict[float, int]:
+        """What the stable release's answers took since the first look: an hour ago the machine was another one."""
+        found: dict[float, int] = {}
+        for one in (s for s in seen if not s.new and s.page):
+            now = read_waits(one.page)
+            before = self.waits.setdefault(one.pod, now)
+            for edge, count in now.items():
+                found[edge] = found.get(edge, 0) + count - before.get(edge, 0)
+        return found
 
     def decide(self, seen: Sequence[Seen], seconds: float) -> tuple[str, str]:
         if why := self.broken(seen) or self.mislabelled(seen):
             return ROLL_BACK, why
+        if self.edge == math.inf:
+            self.find_edge(seen)
         self.compare(seen)
         limit = math.log(1 / self.rules.alpha)
         for name, race in self.races.items():

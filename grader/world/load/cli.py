@@ -20,6 +20,7 @@ EXAMPLES = """Examples:
   ./lab bench quick           batching off and three settings; about 4 minutes; into bench/
   ./lab bench cluster         copies of it in the cluster, which lab 07 rolls out; into bench/, too
   ./lab bench capacity        the highest rate at which 95% of the answers come within 500 ms; about 5 minutes
+  ./lab bench drain           ten roll-outs and drained nodes under load: is a request lost? About 15 minutes
 
 \b
 Interrupted? The same command goes on where it stopped.
@@ -65,6 +66,23 @@ def capacity(work: str, goal: float, size: int) -> None:
     ws = workspace(work)
     found = find_in(ws.service, ws.store, size, goal, print)
     print("\n".join(line for line in (found.told(), found.disturbed()) if line))
+
+
+@main.command()
+@click.option("--runs", default=10, help="how many times pods are replaced, or a node is drained, in turn")
+@click.option("--requests", default=500, help="at least so many requests are sent in each")
+@click.option("--kept", is_flag=True, help="callers keep their connections open")
+@click.pass_obj
+def drain(ws: Workspace, runs: int, requests: int, kept: bool) -> None:
+    """Replace the pods, or drain a node of theirs, under load (lab 06): what is lost?"""
+    from cluster.names import read_names
+    from grader.world import drain as drains
+
+    source = read_names().namespace(ws.name)
+    rows = drains.measure(source, f"{source}-drain", runs, requests, kept, print)
+    (ws.root / "bench").mkdir(exist_ok=True)
+    drains.write(rows, ws.root / "bench" / ("drain-kept.csv" if kept else "drain.csv"))
+    print(drains.table(rows))
 
 
 def measure(ws: Workspace, name: str, into: str, asked: str = "experiment.toml") -> None:

@@ -1,0 +1,43 @@
+"""Roll-outs under load: the rows and the table, without a cluster (tests/test_release_live.py makes such runs)."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from grader.world.callers import Answer
+from grader.world.canary import SETTLES, lost_by_switch
+from grader.world.drain import Row, table, write
+from labs.helpers.kube.release import wilson
+
+ROWS = [
+    Row(1, "rolling update", "new", 503, 0.61, 51.2),
+    Row(2, "drain of worker2", "new", 504, 10.0, 52.0, [(7.1, "503"), (7.2, "503"), (9.0, "RemoteDisconnected")]),
+]
+
+
+def test_the_table_says_what_was_lost_in_which_run(tmp_path: Path) -> None:
+    text = table(ROWS)
+    assert "| 1 | rolling update | new | 503 | 0 | - | 0.6 | 51 |" in text
+    assert "| 2 | drain of worker2 | new | 504 | 3 | 2 x 503, 1 x RemoteDisconnected | 10.0 | 52 |" in text
+    assert text.endswith("3 of 1007 requests were lost in 2 runs.")
+    write(ROWS, tmp_path / "drain.csv")
+    rows = list(csv.DictReader((tmp_path / "drain.csv").open()))
+    assert [row["lost"] for row in rows] == ["0", "3"]
+
+
+def test_lost_by_the_switch_is_what_is_under_way_then_or_comes_later() -> None:
+    before, under_way = Answer(10.0, "500", 0.1), Answer(19.9, "500", 0.5)
+    later, good = Answer(20.0 + SETTLES + 1, "503", 0.1), Answer(21.0, "200", 0.1)
+    answers = [before, under_way, later, good]
+    assert lost_by_switch(answers, 20.0, good=True) == [under_way, later]
+    assert lost_by_switch(answers, 20.0, good=False) == [later], (
+        "until the weights are taken a bad one fails for itself"
+    )
+
+
+def test_wilsons_interval_is_that_of_the_book() -> None:
+    low, high = wilson(20, 200)  # Newcombe 1998: 0.0657 to 0.1494
+    assert (round(low, 3), round(high, 3)) == (0.066, 0.149)
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert wilson(0, 50)[0] < 1e-9 < wilson(0, 50)[1] < 0.08
