@@ -18,9 +18,13 @@ ROWS = [
 
 def test_the_table_says_what_was_lost_in_which_run(tmp_path: Path) -> None:
     text = table(ROWS)
-    assert "| 1 | rolling update | new | 503 | 0 | - | 0.6 | 51 |" in text
-    assert "| 2 | drain of worker2 | new | 504 | 3 | 2 x 503, 1 x RemoteDisconnected | 10.0 | 52 |" in text
+    assert "| 1 | rolling update | new | 503 | 0 | - | 0.6 | 0.0 | 51 |" in text
+    assert "| 2 | drain of worker2 | new | 504 | 3 | 2 x 503, 1 x RemoteDisconnected | 10.0 | 0.0 | 52 |" in text
     assert text.endswith("3 of 1007 requests were lost in 2 runs.")
+    stalled = Row(3, "rolling update", "new", 900, 12.0, 99.0, [(52.0, "TimeoutError")] * 200, late_s=20.0)
+    assert table([ROWS[0], stalled]).endswith(
+        "0 of 503 requests were lost in 1 run. Run 3 is not counted: the machine stopped the sender for more than 2 s."
+    )
     write(ROWS, tmp_path / "drain.csv")
     rows = list(csv.DictReader((tmp_path / "drain.csv").open()))
     assert [row["lost"] for row in rows] == ["0", "3"]

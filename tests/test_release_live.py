@@ -73,4 +73,5 @@ def test_a_roll_out_and_a_drained_node_lose_nothing(source: str) -> None:
     rows = drain.measure(source, f"{SPACE}-drain", 2, 500, kept=False, say=print)
     print(drain.table(rows))
     assert [row.what.split()[0] for row in rows] == ["rolling", "drain"]
+    assert all(row.counts for row in rows), "the machine stopped the sender, so nothing was measured"
     assert all(row.requests >= 500 and not row.lost for row in rows)

@@ -27,13 +27,17 @@ from grader.world.objects import get, kubectl
 from grader.world.visitors import as_list
 
 KEY = "serving-lab/drained"  # the Kubernetes label of these pods, by which `kubectl drain` picks them
-COLUMNS = ("run", "what", "connections", "requests", "lost", "how", "longest_s", "seconds")
+COLUMNS = ("run", "what", "connections", "requests", "lost", "how", "longest_s", "late_s", "seconds")
+STALLED = (
+    2.0  # seconds by which a request may leave late; a sender that was stopped for longer sends all of them at once
+)
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One run. `connections`: "new", one a request, or "kept"; `lost`: each (second of the run, status or error)."""
+    """One run. `connections`: "new", one a request, or "kept"; `late_s`: by how much a request left after its time, at
+    most; `lost`: each (second of the run, status or error)."""
 
     run: int
     what: str
@@ -42,6 +46,12 @@ class Row:
     longest_s: float
     seconds: float
     lost: Sequence[tuple[float, str]] = field(default_factory=tuple)
+    late_s: float = 0.0
+
+    @property
+    def counts(self) -> bool:
+        """Whether it says something of the service: the machine stopped the sender for no longer than that."""
+        return self.late_s <= STALLED
 
     def cells(self) -> Facts:
         how = Counter(said for _, said in self.lost)
@@ -50,6 +60,7 @@ class Row:
             "lost": len(self.lost),
             "how": told or "-",
             "longest_s": f"{self.longest_s:.1f}",
+            "late_s": f"{self.late_s:.1f}",
             "seconds": round(self.seconds),
         }
         return {c: made.get(c, getattr(self, c, "")) for c in COLUMNS}
@@ -108,7 +119,8 @@ def run(namespace: str, number: int, requests: int = 500, rate: float = 10, kept
     first = min((a.at for a in answers), default=0.0)
     lost = [(round(a.at - first, 1), a.said) for a in answers if a.said != "200"]
     longest = max((a.waited for a in answers), default=0.0)
-    return Row(number, what, "kept" if kept else "new", len(answers), longest, time.monotonic() - began, lost)
+    late = 0.0 if kept else max((a.at - first - i / rate for i, a in enumerate(answers)), default=0.0)
+    return Row(number, what, "kept" if kept else "new", len(answers), longest, time.monotonic() - began, lost, late)
 
 
 def restart(namespace: str) -> str:
@@ -151,8 +163,13 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def told(rows: Sequence[Row]) -> str:
-    lost, requests = sum(len(r.lost) for r in rows), sum(r.requests for r in rows)
-    return f"{lost} of {requests} requests were lost in {len(rows)} run{'s' if len(rows) != 1 else ''}."
+    counted = [r for r in rows if r.counts]
+    lost, requests = sum(len(r.lost) for r in counted), sum(r.requests for r in counted)
+    text = f"{lost} of {requests} requests were lost in {len(counted)} run{'s' if len(counted) != 1 else ''}."
+    stalled = [str(r.run) for r in rows if not r.counts]
+    if stalled:
+        text += f" Run {', '.join(stalled)} is not counted: the machine stopped the sender for more than {STALLED:g} s."
+    return text
 
 
 def write(rows: Sequence[Row], path: Path) -> None:
@@ -170,7 +187,11 @@ def measure(source: str, namespace: str, runs: int, requests: int, kept: bool, s
         say(f"two replicas in {namespace} ...")
         lay_out(source, namespace)
         for number in range(1, runs + 1):
-            rows.append(run(namespace, number, requests, kept=kept))
+            row = run(namespace, number, requests, kept=kept)
+            if not row.counts:  # once more
+                say(f"run {number}: the machine stopped the sender for {row.late_s:.0f} s; it is run again")
+                row = run(namespace, number, requests, kept=kept)
+            rows.append(row)
             say("  ".join(f"{c} {rows[-1].cells()[c]}" for c in COLUMNS))
         return rows
     finally:

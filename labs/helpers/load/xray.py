@@ -1,0 +1,100 @@
+"""A runner's batches, one by one: when each left, why, and what the budget cancelled (grader/world/load/xray.py)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grader.world.load as load_package
+from grader.model import Facts
+from grader.workspace import copy_tree
+from grader.world.load import closed, metrics
+from grader.world.load.settings import Setting
+from grader.world.metrics import fetch
+from grader.world.servers import Served, served
+from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas
+
+SOURCE = Path(load_package.__file__).with_name("xray.py")
+WHYS = {"trained": (GREY, ""), "alone": (BLUE, ".."), "waited": (BLUE, ""), "full": (ORANGE, "//")}
+
+
+@dataclass(frozen=True)
+class Xray:
+    """`events` of all runners in their order; `counted`: for each runner the batches and requests by which its own
+    /metrics grew meanwhile; `goodput`: answers with 200 a second."""
+
+    events: list[Facts] = field(default_factory=list)
+    counted: dict[str, tuple[float, float]] = field(default_factory=dict)
+    goodput: float = 0.0
+
+    def batches(self, runner: str) -> list[Facts]:
+        return [e for e in self.events if e["runner"] == runner and e["why"] != "cancelled"]
+
+    def sums(self, runner: str) -> tuple[int, int]:
+        """Batches and requests in them, as they were seen leaving."""
+        return len(self.batches(runner)), sum(e["size"] for e in self.batches(runner))
+
+    def agrees(self) -> bool:
+        return all(self.sums(runner) == counted for runner, counted in self.counted.items())
+
+    def told(self, runner: str) -> str:
+        whys = Counter(e["why"] for e in self.events if e["runner"] == runner)
+        parts = ", ".join(f"{whys[why]} {why}" for why in (*WHYS, "cancelled") if whys[why])
+        count, requests = self.sums(runner)
+        counted = self.counted.get(runner, (0.0, 0.0))
+        page = f"/metrics counted {counted[0]:.0f} and {counted[1]:.0f}"
+        return f"{runner}: {count} batches with {requests} requests ({parts}); {page}"
+
+
+def take(setting: Setting, base: Facts, service: Path, store: Path, users: int, seconds: float) -> Xray:
+    """Serves a copy with that setting, looks into its runners under a closed loop, and reads what they wrote."""
+    with looked_into(setting.configuration(base), service, store) as server:
+        before = metrics.batches(fetch(server.url))
+        log = closed.run(server.url, users, seconds)
+        after = metrics.batches(fetch(server.url))
+        old = {runner: before.get(runner, (0.0, 0.0)) for runner in after}
+        counted = {r: (count - old[r][0], size - old[r][1]) for r, (count, size) in after.items()}
+        good = log.between(0, seconds).ends().get("200", 0) / seconds
+        return Xray(read(server.home / "xray"), counted, good)
+
+
+@contextlib.contextmanager
+def looked_into(config: Facts, service: Path, store: Path, name: str = "labxray") -> Iterator[Served]:
+    with tempfile.TemporaryDirectory(prefix="xray-", ignore_cleanup_errors=True) as folder:
+        project = Path(folder) / "project"
+        copy_tree(service, project)
+        (project / "labxray.py").write_bytes(SOURCE.read_bytes())
+        with served(project, store, f"{name}:svc", config=config, in_place=True) as server:
+            if server.problem:
+                raise RuntimeError(f"{server.problem}\n{server.log()}")
+            yield server
+
+
+def read(folder: Path) -> list[Facts]:
+    """The events of every runner's process, by time; a half-written last line is left out."""
+    lines = [line for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    return sorted((json.loads(line) for line in lines if line.endswith("}")), key=lambda e: float(e["at"]))
+
+
+def draw(events: Sequence[Facts], runner: str, seconds: float = 3.0) -> Picture:
+    """The first seconds: a bar a batch, as long as it was computed and as high as it was large."""
+    mine = [e for e in events if e["runner"] == runner]
+    began = mine[0]["at"] if mine else 0.0
+    figure, axes = canvas("When did each batch leave, and why?", 9, 3.6)
+    for why, (colour, hatch) in WHYS.items():
+        chosen = [e for e in mine if e["why"] == why and e["at"] - began < seconds]
+        at, took, size = ([e[key] for e in chosen] for key in ("at", "took", "size"))
+        left = [a - began for a in at]
+        axes.bar(left, size, took, align="edge", color=colour, hatch=hatch, edgecolor="white", label=why)
+    gone = [e["at"] - began for e in mine if e["why"] == "cancelled" and e["at"] - began < seconds]
+    axes.scatter(gone, [0.5] * len(gone), marker="x", color="black", s=18, label="cancelled")
+    axes.set_xlabel("seconds since the first batch (a bar is as long as its batch was computed)")
+    axes.set_ylabel("requests in the batch")
+    axes.legend(ncol=5, fontsize=8, loc="upper left")
+    whys = Counter(e["why"] for e in mine)
+    return Picture(figure, f"{runner}: " + ", ".join(f"{count} {why}" for why, count in whys.most_common()))
