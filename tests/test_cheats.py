@@ -357,7 +357,7 @@ def test_a_tag_that_moves_while_it_is_graded_is_seen() -> None:
     """The layers are read of one image, the container runs another: each is compared with the release."""
     other = "127.0.0.1:5001/demo-text-intelligence@sha256:" + "0" * 64
     assert judged("sc4", runs={"image": other})["runs-from-registry"] == "fail"
-    assert judged("sc4", image={"digest": f"sha256:{'0' * 64}"})["released-by-digest"] == "fail"
+    assert judged("sc4", image={"digests": [f"sha256:{'0' * 64}"]})["released-by-digest"] == "fail"
 
 
 def test_a_decoy_in_the_released_image_is_seen() -> None:

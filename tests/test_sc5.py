@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.model import Evidence, Facts
 from grader.workspace import Workspace
-from grader.world import objects, visitors
+from grader.world import listeners, objects, visitors
 
 __all__ = ["tools"]  # a fixture
 SC5 = Kit().criterion("sc5")
@@ -63,9 +65,16 @@ class Cluster:
             "containers": [SERVER], "topologySpreadConstraints": [SPREAD],
             "volumes": [{"name": "configuration", "configMap": {"name": "bentoml"}}]}}  # fmt: skip
         self.deployment: Facts = {
-            "metadata": {},
+            "metadata": {"generation": 3},
             "spec": {"replicas": 2, "selector": SELECTOR, "template": self.template},
+            "status": {"updatedReplicas": 2, "observedGeneration": 3},
         }
+        self.service: Facts = {"selector": LABELS, "ports": [{"port": 80, "targetPort": "http"}]}
+        self.scalers: list[Facts] = []
+        self.more_budgets: list[Facts] = []
+        self.others: list[Facts] = []
+        self.ends: list[Facts] = []
+        self.profile = {"pod-security.kubernetes.io/enforce": "restricted"}
         self.budget: Facts = {"selector": SELECTOR, "minAvailable": 1}
         self.events: list[Facts] = []
         self.maps: dict[str, dict[str, str]] = {"bentoml": {"bentoml_configuration.yml": "runners: {}"}}
@@ -74,14 +83,17 @@ class Cluster:
         """What the probe sees; through a kubectl that warns, or straight, which is ten times quicker."""
         ends = [{"conditions": {"ready": True}, "targetRef": {"name": p["metadata"]["name"]}} for p in self.pods]
         nodes = [{"spec": {}, "status": {"allocatable": {"memory": "24Gi"}}}] * 2
-        enforce = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
-        maps = [{"metadata": {"name": n}, "data": d} for n, d in self.maps.items()]
+        enforce = {"metadata": {"labels": self.profile}}
+        maps = [{"metadata": {"name": n}, **packed_or_not(d)} for n, d in self.maps.items()]
+        budgets = [{"spec": b} for b in (self.budget, *self.more_budgets)]
         given = {
             "deployment": self.deployment,
-            "service": {"spec": {"selector": LABELS, "ports": [{"port": 80}]}},
+            "service": {"spec": self.service},
+            "services,": {"items": self.others},
+            "horizontalpodautoscalers": {"items": [{"spec": s} for s in self.scalers]},
             "pods": {"items": self.pods},
-            "endpointslices": {"items": [{"endpoints": ends}]},
-            "poddisruptionbudgets": {"items": [{"spec": self.budget}]},
+            "endpointslices": {"items": [{"endpoints": [*ends, *self.ends]}]},
+            "poddisruptionbudgets": {"items": budgets},
             "nodes": {"items": nodes},
             "namespace": enforce,
             "configmaps": {"items": maps},
@@ -89,7 +101,11 @@ class Cluster:
         }
         for kind, answer in given.items() if by_kubectl else ():
             self.tools.answer(f"kubectl --context * -n * get {kind}*", json.dumps(answer), warning=WARNING)
-        straight = {} if by_kubectl else {"get": lambda _, kind, *rest: json.loads(json.dumps(given[kind]))}
+        straight = (
+            {}
+            if by_kubectl
+            else {"get": lambda _, kind, *rest: json.loads(json.dumps(given[re.sub(",.*", ",", kind)]))}
+        )
         with mock.patch.dict(MODULE, straight):
             return dict(next(p for p in SC5.probes if p.name == "objects").look(Workspace(Kit(), self.root, "walk")))
 
@@ -101,18 +117,27 @@ def cluster(tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return Cluster(tools, tmp_path / "work")
 
 
+def packed_or_not(data: Any) -> Facts:
+    """A ConfigMap's data; what is no dictionary is a file of bytes."""
+    if isinstance(data, dict):
+        return {"data": data}
+    return {"binaryData": {"x": base64.b64encode(str(data).encode()).decode()}}
+
+
 def answered() -> Facts:
     """What two good pods tell."""
     sizes = {"embeddingrunner": 32, "classifierrunner": 32}
-    inside = {"file": "/x", "hash": HASH, "effective": sizes, "root_file_system": "OSError 30", "token": False}
+    process = {"listens": [listeners.SERVER, "python bentoml"], "folders": [listeners.BENTO], "steered": []}
+    inside = {"file": "/x", "hash": HASH, "effective": sizes, "root_file_system": "OSError 30", "token": False,
+              "mounted": "/x", **process}  # fmt: skip
     told = {"problem": "", "status": 200, "body": {"labels": ["a"], "scores": [0.5]}, "inside": inside,
-            "version": "v", "edges": {n: float(s) for n, s in sizes.items()}}  # fmt: skip
+            "version": "v", "edges": {n: float(s) for n, s in sizes.items()}, "tokens": [], "writable": []}  # fmt: skip
     file = {"map": "m", "file": "f", "hash": HASH, "sizes": sizes, "strangers": []}
     pods = {f"{IMAGE}-1": copy.deepcopy(told), f"{IMAGE}-2": copy.deepcopy(told)}
     return {"bento": "v", "wanted": ["a"], "service": told, "files": [file], "pods": pods}
 
 
-KNOCKED = {"found": {"client": "200", "stranger": "TimeoutError", "neighbour": "TimeoutError"}}
+KNOCKED = {"found": {"client": "200", **dict.fromkeys(visitors.STRANGERS, "TimeoutError")}}
 
 
 def verdicts(objects: Facts, answers: Facts | None = None, policy: Facts = KNOCKED) -> dict[str, str]:
@@ -127,6 +152,9 @@ def test_a_good_deployment_passes_though_kubectl_warns(cluster: Cluster) -> None
     assert verdicts(cluster.facts(by_kubectl=True)) == {}
 
 
+URLOPEN = "import urllib.request as u; u.urlopen('http://127.0.0.1:3000"
+LETTERS = "MIIDdzCCAl+gAwIBAgIEAgAAuTANBgkqhkiG9w0BAQUFADBaMQswCQYDVQQ"
+CERTIFICATE = f"-----BEGIN CERTIFICATE-----\n{LETTERS}\n-----END CERTIFICATE-----\n"
 RIGHT: dict[str, Callable[[Any], Any]] = {
     "limits alone": lambda c: c.pods[0]["spec"].update(
         containers=[SERVER | {"resources": {"limits": {"cpu": 1, "memory": "6Gi"}}}]
@@ -143,7 +171,41 @@ RIGHT: dict[str, Callable[[Any], Any]] = {
         selector={"matchExpressions": [{"key": "app.kubernetes.io/name", "operator": "In", "values": [IMAGE]}]}
     ),
     "a budget in percent": lambda c: (c.budget.pop("minAvailable"), c.budget.update(maxUnavailable="50%")),
-    "three replicas": lambda c: (c.deployment["spec"].update(replicas=3), c.pods.append(pod(3))),
+    "three replicas": lambda c: (
+        c.deployment["spec"].update(replicas=3),
+        c.deployment["status"].update(updatedReplicas=3),
+        c.pods.append(pod(3)),
+    ),
+    "an autoscaler": lambda c: c.scalers.append({"scaleTargetRef": {"name": IMAGE}, "minReplicas": 2}),
+    "a name with tag and digest": lambda c: c.template["spec"].update(
+        containers=[SERVER | {"image": RELEASE.replace("@", ":bento-v1@")}]
+    ),
+    "probes by a command": lambda c: c.template["spec"].update(
+        containers=[SERVER | {"readinessProbe": {"exec": {"command": ["python", "-c", f"{URLOPEN}/readyz')"]},
+                                                 "timeoutSeconds": 5}}]
+    ),
+    "liveness waits in place of a startup probe": lambda c: c.template["spec"].update(
+        containers=[{k: v for k, v in SERVER.items() if k != "startupProbe"}
+                    | {"livenessProbe": SERVER["livenessProbe"] | {"initialDelaySeconds": 120}}]
+    ),
+    "bentoml by its path": lambda c: c.template["spec"].update(
+        containers=[SERVER | {"command": ["/app/.venv/bin/bentoml"], "args": ["serve"]}]
+    ),
+    "a shell that becomes it": lambda c: c.template["spec"].update(
+        containers=[SERVER | {"command": ["sh", "-c"], "args": ["exec bentoml serve --port $(PORT)"]}]
+    ),
+    "a pod that a node evicted": lambda c: c.pods.append(pod(9) | {"status": {"phase": "Failed"}}),
+    "checksums and labels as Helm has them": lambda c: (
+        c.template["metadata"].update(annotations={"checksum/config": "6ad00ecf36ee3fb18b3a4a8c4b2b5a4b" * 2}),
+        c.deployment["metadata"].update(labels={"app.kubernetes.io/managed-by": "Helm", "helm.sh/chart": "triage-1.2"}),
+    ),
+    "a certificate in a ConfigMap": lambda c: c.maps.update(ca={"ca.crt": CERTIFICATE}),
+    "a later version of the profile": lambda c: c.profile.update(
+        {"pod-security.kubernetes.io/enforce-version": "v1.31"}
+    ),
+    "metrics first": lambda c: c.service.update(
+        ports=[{"name": "metrics", "port": 9090, "targetPort": 3000}, {"name": "http", "port": 80, "targetPort": 3000}]
+    ),
     "a sidecar before it": lambda c: [
         p["spec"].update(containers=[{"name": "log", "image": RELEASE}, SERVER]) for p in c.pods
     ],
@@ -161,7 +223,7 @@ RIGHT: dict[str, Callable[[Any], Any]] = {
 def test_right_deployments_that_are_unlike_ours(cluster: Cluster, change: str) -> None:
     RIGHT[change](cluster)
     facts = cluster.facts()
-    facts["endpoints"] = [e for e in facts["endpoints"] if e != "mine"]
+    facts["endpoints"] = [e for e in facts["endpoints"] if e not in ("mine", f"{IMAGE}-9")]
     assert verdicts(facts) == {}
 
 
@@ -187,6 +249,93 @@ WRONG: dict[str, tuple[str, Callable[[Any], Any]]] = {
         lambda c: c.template["spec"].update(
             containers=[SERVER | {"volumeMounts": [{"name": "s", "mountPath": "/home/bentoml/bento/src"}]}]
         ),
+    ),
+    "a secret in a Service's annotation": (
+        "no-secret-in-manifests",
+        lambda c: c.others.append(
+            {"kind": "Service", "metadata": {"name": "s", "annotations": {"note": f"token {TOKEN}"}}}
+        ),
+    ),
+    "a secret in a Deployment's label": (
+        "no-secret-in-manifests",
+        lambda c: c.deployment["metadata"].update(labels={"note": TOKEN}),
+    ),
+    "a secret in packed data": (
+        "no-secret-in-manifests",
+        lambda c: c.maps.update(packed=f"HUB={TOKEN}"),
+    ),
+    "a Secret's value in a file": (
+        "no-secret-in-manifests",
+        lambda c: (c.root / "deploy" / "secret.yaml").write_text("kind: Secret\nstringData: {HUB: opens-a-lot}\n"),
+    ),
+    "a secretGenerator's literal": (
+        "no-secret-in-manifests",
+        lambda c: (c.root / "deploy" / "kustomization.yaml").write_text(
+            "secretGenerator: [{name: hub, literals: [HUB_TOKEN=opens-a-lot]}]\n"
+        ),
+    ),
+    "a volume over the packages": (
+        "released-image",
+        lambda c: c.template["spec"].update(
+            containers=[SERVER | {"volumeMounts": [
+                {"name": "s", "mountPath": "/opt/venv/lib/python3.11/site-packages/sitecustomize.py"}]}]
+        ),
+    ),
+    "pods that are not ready are asked, too": (
+        "selector-finds-pods",
+        lambda c: c.service.update(publishNotReadyAddresses=True),
+    ),
+    "a Service without a selector": ("selector-finds-pods", lambda c: c.service.update(selector=None)),
+    "an address of somebody else's": (
+        "selector-finds-pods",
+        lambda c: c.ends.append({"conditions": {"ready": True}, "addresses": ["10.1.2.3"]}),
+    ),
+    "a Service past the server": (
+        "starts-bentoml",
+        lambda c: c.service.update(ports=[{"name": "http", "port": 80, "targetPort": 8080}]),
+    ),
+    "pods of an older template": ("two-ready", lambda c: c.deployment["status"].update(updatedReplicas=1)),
+    "a change that nobody has seen": ("two-ready", lambda c: c.deployment["metadata"].update(generation=4)),
+    "an autoscaler that goes down to one": (
+        "two-ready",
+        lambda c: c.scalers.append({"scaleTargetRef": {"name": IMAGE}}),
+    ),
+    "a probe that asks another host": (
+        "probes-can-fail",
+        lambda c: c.template["spec"].update(
+            containers=[SERVER | {"readinessProbe": {"timeoutSeconds": 5, "httpGet": {
+                "path": "/readyz", "port": "http", "host": "10.0.0.1"}}}]
+        ),
+    ),
+    "a command that cannot fail": (
+        "probes-can-fail",
+        lambda c: c.template["spec"].update(
+            containers=[SERVER | {"readinessProbe": {"timeoutSeconds": 5, "exec": {
+                "command": ["sh", "-c", "curl -f http://127.0.0.1:3000/readyz || true"]}}}]
+        ),
+    ),
+    "a thousandth of a core": (
+        "room-is-bounded",
+        lambda c: c.pods[0]["spec"].update(
+            containers=[SERVER | {"resources": {"limits": {"cpu": "1m", "memory": "2Gi"}}}]
+        ),
+    ),
+    "a skew of all": (
+        "spread-and-budget",
+        lambda c: c.template["spec"].update(topologySpreadConstraints=[SPREAD | {"maxSkew": 2}]),
+    ),
+    "two budgets": ("spread-and-budget", lambda c: c.more_budgets.append(c.budget)),
+    "a budget that counts others": (
+        "spread-and-budget",
+        lambda c: (
+            c.budget.update(selector={}),
+            c.pods.append({"metadata": {"name": "mine"}, "status": {}, "spec": {"containers": [{"name": "x"}]}}),
+            c.ends.clear(),
+        ),
+    ),
+    "an older profile": (
+        "profile-enforced",
+        lambda c: c.profile.update({"pod-security.kubernetes.io/enforce-version": "v1.20"}),
     ),
     "a budget that lets nobody go": ("spread-and-budget", lambda c: c.budget.update(minAvailable=2)),
     "a budget that keeps nobody": (
@@ -218,10 +367,42 @@ WRONG: dict[str, tuple[str, Callable[[Any], Any]]] = {
 def test_wrong_deployments(cluster: Cluster, change: str) -> None:
     fails, act = WRONG[change]
     act(cluster)
-    assert verdicts(cluster.facts()) == {fails: "fail"}
+    facts = cluster.facts()
+    facts["endpoints"] = [e for e in facts["endpoints"] if e != "mine"]
+    assert verdicts(facts) == {fails: "fail"}
 
 
-@pytest.mark.parametrize("role", ["stranger", "neighbour"])
+INSIDE: dict[str, tuple[str, Callable[[Facts], Any]]] = {
+    "another program listens": ("same-bento", lambda t: t["inside"].update(listens=["python decoy.py"])),
+    "nobody can be seen to listen": ("same-bento", lambda t: t["inside"].pop("listens")),
+    "sources of a volume": ("same-bento", lambda t: t["inside"].update(folders=["/srv/mine"])),
+    "other code comes first": ("same-bento", lambda t: t["inside"].update(steered=["PYTHONPATH=/srv/mine"])),
+    "a token under another path": ("no-token", lambda t: t.update(tokens=["mine"])),
+    "a sidecar that can write": ("root-is-read-only", lambda t: t.update(writable=["log"])),
+    "the image's copy of the file": ("configuration-reaches-process", lambda t: t["inside"].update(mounted="")),
+}
+
+
+@pytest.mark.parametrize("change", INSIDE)
+def test_wrong_things_inside_of_one_pod(cluster: Cluster, change: str) -> None:
+    fails, act = INSIDE[change]
+    answers = answered()
+    act(answers["pods"][f"{IMAGE}-2"])
+    assert verdicts(cluster.facts(), answers) == {fails: "fail"}
+
+
+def test_what_a_pod_mounts_and_who_may_write() -> None:
+    sources = {"c": {"configMap": {"name": "m"}}, "t": {"serviceAccountToken": {"path": "t"}}}
+    one = pod(1, volumes=[{"name": name, "projected": {"sources": [source]}} for name, source in sources.items()])
+    server = SERVER | {"volumeMounts": [{"name": "c", "mountPath": "/etc/c"}, {"name": "t", "mountPath": "/t"}]}
+    assert MODULE["is_mounted"]("/etc/c/x.yml", one, server) and not MODULE["is_mounted"]("/etc/x.yml", one, server)
+    assert MODULE["tokens_of"](one) == ["t"] and MODULE["tokens_of"](pod(1)) == []
+    closed = {"name": "a", "securityContext": {"readOnlyRootFilesystem": True}}
+    lasting = [{"name": "b", "restartPolicy": "Always"}, {"name": "ends"}]
+    assert MODULE["writable"](pod(1, containers=[SERVER, closed], initContainers=lasting), SERVER) == ["b"]
+
+
+@pytest.mark.parametrize("role", visitors.STRANGERS)
 def test_whoever_else_gets_in(cluster: Cluster, role: str) -> None:
     found = {**KNOCKED["found"], role: "404"}
     assert verdicts(cluster.facts(), policy={"found": found}) == {"door-is-closed": "fail"}
@@ -287,7 +468,7 @@ def test_a_cluster_that_enforces_no_policy_is_an_error(monkeypatch: pytest.Monke
         visitors.visit("n", "image", "node", "http://s/livez", ["http://10.0.0.2:3000/livez"])
     tools.answer("kubectl --context * exec neighbour-* http://10.0.0.1:3000/", "TimeoutError")
     found = visitors.visit("n", "image", "node", "http://s/livez", ["http://10.0.0.2:3000/livez"])
-    assert found == {"client": "200", "stranger": "200", "neighbour": "200"}
+    assert found == {"client": "200", **dict.fromkeys(visitors.STRANGERS, "200")}
 
 
 def test_a_policy_that_comes_late_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, tools: FakeTools) -> None:

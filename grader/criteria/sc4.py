@@ -14,17 +14,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from packaging.specifiers import SpecifierSet
+
 from cluster.names import TAG, read_names, state
 from grader.errors import LabError
 from grader.kit import check, probe
 from grader.model import Facts, Finding
 from grader.processes import run
-from grader.world import bentos, containers, images, secrets
-from grader.world.releases import NAME, TEXTS, newest, released
+from grader.world import bentos, containers, images, listeners, packages, secrets
+from grader.world.releases import NAME, TEXTS, newest, released, untagged
 
 BUDGET = 800_000_000  # bytes to pull: ours has 560 MB, the default one 670; a CUDA build of torch takes thousands
 MODELS = ["demo_classifier", "demo_embedder"]
 EDIT = 5_000_000  # bytes that travel after an edit of a source; ours has 30 kB
+# What is for writing a service and not for running it, as packages are called.
+WORKSHOP = re.compile(
+    r"jupyter.*|notebook|ipython|ipykernel|nbconvert|papermill|jupytext|pytest(-.*)?|black|ruff|mypy|flake8|pylint"
+)
 
 
 @probe(limit=240)
@@ -44,17 +50,26 @@ def image(ws: Any) -> Facts:
 
 def describe(found: images.Image) -> Facts:
     """What the image is made of, and what it gives away."""
-    told = json.dumps({"Env": found.config.get("Env"), "Labels": found.config.get("Labels")}, indent=0)
-    told += "\n" + "\n".join(found.history)
+    told = "\n".join([json.dumps(found.config, indent=0), *found.history, *found.notes])
     return {
-        "digest": found.digest,
+        "digests": found.names,
         "packed": found.packed,
         "layers": len(found.layers),
         "nvidia": sum(layer.groups.get("nvidia", 0) for layer in found.layers),
+        "above_sources": above_sources(found.layers),
         "source_layer": max((layer.packed for layer in found.layers if layer.groups.get("sources")), default=0),
         "secret_layers": [f"layer {i}: {s}" for i, layer in enumerate(found.layers) for s in layer.secrets][:5],
         "secret_settings": [str(s) for s in secrets.search("the settings and the history", without_bases(told))][:5],
     }
+
+
+def above_sources(layers: list[images.Layer]) -> int:
+    """Bytes of weights and packages that are brought after the sources' first layer: a step that runs again makes all
+    steps after it run again, but for a COPY --link."""
+    first = next((i for i, layer in enumerate(layers) if layer.groups.get("sources")), len(layers))
+    system = {"sources", "the Bento's papers", "compilers and tools", "system and Python"}
+    brought = [layer for layer in layers[first + 1 :] if re.match(r"COPY (?!.*--link)|ADD|.*install|$", layer.made_by)]
+    return sum(layer.packed for layer in brought if layer.groups.keys() - system)
 
 
 def without_bases(told: str) -> bytes:
@@ -64,13 +79,8 @@ def without_bases(told: str) -> bytes:
 
 
 def compare(found: images.Image, store: Path, bento: str) -> Facts:
-    """What in the image differs from the newest Bento and its models; a later layer's file hides an earlier one's."""
-    inside: dict[str, str] = {}
-    for layer in found.layers:
-        above = [g for g in layer.gone if images.BENTO.startswith(f"{g.rstrip('/')}/")]
-        gone = [g.removeprefix(images.BENTO) for g in layer.gone if g.startswith(images.BENTO)] + [""] * bool(above)
-        hidden = tuple("" if g in ("", "/") else f"{g.rstrip('/')}/" for g in gone)
-        inside = {k: v for k, v in inside.items() if k not in gone and not k.startswith(hidden)} | layer.bento
+    """What in the image differs from the newest Bento and its models."""
+    inside = laid_over(found.layers)
     folder = store / "bentos" / NAME / bento
     about = bentos.read_yaml(folder / "bento.yaml") if bento else {}
     wanted = {
@@ -82,11 +92,48 @@ def compare(found: images.Image, store: Path, bento: str) -> Facts:
         place = store / "models" / model["tag"].replace(":", "/")
         files = [p for p in sorted(place.rglob("*")) if p.is_file() and p.name != "model.yaml"]
         models |= {f"models/{model['tag'].replace(':', '/')}/{p.relative_to(place).as_posix()}": p for p in files}
+    different = [name for name, path in wanted.items() if inside.get(name) != hashed(path)]
     return {
-        "different": [name for name, path in wanted.items() if inside.get(name) != hashed(path)],
+        "different": different + [f"{name} besides" for name in besides(inside, set(wanted))],
+        "packages": other_packages(found.layers, folder / "env" / "python" / "requirements.txt"),
         "models": sorted(m["tag"] for m in about.get("models") or []),
         "weights_wrong": [name for name, path in models.items() if inside.get(name) != hashed(path)],
     }
+
+
+def laid_over(layers: list[images.Layer]) -> dict[str, str]:
+    """The Bento's files, as the layers lie over each other: a later layer's file hides an earlier one's."""
+    inside: dict[str, str] = {}
+    for layer in layers:
+        above = [g for g in layer.gone if images.BENTO.startswith(f"{g.rstrip('/')}/")]
+        gone = [g.removeprefix(images.BENTO) for g in layer.gone if g.startswith(images.BENTO)] + [""] * bool(above)
+        hidden = tuple("" if g in ("", "/") else f"{g.rstrip('/')}/" for g in gone)
+        inside = {k: v for k, v in inside.items() if k not in gone and not k.startswith(hidden)} | layer.bento
+    return inside
+
+
+def besides(inside: dict[str, str], wanted: set[str]) -> list[str]:
+    """Code among the sources that the Bento has not, and that Python may take in the place of what it has."""
+    more = {name: hashed for name, hashed in inside.items() if name.startswith("src/") and name not in wanted}
+    code = [n for n, h in more.items() if n.endswith((".py", ".so", ".pth")) or h.startswith("a link")]
+    return sorted({*code, *(n for n, h in more.items() if h == images.UNCHECKED)})
+
+
+def other_packages(layers: list[images.Layer], requirements: Path) -> list[str]:
+    """Packages at other versions than the Bento's, and those that are for writing a service, not for running it."""
+    there: dict[str, tuple[str, str]] = {}
+    for layer in layers:
+        gone = tuple(f"{g.rstrip('/')}/" for g in layer.gone)
+        there = {k: v for k, v in there.items() if not f"{k}/".startswith(gone)} | layer.installed
+    found: dict[str, set[str]] = {}
+    for name, version in there.values():
+        found.setdefault(packages.canonical(name), set()).add(version)
+    pins = packages.read_pins(requirements.read_text()).exact if requirements.is_file() else {}
+    wrong = [f"{name} {', '.join(sorted(found[name]))}, not {pin}" for name, pin in pins.items()
+             if name in found and not any(SpecifierSet(f"=={pin}").contains(v, True) for v in found[name])]  # fmt: skip
+    return wrong + sorted(
+        f"{name}, which no service needs" for name in found.keys() - pins.keys() if WORKSHOP.fullmatch(name)
+    )
 
 
 def hashed(path: Path) -> str:
@@ -99,15 +146,18 @@ def runs(ws: Any) -> Facts:
     names = read_names()
     repository = names.repository(ws.name)
     try:
-        digest = images.read_digest(names.address, repository.split("/", 1)[1], TAG)
+        digests, entry = images.read_start(names.address, repository.split("/", 1)[1], TAG)
     except images.NoImage as absent:
         return {"problem": str(absent), "log": "", "image": "", "release": ""}
-    name = f"{repository}@{digest}"
-    containers.pull(name)
-    with containers.running(name) as box:
+    release = untagged(released(ws.root)["release"])
+    name = next((n for d in digests if (n := f"{repository}@{d}") == release), f"{repository}@{digests[0]}")
+    if problem := containers.pull(name):
+        return {"problem": problem, "log": "", "image": name, "release": release}
+    whole = not entry or re.search(r"\bserve\b", " ".join(entry))  # it starts the server by itself
+    with containers.running(name, words=() if whole else containers.SERVE) as box:
         facts: Facts = {
             "image": name,
-            "release": released(ws.root)["release"],
+            "release": release,
             "problem": box.problem,
             "seconds": box.seconds,
             "log": box.log() if box.problem else "",
@@ -115,7 +165,7 @@ def runs(ws: Any) -> Facts:
         if box.problem:
             return facts
         answer = {key: value for key, value in box.ask(list(TEXTS)).items() if key != "texts"}
-        return facts | {"user": box.user(), "answer": answer, "wanted": list(TEXTS.values())}
+        return facts | {"user": box.user(), "answer": answer, "wanted": list(TEXTS.values()), "process": box.look()}
 
 
 # ---------------------------------------------------------------- the module's own form
@@ -134,11 +184,10 @@ def tagged_in_registry(seen: Facts) -> Finding:
 
 @check(image, after=tagged_in_registry)
 def of_this_bento(seen: Facts) -> Finding:
-    wanted = f"sources and bento.yaml of {NAME}:{seen['bento'] or 'a Bento, of which the store has none'}"
-    found = f"not as in the Bento: {', '.join(seen['different'][:4])}" if seen["different"] else "all as in the Bento"
-    return Finding(
-        bool(seen["bento"]) and not seen["different"], "the image is made of the newest Bento", found, wanted
-    )
+    wanted = f"sources, packages and bento.yaml of {NAME}:{seen['bento'] or 'a Bento, of which the store has none'}"
+    wrong = [*seen["different"], *seen["packages"]]
+    found = f"not as in the Bento: {', '.join(wrong[:4])}" if wrong else "all as in the Bento"
+    return Finding(bool(seen["bento"]) and not wrong, "the image is made of the newest Bento", found, wanted)
 
 
 @check(image, after=tagged_in_registry)
@@ -167,8 +216,10 @@ def within_budget(seen: Facts) -> Finding:
 @check(image, after=tagged_in_registry)
 def edits_are_small(seen: Facts) -> Finding:
     found = f"the layer of the sources has {seen['source_layer'] / 1e6:.2f} MB"
-    wanted = f"at most {EDIT / 1e6:.0f} MB: a layer without weights or packages"
-    return Finding(0 < seen["source_layer"] <= EDIT, "an edit of a source moves no weights", found, wanted)
+    found += f"; above it lie {seen['above_sources'] / 1e6:.0f} MB of weights or packages" * bool(seen["above_sources"])
+    wanted = f"at most {EDIT / 1e6:.0f} MB: a layer without weights or packages, and above all of them"
+    good = 0 < seen["source_layer"] <= EDIT and 0 <= seen["above_sources"] <= EDIT
+    return Finding(good, "an edit of a source moves no weights", found, wanted)
 
 
 # ---------------------------------------------------------------- what it gives away
@@ -191,9 +242,13 @@ def no_secret_in_history(seen: Facts) -> Finding:
 
 @check(image, after=tagged_in_registry)
 def released_by_digest(seen: Facts) -> Finding:
-    wanted = f"{seen['repository']}@{seen['digest']}"
-    found = seen["release"] or seen["release_problem"]
-    return Finding(seen["release"] == wanted, "the release names the image by its digest", found, wanted)
+    names = [f"{seen['repository']}@{digest}" for digest in seen["digests"]]
+    found = (
+        f"{seen['release']}, of {seen['release_bento'] or 'no Bento'}" if seen["release"] else seen["release_problem"]
+    )
+    good = untagged(seen["release"]) in names and seen["release_bento"] in (seen["bento"], f"{NAME}:{seen['bento']}")
+    wanted = f"{names[0]}, of {seen['bento']}"
+    return Finding(good, "the release names the image by its digest, and its Bento", found, wanted)
 
 
 # ---------------------------------------------------------------- that it runs
@@ -215,16 +270,20 @@ def not_root(seen: Facts) -> Finding:
     return Finding(good, "what runs in it is not root", f"user {seen['user']}", "a user and a group other than 0")
 
 
-@check(runs, after=runs_from_registry)
+@check(runs, after=[runs_from_registry, of_this_bento])
 def answers_well(seen: Facts) -> Finding:
+    """What answers is the Bento in the image: not another one beside it, nor one with other code before it."""
     answer = seen["answer"]
     body = answer["body"] if isinstance(answer["body"], dict) else {}
     scores = body.get("scores") if isinstance(body.get("scores"), list) else []
     numbers = [s for s in scores or [] if isinstance(s, int | float) and 0 < s <= 1]
     good = answer["status"] == 200 and not answer["problem"]
     good = good and body.get("labels") == seen["wanted"] and len(numbers) == len(scores or []) == len(seen["wanted"])
-    found = answer["problem"] or f"{answer['status']}: {str(answer['body'])[:160]}"
-    return Finding(good, "it labels texts as the saved models do", found, f"200 with {seen['wanted']} and a score each")
+    odd = listeners.strange(seen["process"])
+    found = answer["problem"] or odd or f"{answer['status']}: {str(answer['body'])[:160]}"
+    return Finding(
+        good and not odd, "it labels texts as the saved models do", found, f"200 with {seen['wanted']} and a score each"
+    )
 
 
 # ---------------------------------------------------------------- what mutants need
@@ -326,4 +385,23 @@ def released_an_older_one(ws: Any) -> Iterator[None]:
     """The release names an image that has been in the registry, and that the tag does not mean any more."""
     with pushed(ws):
         release(ws, f"{read_names().repository(ws.name)}@sha256:{'0' * 64}")
+        yield
+
+
+@contextlib.contextmanager
+def released_another_bento(ws: Any) -> Iterator[None]:
+    """The digest is right, and the Bento beside it is another one."""
+    with pushed(ws):
+        path = ws.root / "deploy" / "release.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "bento": "an0ther0ne"}))
+        yield
+
+
+@contextlib.contextmanager
+def released_with_a_tag(ws: Any) -> Iterator[None]:
+    with pushed(ws):
+        path = ws.root / "deploy" / "release.json"
+        found = json.loads(path.read_text())
+        named = {**found, "image": found["image"].replace("@", f":{TAG}@"), "by": "the triage team"}
+        path.write_text(json.dumps(named), encoding="utf-8-sig")
         yield

@@ -7,6 +7,7 @@ the door with and without the label. All of it is read, asked or tried; no manif
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -16,7 +17,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import httpx
@@ -29,32 +30,40 @@ from grader.errors import LabError
 from grader.kit import check, probe
 from grader.model import Facts, Finding
 from grader.processes import run
-from grader.world import pace
+from grader.world import listeners, pace
 from grader.world.objects import (
+    addresses_of,
+    expand,
     get,
     is_spread,
     kubectl,
     labels_of,
     left_by,
     matches,
+    port_of,
     quantity,
     server_of,
+    way_in,
 )
-from grader.world.releases import TEXTS, newest, released
+from grader.world.releases import TEXTS, newest, released, untagged
 from grader.world.secrets import search
-from grader.world.visitors import visit
+from grader.world.visitors import STRANGERS, visit
 
 PORT = "LAB_FORWARD_PORT"  # names the local port, for whoever has to know it beforehand (a mutant that holds it)
 PATIENCE = 20.0
+APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+# What may be annotated with a secret, too.
+BESIDE = "services,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers"
 RUNNERS = ("embeddingrunner", "classifierrunner")
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
-BENTO = PurePosixPath("/home/bentoml/bento")
+BENTO = PurePosixPath(listeners.BENTO)
+PROGRAMS = (BENTO, *map(PurePosixPath, ("/app/.venv", "/usr", "/bin", "/lib")))
 ENTRY = "/home/bentoml/bento/env/docker/entrypoint.sh"  # BentoML's own, in each image
 # What a runner's part of a configuration may hold besides the runners' names.
 SETTINGS = {"batching", "resources", "workers_per_resource", "logging", "metrics", "timeout", "traffic", "optimized"}
 # What runs in a pod: the file that the server's process was given, and what BentoML makes of it.
 INSIDE = """
-import hashlib, json, os, pathlib
+import hashlib, json, os, pathlib, sys
 told = {}
 text = pathlib.Path("/proc/1/environ").read_text(errors="replace")
 env = dict(v.split("=", 1) for v in text.split("\\0") if "=" in v)
@@ -73,7 +82,7 @@ try:
 except OSError as refused:
     told["root_file_system"] = type(refused).__name__ + f" {refused.errno}"
 told["token"] = os.path.exists("/var/run/secrets/kubernetes.io/serviceaccount/token")
-print(json.dumps(told))
+print(json.dumps({**told, **look(int(sys.argv[1]))}))
 """
 
 
@@ -85,39 +94,45 @@ def objects(ws: Any) -> Facts:
     deployment, service = get(namespace, "deployment", IMAGE), get(namespace, "service", IMAGE)
     spec = deployment.get("spec", {})
     template = spec.get("template", {})
-    pods = [p for p in get(namespace, "pods").get("items", []) if ours(p, deployment)]
+    everyone = get(namespace, "pods").get("items", [])
+    pods = [p for p in everyone if ours(p, deployment)]
     server = server_of(template.get("spec", {}), release)
     running = server_of(pods[0]["spec"], release) if pods else server
     slices = get(namespace, "endpointslices", "-l", f"kubernetes.io/service-name={IMAGE}").get("items", [])
     ends = [e for s in slices for e in s.get("endpoints") or [] if (e.get("conditions") or {}).get("ready")]
-    replicas = spec.get("replicas", 1)
+    replicas, way = spec.get("replicas", 1), service.get("spec", {})
     nodes = [n for n in get("default", "nodes")["items"] if not n["spec"].get("taints")]
     labels = labels_of(get("default", "namespace", namespace))
     budgets = [b["spec"] for b in get(namespace, "poddisruptionbudgets").get("items", [])]
-    covering = [b for b in budgets if pods and all(matches(b.get("selector"), labels_of(p)) for p in pods)]
     facts: Facts = {
         "namespace": namespace,
         "release": release,
         "deployment": bool(deployment),
         "service": bool(service),
-        "selector": service.get("spec", {}).get("selector"),
+        "selector": way.get("selector"),
+        "fits": bool(way.get("selector")) and matches({"matchLabels": way["selector"]}, labels_of(template)),
+        "unready_too": bool(way.get("publishNotReadyAddresses")),
+        "leads_to": str(way_in(way).get("targetPort", "")),
         "replicas": replicas,
+        "updated": updated(deployment),
+        "fewest": min(scaled_to(namespace), default=replicas),
         "image": server.get("image", ""),
         "probes": {kind: server.get(kind) for kind in PROBES},
         "ports": [str(p[k]) for p in server.get("ports") or [] for k in ("name", "containerPort") if p.get(k)],
         "resources": running.get("resources", {}),  # with what the API server fills in
         "over_bento": over_bento(server),
-        "spread": is_spread(template),
-        "kept": [left_by(b, replicas) for b in covering],
+        "spread": is_spread(template, replicas),
+        "kept": kept(budgets, pods, everyone, replicas),
         "profile": labels.get("pod-security.kubernetes.io/enforce", ""),
+        "profile_version": labels.get("pod-security.kubernetes.io/enforce-version", ""),
         "started": {
             n: words_of(s, release) for n, s in [("the Deployment", template), *((name_of(p), p) for p in pods)]
         },
         "pods": [about(p, release) for p in pods],
-        "endpoints": sorted({e["targetRef"]["name"] for e in ends if e.get("targetRef")}),
+        "endpoints": sorted({(e.get("targetRef") or {}).get("name") or ", ".join(addresses_of(e)) for e in ends}),
         "workers": len(nodes),
         "node_memory": max((quantity(n["status"]["allocatable"]["memory"]) for n in nodes), default=0),
-        "secrets": secrets_of(namespace, deployment),
+        "secrets": secrets_of(namespace, deployment) + secrets_written(ws.root / "deploy"),
         "events": warnings(namespace),
     }
     refuse_trouble(facts)
@@ -125,9 +140,34 @@ def objects(ws: Any) -> Facts:
 
 
 def ours(pod: Facts, deployment: Facts) -> bool:
-    """A pod of the Deployment's, and not on its way out."""
-    selector = deployment.get("spec", {}).get("selector")
-    return "deletionTimestamp" not in pod["metadata"] and matches(selector, labels_of(pod))
+    """A pod of the Deployment's that runs, or is to run."""
+    return matches(deployment.get("spec", {}).get("selector"), labels_of(pod)) and not is_over(pod)
+
+
+def is_over(pod: Facts) -> bool:
+    """Whether it is on its way out, or has ended: a node that evicts a pod leaves it there as Failed."""
+    return "deletionTimestamp" in pod["metadata"] or pod["status"].get("phase") in ("Failed", "Succeeded")
+
+
+def updated(deployment: Facts) -> int:
+    """How many pods are as the Deployment says now; none where nobody has looked at its last change yet."""
+    status, generation = deployment.get("status", {}), deployment.get("metadata", {}).get("generation", 0)
+    return int(status.get("updatedReplicas", 0)) if status.get("observedGeneration", 0) >= generation else 0
+
+
+def scaled_to(namespace: str) -> list[int]:
+    """The fewest replicas that each autoscaler of the Deployment goes down to."""
+    specs = [a["spec"] for a in get(namespace, "horizontalpodautoscalers").get("items", [])]
+    return [int(s.get("minReplicas", 1)) for s in specs if s.get("scaleTargetRef", {}).get("name") == IMAGE]
+
+
+def kept(budgets: list[Facts], pods: list[Facts], everyone: list[Facts], replicas: int) -> list[int]:
+    """What each budget that is about a pod of ours keeps of them: none where it counts others' pods too, or not all.
+    Two for one pod are one too many: the API server then evicts nobody."""
+    about_us = [b for b in budgets if any(matches(b.get("selector"), labels_of(p)) for p in pods)]
+    alone = [{name_of(p) for p in everyone if matches(b.get("selector"), labels_of(p))} for b in about_us]
+    mine, gone = {name_of(p) for p in pods}, {name_of(p) for p in everyone if is_over(p)}
+    return [left_by(b, replicas) if names - gone == mine else 0 for b, names in zip(about_us, alone, strict=True)]
 
 
 def name_of(pod: Facts) -> str:
@@ -152,29 +192,68 @@ def about(pod: Facts, release: str) -> Facts:
 
 
 def over_bento(server: Facts) -> list[str]:
-    """Volumes that hide the Bento, or a part of it: what runs then is not what was released."""
+    """Volumes that hide the Bento or its packages, or a part of them: what runs then is not what was released."""
     paths = [PurePosixPath(m["mountPath"]) for m in server.get("volumeMounts") or []]
-    return [str(p) for p in paths if p.is_relative_to(BENTO) or BENTO.is_relative_to(p)]
+    hidden = [p for p in paths for place in PROGRAMS if p.is_relative_to(place) or place.is_relative_to(p)]
+    return sorted({str(p) for p in [*hidden, *(p for p in paths if {"site-packages", "dist-packages"} & set(p.parts))]})
 
 
 def secrets_of(namespace: str, deployment: Facts) -> list[str]:
-    """What looks like a secret's value in the Deployment (all containers, annotations) and in the ConfigMaps."""
+    """What looks like a secret's value in the Deployment (all containers), in ConfigMaps, and beside them."""
     if not deployment:
         return []
-    template = deployment["spec"]["template"]
-    pod = template.get("spec", {})
+    pod = deployment["spec"]["template"].get("spec", {})
     containers = [*pod.get("containers", []), *pod.get("initContainers", [])]
     rest = {k: v for k, v in pod.items() if k not in ("containers", "initContainers")}
     rest["containers"] = [{k: v for k, v in c.items() if k != "env"} for c in containers]
-    told = json.dumps([deployment["metadata"].get("annotations"), template.get("metadata"), rest], indent=0)
+    applied = (deployment["metadata"].get("annotations") or {}).get(APPLIED)
+    told = json.dumps([applied, told_of(deployment), told_of(deployment["spec"]["template"]), rest], indent=0)
     named = [f'{e["name"]}: "{e["value"]}"' for c in containers for e in c.get("env") or [] if e.get("value")]
     texts = {"the Deployment": "\n".join([*named, told])}
+    for one in get(namespace, BESIDE).get("items", []):
+        texts[f"{one['kind']} {one['metadata']['name']}"] = json.dumps(told_of(one), indent=0)
     for one in get(namespace, "configmaps").get("items", []):
-        if (name := one["metadata"]["name"]) != "kube-root-ca.crt":
-            texts |= {f"ConfigMap {name}, {file}": text for file, text in (one.get("data") or {}).items()}
-    made = r"sha256:[0-9a-f]{64}|-[2456789bcdfghkmt]{10}(?=\\?\")"  # digests, and what kustomize adds to names
-    clean = {where: re.sub(made, "", text).encode() for where, text in texts.items()}
+        packed = {k: base64.b64decode(v).decode("utf-8", "replace") for k, v in (one.get("binaryData") or {}).items()}
+        for file, text in {**(one.get("data") or {}), **packed, "its labels": json.dumps(told_of(one))}.items():
+            texts |= {f"ConfigMap {one['metadata']['name']}, {file}": text}
+    return searched(texts)
+
+
+def told_of(thing: Facts) -> list[Facts]:
+    """Its annotations and labels, without kubectl's copy of all the rest."""
+    told = [thing.get("metadata", {}).get(what) or {} for what in ("annotations", "labels")]
+    return [{k: v for k, v in part.items() if k != APPLIED} for part in told]
+
+
+def searched(texts: dict[str, str]) -> list[str]:
+    """What looks like a secret there. Not one: digests, what kustomize adds to names, checksums, and certificates."""
+    made = r"sha256:[0-9a-f]{64}|-[2456789bcdfghkmt]{10}(?=\\?\")"
+    public = r"(?s:-----BEGIN (?P<what>CERTIFICATE|PUBLIC KEY)-----.*?-----END (?P=what)-----)"
+    sums = r"(?:checksum|sha|hash|digest|revision)[\w./-]*\\*\"\s*:\s*\\*\"[0-9a-f]{32,64}(?=\\*\")"
+    clean = {where: re.sub(f"{made}|{public}|{sums}", "", f" {text}").encode() for where, text in texts.items()}
     return [str(s) for where, text in clean.items() for s in search(where, text)][:5]
+
+
+def secrets_written(folder: Path) -> list[str]:
+    """Values of Secrets that stand in the manifests: by themselves, or as what kustomize makes them of."""
+    import yaml
+
+    found = []
+    for path in sorted({*folder.glob("*.y*ml"), *folder.glob("*.json")}):
+        with contextlib.suppress(yaml.YAMLError, OSError, UnicodeDecodeError):
+            for thing in [t for t in yaml.safe_load_all(path.read_text()) if isinstance(t, dict)]:
+                found += [f"{path.name}: the value of {name}, in a file" for name in values_of(thing)]
+    return found[:5]
+
+
+def values_of(thing: Facts) -> list[str]:
+    """Keys that a Secret, or a secretGenerator, has a value for; a placeholder is none."""
+    if thing.get("kind") == "List":
+        return [name for item in thing.get("items") or [] for name in values_of(item)]
+    pairs = {**(thing.get("data") or {}), **(thing.get("stringData") or {})} if thing.get("kind") == "Secret" else {}
+    literals = [one for part in thing.get("secretGenerator") or [] for one in part.get("literals") or []]
+    pairs |= dict(one.partition("=")[::2] for one in literals)
+    return [str(name) for name, value in pairs.items() if value and not re.match(r"[$<{*]|(?i:change)", str(value))]
 
 
 def warnings(namespace: str, most: int = 3) -> list[str]:
@@ -207,8 +286,8 @@ def answers(ws: Any) -> Facts:
     pods = [p for p in get(namespace, "pods").get("items", []) if ours(p, deployment)]
     facts: Facts = {"bento": newest(ws.store), "wanted": list(TEXTS.values())}
     local = int(os.environ[PORT]) if os.environ.get(PORT) else None
-    ports = service.get("spec", {}).get("ports") or [{"port": 80}]
-    with forward(names, namespace, f"service/{IMAGE}", ports[0]["port"], local) as way:
+    door = way_in(service.get("spec", {})).get("port", 80)
+    with forward(names, namespace, f"service/{IMAGE}", door, local) as way:
         facts["service"] = {"problem": way.problem} if way.problem else ask(way.url)
     facts["files"] = mounted_files(namespace, deployment, release)
     with ThreadPoolExecutor(2) as pool:
@@ -221,11 +300,35 @@ def answers(ws: Any) -> Facts:
 def look_at(namespace: str, pod: Facts, release: str) -> Facts:
     """What one pod answers by itself, its histogram's edges, and what its process has."""
     name, server = pod["metadata"]["name"], server_of(pod["spec"], release)
-    port = next((p["containerPort"] for p in server.get("ports") or []), 3000)
+    port = port_of(server)
     with forward(read_names(), namespace, f"pod/{name}", port) as way:
         told = {"problem": way.problem} if way.problem else ask(way.url)
         edges = {} if way.problem else batch_edges(way.url)
-    return {**told, "edges": edges, **look_inside(namespace, name, server.get("name", ""))}
+    seen = look_inside(namespace, name, server.get("name", ""), port)
+    if seen["inside"]:
+        seen["inside"]["mounted"] = seen["inside"]["file"] if is_mounted(seen["inside"]["file"], pod, server) else ""
+    return {**told, "edges": edges, **seen, "tokens": tokens_of(pod), "writable": writable(pod, server)}
+
+
+def is_mounted(file: str, pod: Facts, server: Facts) -> bool:
+    """Whether that file of the server's is a ConfigMap's, by where it lies."""
+    maps = {v["name"] for v in pod["spec"].get("volumes") or [] if any("configMap" in part for part in expand(v))}
+    mounts = [m["mountPath"] for m in server.get("volumeMounts") or [] if m["name"] in maps]
+    return any(PurePosixPath(file).is_relative_to(place) for place in mounts)
+
+
+def tokens_of(pod: Facts) -> list[str]:
+    """Volumes that have a token for the API server in them, in whichever container they are."""
+    volumes = pod["spec"].get("volumes") or []
+    return [v["name"] for v in volumes if any("serviceAccountToken" in part for part in expand(v))]
+
+
+def writable(pod: Facts, server: Facts) -> list[str]:
+    """The other containers that go on running and whose root file system is open for writing."""
+    spec = pod["spec"]
+    lasting = [c for c in spec.get("initContainers") or [] if c.get("restartPolicy") == "Always"]
+    others = [c for c in [*spec.get("containers", []), *lasting] if c["name"] != server.get("name")]
+    return [c["name"] for c in others if not (c.get("securityContext") or {}).get("readOnlyRootFilesystem")]
 
 
 def ask(url: str) -> Facts:
@@ -267,8 +370,9 @@ def batch_edges(url: str) -> dict[str, float]:
     return found
 
 
-def look_inside(namespace: str, pod: str, container: str) -> Facts:
-    words = ["exec", pod, "-c", container, "--", "python", "-W", "ignore", "-c", INSIDE]
+def look_inside(namespace: str, pod: str, container: str, port: int) -> Facts:
+    script = f"{listeners.LOOK}\n{INSIDE}"
+    words = ["exec", pod, "-c", container, "--", "python", "-W", "ignore", "-c", script, str(port)]
     done = kubectl("-n", namespace, *words, limit=pace.patience(40))
     try:
         return {"inside": json.loads((done.stdout.strip().splitlines() or [""])[-1])}
@@ -280,8 +384,7 @@ def mounted_files(namespace: str, deployment: Facts, release: str) -> list[Facts
     """Each file of each ConfigMap that the pods mount, with its hash and what it says of each runner's batching."""
     spec = deployment.get("spec", {}).get("template", {}).get("spec", {})
     mounts = {m["name"] for m in server_of(spec, release).get("volumeMounts") or []}
-    sources = [s for v in spec.get("volumes") or [] if v["name"] in mounts
-               for s in [v, *((v.get("projected") or {}).get("sources") or [])]]  # fmt: skip
+    sources = [part for v in spec.get("volumes") or [] if v["name"] in mounts for part in expand(v)]
     found = []
     for name in dict.fromkeys(s["configMap"]["name"] for s in sources if s.get("configMap")):
         for file, text in (get(namespace, "configmap", name).get("data") or {}).items():
@@ -321,10 +424,9 @@ def policy(ws: Any) -> Facts:
     if not known or not service:
         return {"found": {}}
     pod, image = known[0]
-    ports = service["spec"].get("ports") or [{"port": 80}]
-    inner = next((p["containerPort"] for p in server_of(pod["spec"], release).get("ports") or []), 3000)
+    inner, outer = port_of(server_of(pod["spec"], release)), way_in(service["spec"]).get("port", 80)
     doors = [f"http://{p['status']['podIP']}:{inner}/livez" for p, _ in known]
-    url = f"http://{IMAGE}.{namespace}:{ports[0]['port']}/livez"
+    url = f"http://{IMAGE}.{namespace}:{outer}/livez"
     return {"found": visit(namespace, image, pod["spec"]["nodeName"], url, doors)}
 
 
@@ -356,8 +458,11 @@ def deployed(seen: Facts) -> Finding:
 def selector_finds_pods(seen: Facts) -> Finding:
     named = [p["name"] for p in seen["pods"]]
     found = f"selector {seen['selector']}, ready behind it: {', '.join(seen['endpoints']) or 'nobody'}"
+    found += ", and pods that are not ready, too (publishNotReadyAddresses)" * seen["unready_too"]
     good = bool(seen["endpoints"]) and set(seen["endpoints"]) <= set(named)
-    return Finding(good, "the Service finds ready pods of the Deployment", found, f"some of {', '.join(named)}")
+    good = good and seen["fits"] and not seen["unready_too"]
+    wanted = f"its selector finds some of {', '.join(named)}, and nobody else"
+    return Finding(good, "the Service finds ready pods of the Deployment", found, wanted)
 
 
 @check(answers, after=selector_finds_pods)
@@ -374,7 +479,9 @@ def answers_by_forward(seen: Facts) -> Finding:
 def two_ready(seen: Facts) -> Finding:
     told = "; ".join(seen["events"][:1])
     found = f"{len(seen['endpoints'])} of {seen['replicas']} replicas ready{': ' if told else ''}{told}"
-    good = 2 <= seen["replicas"] <= len(seen["endpoints"])
+    found += f"; {seen['updated']} of them as the Deployment says now" * (seen["updated"] != seen["replicas"])
+    found += f"; an autoscaler goes down to {seen['fewest']}" * (seen["fewest"] != seen["replicas"])
+    good = 2 <= seen["replicas"] <= min(len(seen["endpoints"]), seen["updated"]) and seen["fewest"] >= 2
     return Finding(good, "two replicas are ready, or as many as are asked for", found, "all, and at least 2")
 
 
@@ -389,18 +496,20 @@ def each_pod_answers(seen: Facts) -> Finding:
 
 @check(objects, after=selector_finds_pods)
 def released_image(seen: Facts) -> Finding:
-    digest = seen["release"].rpartition("@")[2]
+    digest, release = seen["release"].rpartition("@")[2], untagged(seen["release"])
     others = [f"{p['name']} runs {p['image']}" for p in seen["pods"] if p["image"] and not p["image"].endswith(digest)]
-    others += [f"a volume at {path} hides the Bento" for path in seen["over_bento"]]
-    good = bool(digest) and seen["image"] == seen["release"] and not others
+    others += [f"a volume at {path} hides the Bento or its packages" for path in seen["over_bento"]]
+    good = bool(digest) and untagged(seen["image"]) == release and not others
     found = "; ".join([seen["image"], *others])
     return Finding(good, "the pods run the released image, by its digest", found, seen["release"])
 
 
 @check(objects, after=[each_pod_answers, released_image])
 def starts_bentoml(seen: Facts) -> Finding:
-    """The right image may be made to start another program, which answers as one hopes to be answered."""
+    """The right image may be made to start another program, or a Service lead past it: to one that answers as hoped."""
     found = {name: " ".join(words) for name, words in seen["started"].items() if not is_serving(words)}
+    if seen["leads_to"] not in {"http", "3000", *seen["ports"]}:
+        found["the Service"] = f"leads to port {seen['leads_to']}, which the server has not"
     wanted = "serve, or bentoml serve, and its options; nothing at all is the same"
     told = {name: words[:160] for name, words in found.items()} or "bentoml serve"
     good = bool(seen["started"]) and not found
@@ -409,17 +518,22 @@ def starts_bentoml(seen: Facts) -> Finding:
 
 def is_serving(words: list[str]) -> bool:
     """Whether those words start the server of the Bento: of the image's entry point, or BentoML's own."""
+    if re.fullmatch(r"\S*sh -c exec [\w ./:=@$(){}-]+", " ".join(words)):
+        words = words[2].split()[1:]  # a shell that becomes it, and does nothing else
     own = words[1:] if words[:1] == [ENTRY] else words
+    own = [PurePosixPath(own[0]).name, *own[1:]] if own else own
     starts = (["serve"], ["bentoml", "serve"], ["python", "-m", "bentoml", "serve"])
     return not own or any(own[: len(start)] == start for start in starts)
 
 
 @check(answers, after=[each_pod_answers, released_image])
 def same_bento(seen: Facts) -> Finding:
+    """What the process says, and what it was started from: it may serve a volume, or other code may come before."""
     told = {n: t.get("version", "no header") for n, t in seen["pods"].items()}
-    good = bool(told) and set(told.values()) == {seen["bento"]}
-    wanted = f"x-service-version {seen['bento']}"
-    return Finding(good, "each pod answers with the newest Bento's models", str(told), wanted)
+    odd = {n: why for n, t in seen["pods"].items() if (why := listeners.strange(t["inside"]))}
+    good = bool(told) and set(told.values()) == {seen["bento"]} and not odd
+    wanted = f"x-service-version {seen['bento']}, from the Bento in the image"
+    return Finding(good, "each pod answers with the newest Bento's models", str({**told, **odd}), wanted)
 
 
 # ---------------------------------------------------------------- health and room
@@ -427,35 +541,56 @@ def same_bento(seen: Facts) -> Finding:
 
 @check(objects, after=deployed)
 def probes_can_fail(seen: Facts) -> Finding:
-    wrong = [w for kind in PROBES if (w := probe_defect(kind, seen["probes"].get(kind), seen["ports"]))]
+    probes = seen["probes"]
+    wrong = [w for k in PROBES if (w := probe_defect(k, probes.get(k), seen["ports"], probes.get("livenessProbe")))]
     wanted = "startup and readiness by /readyz, liveness by /livez, time-outs of 2 to 15 s, 1 to 30 minutes to start"
     found = "; ".join(wrong) or "all three"
     return Finding(not wrong, "the probes ask what they should, and give up in time", found, wanted)
 
 
-def probe_defect(kind: str, probe: Facts | None, ports: list[str]) -> str:
+def probe_defect(kind: str, probe: Facts | None, ports: list[str], liveness: Facts | None = None) -> str:
     """What is wrong with that probe; "" if nothing. A busy server takes up to 2.6 s to answer; /readyz as a liveness
     probe would restart an API server for a runner's sake. What is not said has Kubernetes' default."""
+    if not probe and kind == "startupProbe" and 60 <= ((liveness or {}).get("initialDelaySeconds") or 0) <= 1800:
+        return ""  # nobody is restarted while the models load
     if not probe:
         return f"no {kind}"
-    asked = probe.get("httpGet") or {}
-    path = str(asked.get("path", "")).partition("?")[0]
-    if path not in (("/livez", "/healthz") if kind == "livenessProbe" else ("/readyz",)):
-        return f"{kind} asks {path or 'no path of the service'}"
-    known = {"http", "3000", *ports}
-    if str(asked.get("port")) not in known:
-        return f"{kind} asks port {asked.get('port')}"
-    if asked.get("scheme", "HTTP") != "HTTP":
-        return f"{kind} asks by {asked['scheme']}, which the server does not speak"
+    if wrong := ask_defect(kind, probe, {"http", "3000", *ports}):
+        return f"{kind} {wrong}"
     timeout, misses = probe.get("timeoutSeconds", 1), probe.get("failureThreshold", 3)
     if not 2 <= timeout <= 15:
         return f"{kind} waits {timeout} s"
-    budget = probe.get("periodSeconds", 10) * misses + probe.get("initialDelaySeconds", 0)
+    budget = probe.get("periodSeconds", 10) * misses
     if kind == "startupProbe":
+        budget += probe.get("initialDelaySeconds", 0)
         return "" if 60 <= budget <= 1800 else f"{kind} gives up after {budget} s"
     if kind == "livenessProbe" and misses < 2:
         return f"{kind} restarts the server for a single late answer"
     return f"{kind} gives up after {budget} s" if budget > 120 else ""
+
+
+# Commands that end badly when the answer is a 503.
+ASKS = r"urlopen|raise_for_status|wget|curl .*(?:-\w*f|--fail)"
+
+
+def ask_defect(kind: str, probe: Facts, known: set[str]) -> str:
+    """What is wrong with whom it asks, and for what. A command may ask, too, if its end says what the answer was."""
+    paths = ("/livez", "/healthz") if kind == "livenessProbe" else ("/readyz",)
+    asked = probe.get("httpGet") or {}
+    if command := (probe.get("exec") or {}).get("command"):
+        line = " ".join(command)
+        address = re.search(r"http://(?:127\.0\.0\.1|localhost|\[::1\]):(\d+)(/\w+)", line)
+        if not address or not re.search(ASKS, line) or re.search(r"\|\||;\s*(?:true|exit 0|:)|except|suppress", line):
+            return "runs a command that cannot be seen to fail"
+        asked = {"port": address[1], "path": address[2]}
+    path = str(asked.get("path", "")).partition("?")[0]
+    if path not in paths:
+        return f"asks {path or 'no path of the service'}"
+    if str(asked.get("port")) not in known:
+        return f"asks port {asked.get('port')}"
+    if asked.get("host"):
+        return f"asks another host, {asked['host']}, and not the pod"
+    return "" if (by := asked.get("scheme", "HTTP")) == "HTTP" else f"asks by {by}, which the server does not speak"
 
 
 MIB = 2**20
@@ -467,9 +602,11 @@ def room_is_bounded(seen: Facts) -> Finding:
     asked = {**most, **(seen["resources"].get("requests") or {})}  # a limit alone is a request, too
     memory, limit = quantity(asked.get("memory", 0)), quantity(most.get("memory", 0))
     good = 700 * MIB <= memory <= limit <= seen["node_memory"] and limit >= 1100 * MIB
-    good = good and quantity(asked.get("cpu", 0)) > 0
+    good = good and quantity(asked.get("cpu", 0)) >= 0.05
     found = f"requests {asked or 'none'}, limits {most or 'none'}"
-    wanted = "requests for CPU and memory, a memory limit; from 700 Mi (it holds that at rest), the limit from 1100 Mi "
+    wanted = (
+        "requests for CPU (from 50m) and memory, a limit for it; from 700 Mi (held at rest), the limit from 1100 Mi "
+    )
     wanted += f"to a node's {seen['node_memory'] / MIB:.0f} Mi"
     return Finding(good, "a pod says what it needs, and cannot take more memory", found, wanted)
 
@@ -477,11 +614,11 @@ def room_is_bounded(seen: Facts) -> Finding:
 @check(objects, after=two_ready)
 def spread_and_budget(seen: Facts) -> Finding:
     nodes = {p["node"] for p in seen["pods"] if p["phase"] == "Running"}
-    good_budget = any(1 <= kept < seen["replicas"] for kept in seen["kept"])
+    good_budget = len(seen["kept"]) == 1 and 1 <= seen["kept"][0] < seen["replicas"]
     found = f"pods on {', '.join(sorted(nodes))}; {'a' if seen['spread'] else 'no'} rule that spreads them; "
     found += f"budgets that keep {seen['kept'] or 'none'} of {seen['replicas']}"
     apart = len(nodes) > 1 or seen["workers"] < 2 or len(seen["pods"]) < 2
-    wanted = "two nodes, a rule that says so, a PodDisruptionBudget that keeps one and lets one go"
+    wanted = "two nodes, a rule that says so, one PodDisruptionBudget for them alone that keeps one and lets one go"
     return Finding(seen["spread"] and good_budget and apart, "one node less leaves a replica", found, wanted)
 
 
@@ -490,22 +627,26 @@ def spread_and_budget(seen: Facts) -> Finding:
 
 @check(objects, after=deployed)
 def profile_enforced(seen: Facts) -> Finding:
-    found = f"enforce: {seen['profile'] or 'not set'}"
-    good = seen["profile"] == "restricted"
-    return Finding(good, "the namespace enforces the restricted profile", found, "restricted")
+    """An older version of the profile asks for less: the rule about capabilities came with 1.22."""
+    version = re.fullmatch(r"v1\.(\d+)", seen["profile_version"])
+    found = f"enforce: {seen['profile'] or 'not set'} {seen['profile_version']}".strip()
+    today = int(version[1]) >= 22 if version else seen["profile_version"] in ("", "latest")
+    good = seen["profile"] == "restricted" and today
+    return Finding(good, "the namespace enforces the restricted profile", found, "restricted, as of v1.22 or later")
 
 
 @check(answers, after=two_ready)
 def root_is_read_only(seen: Facts) -> Finding:
     told = {n: t["inside"].get("root_file_system", t.get("inside_problem", "")) for n, t in seen["pods"].items()}
-    good = bool(told) and all(v.startswith("OSError 30") for v in told.values())
+    others = {n: f"{', '.join(t['writable'])} may write" for n, t in seen["pods"].items() if t["writable"]}
+    good = bool(told) and all(v.startswith("OSError 30") for v in told.values()) and not others
     wanted = "OSError 30: a read-only file system"
-    return Finding(good, "nothing can be left on a pod's root file system", str(told), wanted)
+    return Finding(good, "nothing can be left on a pod's root file system", str({**told, **others}), wanted)
 
 
 @check(answers, after=two_ready)
 def no_token(seen: Facts) -> Finding:
-    told = {n: t["inside"].get("token") for n, t in seen["pods"].items()}
+    told = {n: t["tokens"] or t["inside"].get("token") for n, t in seen["pods"].items()}
     good = bool(told) and all(v is False for v in told.values())
     found, wanted = f"a token in the pod: {told}", "automountServiceAccountToken: false"
     return Finding(good, "no pod holds a token for the API server", found, wanted)
@@ -514,14 +655,14 @@ def no_token(seen: Facts) -> Finding:
 @check(objects, after=deployed)
 def no_secret_in_manifests(seen: Facts) -> Finding:
     found = "; ".join(seen["secrets"][:2]) or "none"
-    message = "no secret's value is in the Deployment or in a ConfigMap"
+    message = "no secret's value is in the manifests or in a ConfigMap"
     return Finding(not seen["secrets"], message, found, "a reference to a Secret")
 
 
 @check(policy, after=answers_by_forward)
 def door_is_closed(seen: Facts) -> Finding:
     found = seen["found"]
-    kept_out = bool(found) and not any(found[who].isdigit() for who in ("stranger", "neighbour"))
+    kept_out = bool(found) and not any(found[who].isdigit() for who in STRANGERS)
     wanted = "200 with the label serving-lab/client=true, no connection without it, nor from another namespace"
     good = kept_out and found["client"] == "200"
     return Finding(good, "pods get in by a label, and no others", str(found or "no pod runs"), wanted)
@@ -542,7 +683,7 @@ def configuration_reaches_process(seen: Facts) -> Finding:
     given = given_file(seen)
     pods = {n: t["inside"] for n, t in seen["pods"].items()}
     told = {n: f"{i.get('file') or 'no BENTOML_CONFIG'} {i.get('hash', '')[:12]}" for n, i in pods.items()}
-    good = bool(given) and all(i.get("hash") == given["hash"] for i in pods.values())
+    good = bool(given) and all(i.get("hash") == given["hash"] and i.get("mounted") for i in pods.values())
     wanted = " or ".join(f"the ConfigMap's {f['file']} {f['hash'][:12]}" for f in seen["files"])
     wanted = wanted or "a ConfigMap that is mounted"
     return Finding(good, "the server's process was given the ConfigMap's file", str(told), wanted)

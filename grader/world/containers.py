@@ -13,7 +13,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -22,10 +22,11 @@ from grader.environ import PROXIES
 from grader.errors import LabError
 from grader.model import Facts
 from grader.processes import Completed, free_port, run
-from grader.world import pace
+from grader.world import listeners, pace
 
 # What the restricted Pod Security profile asks of a pod, as an engine says it; the user stays the image's own.
 GUARDS = ("--cap-drop=ALL", "--security-opt=no-new-privileges", "--memory=3g", "--pids-limit=512")
+SERVE = ("serve", "--port", "3000", "--api-workers", "1")
 JSON = {"content-type": "application/json"}
 READY = """python -c 'import urllib.request as u; print(u.urlopen("http://127.0.0.1:3000/readyz", timeout=9).status)'"""
 TROUBLES = {
@@ -70,6 +71,14 @@ class Box:
         """What a shell in it prints."""
         return run(["docker", "exec", self.name, "sh", "-c", command], limit).stdout.strip()
 
+    def look(self, port: int = 3000) -> Facts:
+        """Who listens there (grader/world/listeners.py); {} where nobody can look."""
+        script = f"{listeners.LOOK}\nimport json; print(json.dumps(look({port})))"
+        done = run(["docker", "exec", self.name, "python", "-c", script], 30)
+        with contextlib.suppress(ValueError):
+            return dict(json.loads(done.stdout or "{}"))
+        return {}
+
     def cpu(self) -> float:
         """Seconds of CPU that its processes have used."""
         return pace.cpu_told(self.inside(pace.CPU))
@@ -80,7 +89,7 @@ class Box:
 
 
 @contextlib.contextmanager
-def running(image: str, limit: float = 90.0) -> Iterator[Box]:
+def running(image: str, limit: float = 90.0, words: Sequence[str] = SERVE) -> Iterator[Box]:
     """A container of that image, serving as `bentoml serve` would, under the guards of the restricted profile. Of the
     proxies that Docker's client hands to every container it gets none: it has to reach nobody but itself."""
     name, port = f"serving-lab-try-{secrets.token_hex(4)}", free_port()
@@ -88,7 +97,7 @@ def running(image: str, limit: float = 90.0) -> Iterator[Box]:
     command = ["docker", "run", "--detach", "--name", name, "--publish", f"127.0.0.1:{port}:3000", *GUARDS]
     command += [f"--env={name}=" for name in (*PROXIES, *map(str.upper, PROXIES))]
     try:
-        done = run([*command, image, "serve", "--port", "3000", "--api-workers", "1"], 120)
+        done = run([*command, image, *words], 120)
         if done.ok:
             wait_ready(box, pace.patience(limit))
         else:
@@ -116,6 +125,9 @@ def wait_ready(box: Box, limit: float) -> None:
             box.problem += " (it wanted more than 3 GB)" * (state[2:] == ["true"])
             return
         time.sleep(0.3)
+    if box.inside(READY, 30) == "200" and box.look().get("loopback"):
+        box.problem = "the server listens on the container's own loopback address, where nobody else gets to"
+        return
     if box.inside(READY, 30) == "200":
         problem = f"The container is ready, and its port is not on this machine ({box.url})."
         raise LabError(problem, "The engine runs elsewhere (DOCKER_HOST, a dev container): grade on that machine.")
@@ -124,13 +136,17 @@ def wait_ready(box: Box, limit: float) -> None:
     box.problem = f"the container was not ready after {limit:g} s"
 
 
-def pull(image: str) -> None:
-    """Has the engine pull it from the registry, which has it: whatever fails now is the machine's trouble."""
+def pull(image: str) -> str:
+    """Has the engine pull it from the registry, which has it: whatever fails now is the machine's trouble, but for an
+    image that is for other machines. "" or that."""
     limit = pace.patience(180)
     done = run(["docker", "pull", "--quiet", image], limit)
+    if "no matching manifest" in done.output:
+        return f"there is no image for this machine: {done.tail(1)}"
     if not done.ok:
         refuse_trouble(done, f"pull {image}")
         raise LabError(f"Docker cannot pull {image}: {done.tail(2)}", "`./lab doctor` may know why.")
+    return ""
 
 
 def refuse_trouble(done: Completed, act: str) -> None:

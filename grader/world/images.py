@@ -34,6 +34,7 @@ from grader.workspace import read_json, write_atomic
 from grader.world import pace, secrets
 
 BENTO = "home/bentoml/bento/"  # BENTO_PATH of every image that BentoML makes
+INSTALLED = re.compile(r"^(.*/([^/]+?)-([^/-]+)\.dist-info)/METADATA$")  # folder, package, version
 PACKAGES = re.compile(r"^(?:.*/)?(?:site|dist)-packages/([^/]+)")
 # Not searched for secrets: what packages bring, and what BentoML wrote about a model (sc4 compares it with the store).
 SYSTEM = re.compile(
@@ -45,6 +46,8 @@ MANIFESTS = (
 )  # fmt: skip
 # Names that keep secrets wherever they lie; other names are judged only outside of packages and system folders.
 ANYWHERE = re.compile(r"(?i)\.(?:env|netrc|pypirc|npmrc|pgpass|git-credentials)|id_(?:rsa|dsa|ecdsa|ed25519)")
+UNCHECKED = "bytecode that is not compared with its source"
+MOST_NOTES = 20_000_000  # bytes
 SMALL = 200_000  # bytes: larger files are not searched for secrets
 API = "docker-distribution-api-version"  # a header of every registry's every answer
 MEND = "`./lab cluster up` starts it; LAB_REGISTRY_PORT names its port, if it is not the usual one."
@@ -61,7 +64,8 @@ class NoImage(Exception):
 @dataclass
 class Layer:
     """`packed` and `unpacked` are bytes. `groups`: what the bytes are for. `bento`: sha256 of each file of the Bento.
-    `gone`: paths of earlier layers that this one hides (and that everybody can still read there)."""
+    `gone`: paths of earlier layers that this one hides (and that everybody can still read there). `installed`: name and
+    version of the packages, by the folder of each one's record."""
 
     digest: str
     packed: int
@@ -72,16 +76,20 @@ class Layer:
     bento: dict[str, str] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
+    installed: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass
 class Image:
-    """`config` is what the engine starts: User, Env, Entrypoint, Labels; `history` one command a step."""
+    """`config` is what the engine starts: User, Env, Entrypoint, Labels; `history` one command a step. `names`: the
+    digests that mean this image; `notes`: what the registry tells beside it (annotations, how it was built)."""
 
     digest: str
     config: dict[str, Any]
     history: list[str]
     layers: list[Layer]
+    names: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def packed(self) -> int:
@@ -95,7 +103,7 @@ class Image:
 def read_image(registry: str, repository: str, reference: str, cache: Path) -> Image:
     """The image of that tag or digest; some 20 s for one of 1.7 GB the first time, well below one afterwards."""
     with opened(registry, repository) as client:
-        manifest, digest = read_manifest(client, reference)
+        manifest, digest, own = read_manifest(client, reference)
         settings = fetch(client, f"blobs/{manifest['config']['digest']}").json()
         steps = settings.get("history", [])
         commands = [str(s.get("created_by", "")) for s in steps if not s.get("empty_layer")]
@@ -103,7 +111,33 @@ def read_image(registry: str, repository: str, reference: str, cache: Path) -> I
         for layer, command in zip(layers, [*commands, *[""] * len(layers)], strict=False):
             layer.made_by = tidy(command)
             fill(layer, client, cache)
-        return Image(digest, settings.get("config") or {}, [str(s.get("created_by", "")) for s in steps], layers)
+        told = [str(s.get(what, "")) for s in steps for what in ("created_by", "comment", "author") if s.get(what)]
+        return Image(digest, start_of(settings), told, layers, sorted({digest, own}), list(notes(client, digest)))
+
+
+def start_of(settings: dict[str, Any]) -> dict[str, Any]:
+    """What an engine starts, and who is said to have made it."""
+    return {**(settings.get("config") or {}), **({"author": settings["author"]} if settings.get("author") else {})}
+
+
+def notes(client: httpx.Client, reference: str) -> Iterator[str]:
+    """Annotations, and the arguments that buildx kept of the build: `NAME: value` lines, one a name."""
+    whole = fetch(client, f"manifests/{reference}").json()
+    parts = whole.get("manifests", [])
+    for thing in [whole, *parts, *whole.get("layers", [])]:
+        yield from (f"{key}: {value}" for key, value in (thing.get("annotations") or {}).items())
+    for part in [p for p in parts if p.get("platform", {}).get("os") == "unknown"]:
+        for layer in fetch(client, f"manifests/{part['digest']}").json().get("layers", []):
+            if layer.get("size", 0) < MOST_NOTES and "in-toto" in layer.get("mediaType", ""):
+                yield from arguments(fetch(client, f"blobs/{layer['digest']}").json())
+
+
+def arguments(thing: Any) -> Iterator[str]:
+    if isinstance(thing, dict):
+        given = thing.get("args") if isinstance(thing.get("args"), dict) else {}
+        yield from (f"{name.removeprefix('build-arg:')}: {value}" for name, value in (given or {}).items())
+    for inner in thing.values() if isinstance(thing, dict) else thing if isinstance(thing, list) else []:
+        yield from arguments(inner)
 
 
 def read_tags(registry: str, repository: str) -> list[str]:
@@ -114,6 +148,14 @@ def read_tags(registry: str, repository: str) -> list[str]:
 def read_digest(registry: str, repository: str, reference: str) -> str:
     with opened(registry, repository) as client:
         return read_manifest(client, reference)[1]
+
+
+def read_start(registry: str, repository: str, reference: str) -> tuple[list[str], list[str]]:
+    """The digests that mean the image today, the index's first; and the words that it starts with."""
+    with opened(registry, repository) as client:
+        manifest, digest, own = read_manifest(client, reference)
+        config = fetch(client, f"blobs/{manifest['config']['digest']}").json().get("config") or {}
+        return list(dict.fromkeys([digest, own])), list(config.get("Entrypoint") or [])
 
 
 @contextlib.contextmanager
@@ -131,8 +173,9 @@ def opened(registry: str, repository: str) -> Iterator[httpx.Client]:
         yield client
 
 
-def read_manifest(client: httpx.Client, reference: str) -> tuple[dict[str, Any], str]:
-    """The manifest and the digest of that reference; of an index this machine's image, or else the first one."""
+def read_manifest(client: httpx.Client, reference: str) -> tuple[dict[str, Any], str, str]:
+    """The manifest, the digest of that reference, and the manifest's own: of an index this machine's image, or else
+    the first one."""
     got = fetch(client, f"manifests/{reference}")
     digest = got.headers.get("docker-content-digest") or f"sha256:{hashlib.sha256(got.content).hexdigest()}"
     manifest = got.json()
@@ -141,8 +184,9 @@ def read_manifest(client: httpx.Client, reference: str) -> tuple[dict[str, Any],
         ours = [m for m in images if m.get("platform", {}).get("architecture") == ARCHITECTURE]
         if not images:
             raise NoImage(f"{reference} names no image for any machine")
-        return fetch(client, f"manifests/{[*ours, *images][0]['digest']}").json(), digest
-    return manifest, digest
+        own = str([*ours, *images][0]["digest"])
+        return fetch(client, f"manifests/{own}").json(), digest, own
+    return manifest, digest, digest
 
 
 def fetch(client: httpx.Client, path: str) -> httpx.Response:
@@ -228,6 +272,8 @@ def read_layer(file: IO[bytes], layer: Layer) -> None:
                 layer.files += 1
                 layer.unpacked += member.size
                 groups[group_of(path)] += member.size
+                if record := INSTALLED.match(path):
+                    layer.installed[record[1]] = record[2], record[3]
                 look_into(archive, member, path, layer, seen)
     layer.groups = dict(groups.most_common(40))
     layer.secrets += seen.unexplained()
@@ -271,7 +317,8 @@ def look_into(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, laye
     file = archive.extractfile(member)
     data = file.read() if file else b""
     if ours:
-        layer.bento[path.removeprefix(BENTO)] = hashlib.sha256(data).hexdigest()
+        blind = path.endswith(".pyc") and len(data) > 8 and data[4] & 3 == 1  # it runs whatever its source says
+        layer.bento[path.removeprefix(BENTO)] = UNCHECKED if blind else hashlib.sha256(data).hexdigest()
     if searched and member.size <= SMALL:
         layer.secrets += [str(s) for s in secrets.search(path, data)]
     elif brought and name == "RECORD" and ".dist-info/" in path:

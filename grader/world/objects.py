@@ -85,9 +85,10 @@ def server_of(spec: Facts, release: str = "") -> Facts:
     """The container that serves, wherever it stands: on port 3000, of the released repository, or else the first."""
     repository = repository_of(release)
 
-    def likeness(container: Facts) -> tuple[bool, bool]:
+    def likeness(container: Facts) -> tuple[bool, bool, bool]:
         ports = [p.get("containerPort") for p in container.get("ports") or []]
-        return 3000 in ports, bool(release) and repository_of(container.get("image", "")) == repository
+        released = bool(release) and repository_of(container.get("image", "")) == repository
+        return 3000 in ports, released, "readinessProbe" in container
 
     containers: list[Facts] = spec.get("containers") or [{}]
     return max(containers, key=likeness)
@@ -98,11 +99,34 @@ def repository_of(image: str) -> str:
     return re.split(r"@|:(?=[^/]*$)", image)[0]
 
 
-def is_spread(template: Facts) -> bool:
-    """Whether its pods keep apart by node: a spread constraint, or an anti-affinity, that is about themselves."""
+def port_of(server: Facts) -> int:
+    """Where it listens: the port that is called http, or 3000, or the first one."""
+    ports = server.get("ports") or [{"containerPort": 3000}]
+    wanted = [p for p in ports if p.get("name") == "http" or p["containerPort"] == 3000]
+    return int([*wanted, *ports][0]["containerPort"])
+
+
+def way_in(service: Facts) -> Facts:
+    """The port of a Service's spec that callers take: the one called http, or 80, or the first one."""
+    ports: list[Facts] = service.get("ports") or [{"port": 80, "targetPort": 80}]
+    return [*(p for p in ports if p.get("name") == "http" or p["port"] == 80), *ports][0]
+
+
+def expand(volume: Facts) -> list[Facts]:
+    """A volume, and what is projected into it."""
+    return [volume, *((volume.get("projected") or {}).get("sources") or [])]
+
+
+def addresses_of(endpoint: Facts) -> list[str]:
+    return list(endpoint.get("addresses") or ["an address"])
+
+
+def is_spread(template: Facts, replicas: int = 2) -> bool:
+    """Whether its pods keep apart by node: a spread constraint, or an anti-affinity, that is about themselves. A skew
+    of as many as there are lets them all be on one."""
     spec, labels = template.get("spec", {}), labels_of(template)
     apart = (spec.get("affinity") or {}).get("podAntiAffinity") or {}
-    rules = list(spec.get("topologySpreadConstraints") or [])
+    rules = [c for c in spec.get("topologySpreadConstraints") or [] if c.get("maxSkew", 1) < max(replicas, 2)]
     rules += apart.get("requiredDuringSchedulingIgnoredDuringExecution") or []
     rules += [r["podAffinityTerm"] for r in apart.get("preferredDuringSchedulingIgnoredDuringExecution") or []]
     return any(r.get("topologyKey") == HOST and matches(r.get("labelSelector"), labels) for r in rules)

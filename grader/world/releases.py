@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from grader.model import Facts
@@ -22,11 +23,17 @@ def newest(store: Path) -> str:
 
 
 def released(root: Path) -> Facts:
-    """What deploy/release.json says: the name that the cluster will pull."""
+    """What deploy/release.json says: the name that the cluster will pull, and the Bento that is in it."""
     try:
-        found = json.loads((root / "deploy" / "release.json").read_text())
-        return {"release": str(found["image"]), "release_problem": ""}
+        found = json.loads((root / "deploy" / "release.json").read_text(encoding="utf-8-sig"))
+        return {"release": str(found["image"]), "release_bento": str(found.get("bento", "")), "release_problem": ""}
     except FileNotFoundError:
-        return {"release": "", "release_problem": "there is no deploy/release.json"}
-    except (ValueError, KeyError, TypeError) as wrong:
-        return {"release": "", "release_problem": f"deploy/release.json: {type(wrong).__name__}: {wrong}"}
+        problem = "there is no deploy/release.json"
+    except (ValueError, KeyError, TypeError, AttributeError) as wrong:
+        problem = f"deploy/release.json: {type(wrong).__name__}: {wrong}"
+    return {"release": "", "release_bento": "", "release_problem": problem}
+
+
+def untagged(name: str) -> str:
+    """repository@digest of a name that may have a tag as well, which a digest overrules."""
+    return re.sub(r":[\w.-]+@", "@", name)

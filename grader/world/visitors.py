@@ -20,6 +20,9 @@ from grader.model import Facts
 from grader.world.objects import get, kubectl
 
 LABEL = {"serving-lab/client": "true"}
+# Labels that many pods of the namespace have, and the client's own key with another value: none of these is a client.
+LIKE = {"serving-lab/client": "false", "app.kubernetes.io/part-of": "serving-lab", "app": "client"}
+STRANGERS = ("stranger", "likeness", "neighbour")
 ELSEWHERE = "serving-lab-visitors"  # a namespace of the kit's own, which stays; its pods do not
 PATIENCE = 15.0  # seconds until a policy has to hold
 KNOCK = """
@@ -41,7 +44,8 @@ SERVE = ["python", "-m", "http.server", "3000", "--directory", "/var"]
 
 @dataclass(frozen=True)
 class Visitor:
-    """Who knocks: `role` client, stranger, or neighbour (with the label, in another namespace)."""
+    """Who knocks: `role` client, stranger, likeness (with labels that are nearly right), or neighbour (with the label,
+    in another namespace)."""
 
     role: str
     namespace: str
@@ -57,6 +61,7 @@ def visit(namespace: str, image: str, node: str, service: str, doors: Sequence[s
     who = [
         Visitor("client", namespace, f"client-{tag}", LABEL),
         Visitor("stranger", namespace, f"stranger-{tag}", {}),
+        Visitor("likeness", namespace, f"likeness-{tag}", LIKE),
         Visitor("neighbour", ELSEWHERE, f"neighbour-{tag}", LABEL),
     ]
     with sent(who, image, node):
@@ -65,12 +70,12 @@ def visit(namespace: str, image: str, node: str, service: str, doors: Sequence[s
             with ThreadPoolExecutor(len(who)) as pool:
                 answers = pool.map(lambda v: knock(v, [service] if v.role == "client" else [*doors, service]), who)
                 found = dict(zip([v.role for v in who], answers, strict=True))
-            good = found["client"] == "200" and not any(found[v].isdigit() for v in ("stranger", "neighbour"))
+            good = found["client"] == "200" and not any(found[v].isdigit() for v in STRANGERS)
             if good or time.monotonic() > deadline:
                 break
             time.sleep(1)
-        if not good and (found["stranger"].isdigit() or found["neighbour"].isdigit()):
-            prove_enforcement(who[2], image, node)
+        if not good and any(found[v].isdigit() for v in STRANGERS):
+            prove_enforcement(who[-1], image, node)
     return found
 
 

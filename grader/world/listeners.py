@@ -1,0 +1,62 @@
+"""Which process listens on a port, told from inside its container: the right words may start another program's sources.
+
+told = json.loads(what `python -c "{LOOK}; print(json.dumps(look(3000)))"` prints in the container)
+strange(told)  # "" if BentoML's API server listens there, with the Bento of the image and nothing before it
+"""
+
+from __future__ import annotations
+
+from grader.model import Facts
+
+BENTO = "/home/bentoml/bento"
+SERVER = "bentoml_cli.worker.http_api_server"
+# `listens`: the modules (or programs) that hold the listening socket; `folders`: where BentoML's own took its service
+# from; `steered`: variables that put other code before the image's; `loopback`: whether nobody from outside gets there.
+LOOK = """
+import os, pathlib
+def words(pid, what):
+    return pathlib.Path(f"/proc/{pid}/{what}").read_bytes().decode(errors="replace").split("\\0")
+def sockets(port):
+    files = [f for f in ("/proc/net/tcp", "/proc/net/tcp6") if os.path.exists(f)]
+    rows = [line.split() for f in files for line in open(f).readlines()[1:]]
+    doors = [(f"socket:[{r[9]}]", *r[1].rsplit(":", 1)) for r in rows if r[3] == "0A"]
+    return {socket: address for socket, address, number in doors if int(number, 16) == port}
+def holds(pid, wanted):
+    for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            if os.readlink(fd) in wanted:
+                return True
+        except OSError:
+            pass
+    return False
+def look(port):
+    wanted, told = sockets(port), {"listens": set(), "folders": set(), "steered": set()}
+    told["loopback"] = bool(wanted) and set(wanted.values()) <= {"0100007F", "0" * 24 + "01000000"}
+    for pid in [p for p in os.listdir("/proc") if p.isdigit() and int(p) != os.getpid()]:
+        try:
+            if not holds(pid, wanted):
+                continue
+            line, cwd = words(pid, "cmdline"), os.readlink(f"/proc/{pid}/cwd")
+            env = dict(v.split("=", 1) for v in words(pid, "environ") if "=" in v)
+        except OSError:
+            continue
+        name = line[line.index("-m") + 1] if "-m" in line[1:3] else " ".join(os.path.basename(w) for w in line[:2])
+        told["listens"].add(name)
+        if name == "SERVER":
+            given = [line[line.index("-m") + 2]] + [line[i + 1] for i, w in enumerate(line) if w == "--working-dir"]
+            given = [os.path.realpath(os.path.join(cwd, g)) for g in given]
+            told["folders"] |= {g for g in given if os.path.isdir(g)}
+        for key in ("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "LD_PRELOAD"):
+            told["steered"] |= {f"{key}={v}" for v in env.get(key, "").split(":") if v and not v.startswith("BENTO")}
+    return {k: sorted(v) if isinstance(v, set) else v for k, v in told.items()}
+""".replace("SERVER", SERVER).replace("BENTO", BENTO)
+
+
+def strange(told: Facts) -> str:
+    """What is not as it should be; the image's own start leaves nothing to say."""
+    if SERVER not in told.get("listens", []):
+        return f"not BentoML's server listens, but {', '.join(told.get('listens', [])) or 'nothing that can be seen'}"
+    elsewhere = [f for f in told.get("folders", []) if f != BENTO and not f.startswith(f"{BENTO}/")]
+    if elsewhere or not told.get("folders"):
+        return f"it serves what is in {', '.join(elsewhere) or 'no folder'}, not the Bento"
+    return f"other code comes before the Bento's: {', '.join(told['steered'])}" if told.get("steered") else ""
