@@ -22,7 +22,7 @@ from fake_tools import FakeTools, tools
 
 from grader.errors import LabError
 from grader.kit import Kit
-from grader.world import containers, images, pace
+from grader.world import containers, images, pace, releases
 
 __all__ = ["tools"]  # a fixture
 MODULE = Kit().criterion("sc4").probes[0].look.__globals__
@@ -121,6 +121,47 @@ def test_what_a_package_brought_is_left_alone() -> None:
     assert read({f"{PACKAGE}/hub/tests.py": text}).secrets  # a later layer, in which no package says so
 
 
+def test_code_beside_the_bentos_is_a_difference(store: Path) -> None:
+    """A package hides the module of its name; a link leads elsewhere; unchecked bytecode is no source of anybody's."""
+    whole = read(GOOD)
+    more = {
+        f"{B}src/preprocess/__init__.py": "x",
+        f"{B}src/VERSION.txt": "7",
+        f"{B}src/__pycache__/a.pyc": "\xa7\r\r\n",
+    }
+    assert inside(whole, read(more), store=store) == ["src/preprocess/__init__.py besides"]
+    blind = {f"{B}src/__pycache__/service.cpython-311.pyc": "mag\n\x01\x00\x00\x00code"}
+    assert inside(whole, read(blind), store=store) == ["src/__pycache__/service.cpython-311.pyc besides"]
+    assert inside(whole, read({}, {f"{B}src/preprocess": "/opt/x"}), store=store) == ["src/preprocess besides"]
+
+
+def test_packages_are_those_of_the_bento(tmp_path: Path) -> None:
+    pins = tmp_path / "requirements.txt"
+    pins.write_text("torch==2.13.0+cpu\nscikit-learn==1.7.0\npytest-asyncio==1.0\n")
+
+    def odd(*names: str, gone: str = "") -> list[str]:
+        layers = [read({f"{PACKAGE}/{name}.dist-info/METADATA": "x" for name in names})]
+        layers += [read({f"{PACKAGE}/.wh.{gone}": ""})] if gone else []
+        return list(MODULE["other_packages"](layers, pins))
+
+    assert odd("torch-2.13.0+cpu", "scikit_learn-1.7.0", "pytest_asyncio-1.0", "pip-25.0") == []
+    assert odd("scikit_learn-1.6.1") == ["scikit-learn 1.6.1, not 1.7.0"]
+    assert odd("jupyterlab-4.0.0", "torch-2.13.0+cpu") == ["jupyterlab, which no service needs"]
+    assert odd("jupyterlab-4.0.0", gone="jupyterlab-4.0.0.dist-info") == []
+
+
+def test_what_is_brought_after_the_sources_travels_with_them() -> None:
+    def above(*steps: tuple[str, str]) -> int:
+        return int(MODULE["above_sources"]([images.Layer("x", 9, made_by, groups={g: 1}) for made_by, g in steps]))
+
+    sources, weights = ("COPY ./src ./src/", "sources"), ("COPY ./models ./models/", "weights")
+    assert above(weights, sources) == 0 and above(sources, weights) == 9
+    assert above(sources, ("RUN pip install -r requirements.txt", "packages")) == 9
+    assert above(sources, ("COPY --link ./models ./models/", "weights")) == 0
+    assert above(sources, ("RUN chmod -R a+rX models", "weights")) == 0
+    assert above(sources, ("COPY entry.sh /", "system and Python")) == 0
+
+
 # Registries
 
 
@@ -185,6 +226,51 @@ def test_an_index_gives_this_machines_image() -> None:
     answers = {"/v2/": (200, b"{}"), "/v2/d/manifests/t": (200, index), "/v2/d/manifests/sha256:2": (200, b'{"it": 1}')}
     with registry(answers) as address, images.opened(address, "d") as client:
         assert images.read_manifest(client, "t")[0] == {"it": 1}
+        assert images.read_manifest(client, "t")[2] == "sha256:2"
+
+
+def test_what_a_registry_tells_beside_an_image() -> None:
+    """Annotations, and what buildx notes of a build with --provenance=mode=max: its arguments."""
+    entries = [
+        {"digest": "sha256:1", "platform": {"os": "linux"}, "annotations": {"made": "by hand"}},
+        {"digest": "sha256:2", "platform": {"os": "unknown"}},
+    ]
+    noted = {"predicate": {"invocation": {"parameters": {"args": {"build-arg:HUB_TOKEN": TOKEN}}}}}
+    layer = {"digest": "sha256:3", "size": 9, "mediaType": "application/vnd.in-toto+json"}
+    answers = {
+        "/v2/": (200, b"{}"),
+        "/v2/d/manifests/t": (200, json.dumps({"manifests": entries}).encode()),
+        "/v2/d/manifests/sha256:2": (200, json.dumps({"layers": [layer]}).encode()),
+        "/v2/d/blobs/sha256:3": (200, json.dumps(noted).encode()),
+    }
+    with registry(answers) as address, images.opened(address, "d") as client:
+        told = list(images.notes(client, "t"))
+    assert told == ["made: by hand", f"HUB_TOKEN: {TOKEN}"]
+    image = images.Image("x", {"Healthcheck": {"Test": ["CMD-SHELL", "true"]}}, [], [], ["x"], told)
+    assert len(MODULE["describe"](image)["secret_settings"]) == 1
+
+
+def test_an_image_for_other_machines_is_a_finding(tools: FakeTools) -> None:
+    tools.answer("docker pull*", "", 1, warning="no matching manifest for linux/amd64 in the manifest list entries")
+    assert "no image for this machine" in containers.pull("127.0.0.1:5001/x@sha256:1")
+
+
+def test_a_server_on_its_own_loopback_is_a_finding(tools: FakeTools, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools.answer("docker inspect*", "running 0 false")
+    tools.answer("docker exec*readyz*", "200")
+    tools.answer("docker exec*def look*", '{"loopback": true}')
+    with containers.running("x", limit=0.5) as box:
+        assert "loopback" in box.problem
+
+
+def test_releases_as_editors_write_them(tmp_path: Path) -> None:
+    path = tmp_path / "deploy" / "release.json"
+    path.parent.mkdir()
+    path.write_text('{"image": "r:5000/x:v1@sha256:1", "bento": "b", "by": "us"}', encoding="utf-8-sig")
+    told = releases.released(tmp_path)
+    assert releases.untagged(told["release"]) == "r:5000/x@sha256:1" and told["release_bento"] == "b"
+    path.write_text("[]")
+    assert releases.released(tmp_path)["release_problem"]
 
 
 # Engines

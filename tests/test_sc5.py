@@ -127,9 +127,9 @@ def packed_or_not(data: Any) -> Facts:
 def answered() -> Facts:
     """What two good pods tell."""
     sizes = {"embeddingrunner": 32, "classifierrunner": 32}
-    process = {"listens": [listeners.SERVER, "python bentoml"], "folders": [listeners.BENTO], "steered": []}
+    process = {"server": True, "others": [], "loopback": False, "folders": [listeners.BENTO], "steered": []}
     inside = {"file": "/x", "hash": HASH, "effective": sizes, "root_file_system": "OSError 30", "token": False,
-              "mounted": "/x", **process}  # fmt: skip
+              "mounted": True, **process}  # fmt: skip
     told = {"problem": "", "status": 200, "body": {"labels": ["a"], "scores": [0.5]}, "inside": inside,
             "version": "v", "edges": {n: float(s) for n, s in sizes.items()}, "tokens": [], "writable": []}  # fmt: skip
     file = {"map": "m", "file": "f", "hash": HASH, "sizes": sizes, "strangers": []}
@@ -373,13 +373,13 @@ def test_wrong_deployments(cluster: Cluster, change: str) -> None:
 
 
 INSIDE: dict[str, tuple[str, Callable[[Facts], Any]]] = {
-    "another program listens": ("same-bento", lambda t: t["inside"].update(listens=["python decoy.py"])),
-    "nobody can be seen to listen": ("same-bento", lambda t: t["inside"].pop("listens")),
+    "another program listens": ("same-bento", lambda t: t["inside"].update(server=False, others=["python decoy.py"])),
+    "nobody can be seen to listen": ("same-bento", lambda t: t["inside"].pop("server")),
     "sources of a volume": ("same-bento", lambda t: t["inside"].update(folders=["/srv/mine"])),
     "other code comes first": ("same-bento", lambda t: t["inside"].update(steered=["PYTHONPATH=/srv/mine"])),
     "a token under another path": ("no-token", lambda t: t.update(tokens=["mine"])),
     "a sidecar that can write": ("root-is-read-only", lambda t: t.update(writable=["log"])),
-    "the image's copy of the file": ("configuration-reaches-process", lambda t: t["inside"].update(mounted="")),
+    "the image's copy of the file": ("configuration-reaches-process", lambda t: t["inside"].update(mounted=False)),
 }
 
 

@@ -247,7 +247,7 @@ def released_by_digest(seen: Facts) -> Finding:
         f"{seen['release']}, of {seen['release_bento'] or 'no Bento'}" if seen["release"] else seen["release_problem"]
     )
     good = untagged(seen["release"]) in names and seen["release_bento"] in (seen["bento"], f"{NAME}:{seen['bento']}")
-    wanted = f"{names[0]}, of {seen['bento']}"
+    wanted = f"{' or '.join(names)}, of {seen['bento']}"
     return Finding(good, "the release names the image by its digest, and its Bento", found, wanted)
 
 

@@ -306,7 +306,7 @@ def look_at(namespace: str, pod: Facts, release: str) -> Facts:
         edges = {} if way.problem else batch_edges(way.url)
     seen = look_inside(namespace, name, server.get("name", ""), port)
     if seen["inside"]:
-        seen["inside"]["mounted"] = seen["inside"]["file"] if is_mounted(seen["inside"]["file"], pod, server) else ""
+        seen["inside"]["mounted"] = is_mounted(seen["inside"]["file"], pod, server)
     return {**told, "edges": edges, **seen, "tokens": tokens_of(pod), "writable": writable(pod, server)}
 
 
@@ -481,7 +481,8 @@ def two_ready(seen: Facts) -> Finding:
     found = f"{len(seen['endpoints'])} of {seen['replicas']} replicas ready{': ' if told else ''}{told}"
     found += f"; {seen['updated']} of them as the Deployment says now" * (seen["updated"] != seen["replicas"])
     found += f"; an autoscaler goes down to {seen['fewest']}" * (seen["fewest"] != seen["replicas"])
-    good = 2 <= seen["replicas"] <= min(len(seen["endpoints"]), seen["updated"]) and seen["fewest"] >= 2
+    good = 2 <= seen["replicas"] <= len(seen["endpoints"]) and seen["updated"] == seen["replicas"]
+    good = good and seen["fewest"] >= 2
     return Finding(good, "two replicas are ready, or as many as are asked for", found, "all, and at least 2")
 
 

@@ -10,8 +10,9 @@ from grader.model import Facts
 
 BENTO = "/home/bentoml/bento"
 SERVER = "bentoml_cli.worker.http_api_server"
-# `listens`: the modules (or programs) that hold the listening socket; `folders`: where BentoML's own took its service
-# from; `steered`: variables that put other code before the image's; `loopback`: whether nobody from outside gets there.
+# `server`: whether BentoML's API server holds the listening socket; `others`: programs that are none of BentoML's and
+# hold it; `folders`: where the server took its service from; `steered`: variables that put other code before the
+# image's; `loopback`: whether nobody from outside gets there.
 LOOK = """
 import os, pathlib
 def words(pid, what):
@@ -30,7 +31,7 @@ def holds(pid, wanted):
             pass
     return False
 def look(port):
-    wanted, told = sockets(port), {"listens": set(), "folders": set(), "steered": set()}
+    wanted, told = sockets(port), {"server": False, "others": set(), "folders": set(), "steered": set()}
     told["loopback"] = bool(wanted) and set(wanted.values()) <= {"0100007F", "0" * 24 + "01000000"}
     for pid in [p for p in os.listdir("/proc") if p.isdigit() and int(p) != os.getpid()]:
         try:
@@ -41,8 +42,10 @@ def look(port):
         except OSError:
             continue
         name = line[line.index("-m") + 1] if "-m" in line[1:3] else " ".join(os.path.basename(w) for w in line[:2])
-        told["listens"].add(name)
+        if not name.startswith("bentoml_cli.worker.") and "bentoml" not in name.split(" "):
+            told["others"].add(name)
         if name == "SERVER":
+            told["server"] = True
             given = [line[line.index("-m") + 2]] + [line[i + 1] for i, w in enumerate(line) if w == "--working-dir"]
             given = [os.path.realpath(os.path.join(cwd, g)) for g in given]
             told["folders"] |= {g for g in given if os.path.isdir(g)}
@@ -54,9 +57,11 @@ def look(port):
 
 def strange(told: Facts) -> str:
     """What is not as it should be; the image's own start leaves nothing to say."""
-    if SERVER not in told.get("listens", []):
-        return f"not BentoML's server listens, but {', '.join(told.get('listens', [])) or 'nothing that can be seen'}"
-    elsewhere = [f for f in told.get("folders", []) if f != BENTO and not f.startswith(f"{BENTO}/")]
-    if elsewhere or not told.get("folders"):
+    if not told.get("server") or told["others"]:
+        return f"not BentoML's server listens, but {', '.join(told.get('others', [])) or 'nothing that can be seen'}"
+    elsewhere = [f for f in told["folders"] if f != BENTO and not f.startswith(f"{BENTO}/")]
+    if elsewhere or not told["folders"]:
         return f"it serves what is in {', '.join(elsewhere) or 'no folder'}, not the Bento"
-    return f"other code comes before the Bento's: {', '.join(told['steered'])}" if told.get("steered") else ""
+    if told["loopback"]:
+        return "it listens on its own loopback address alone"
+    return f"other code comes before the Bento's: {', '.join(told['steered'])}" if told["steered"] else ""
