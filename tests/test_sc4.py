@@ -124,13 +124,13 @@ def test_what_a_package_brought_is_left_alone() -> None:
 def test_code_beside_the_bentos_is_a_difference(store: Path) -> None:
     """A package hides the module of its name; a link leads elsewhere; unchecked bytecode is no source of anybody's."""
     whole = read(GOOD)
-    more = {
+    more: dict[str, str | None] = {
         f"{B}src/preprocess/__init__.py": "x",
         f"{B}src/VERSION.txt": "7",
         f"{B}src/__pycache__/a.pyc": "\xa7\r\r\n",
     }
     assert inside(whole, read(more), store=store) == ["src/preprocess/__init__.py besides"]
-    blind = {f"{B}src/__pycache__/service.cpython-311.pyc": "mag\n\x01\x00\x00\x00code"}
+    blind: dict[str, str | None] = {f"{B}src/__pycache__/service.cpython-311.pyc": "mag\n\x01\x00\x00\x00code"}
     assert inside(whole, read(blind), store=store) == ["src/__pycache__/service.cpython-311.pyc besides"]
     assert inside(whole, read({}, {f"{B}src/preprocess": "/opt/x"}), store=store) == ["src/preprocess besides"]
 

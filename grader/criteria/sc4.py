@@ -216,7 +216,7 @@ def within_budget(seen: Facts) -> Finding:
 @check(image, after=tagged_in_registry)
 def edits_are_small(seen: Facts) -> Finding:
     found = f"the layer of the sources has {seen['source_layer'] / 1e6:.2f} MB"
-    found += f"; above it lie {seen['above_sources'] / 1e6:.0f} MB of weights or packages" * bool(seen["above_sources"])
+    found += f"; above it are {seen['above_sources'] / 1e6:.0f} MB of weights or packages" * bool(seen["above_sources"])
     wanted = f"at most {EDIT / 1e6:.0f} MB: a layer without weights or packages, and above all of them"
     good = 0 < seen["source_layer"] <= EDIT and 0 <= seen["above_sources"] <= EDIT
     return Finding(good, "an edit of a source moves no weights", found, wanted)
