@@ -307,6 +307,16 @@ WRONG: dict[str, tuple[str, Callable[[Any], Any]]] = {
                 "path": "/readyz", "port": "http", "host": "10.0.0.1"}}}]
         ),
     ),
+    "a readiness that comes an hour late": (
+        "probes-can-fail",
+        lambda c: c.template["spec"].update(
+            containers=[SERVER | {"readinessProbe": SERVER["readinessProbe"] | {"successThreshold": 100}}]
+        ),
+    ),
+    "a server for its writers": (
+        "starts-bentoml",
+        lambda c: c.template["spec"].update(containers=[SERVER | {"args": ["serve", "--reload"]}]),
+    ),
     "a command that cannot fail": (
         "probes-can-fail",
         lambda c: c.template["spec"].update(

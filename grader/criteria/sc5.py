@@ -524,7 +524,8 @@ def is_serving(words: list[str]) -> bool:
     own = words[1:] if words[:1] == [ENTRY] else words
     own = [PurePosixPath(own[0]).name, *own[1:]] if own else own
     starts = (["serve"], ["bentoml", "serve"], ["python", "-m", "bentoml", "serve"])
-    return not own or any(own[: len(start)] == start for start in starts)
+    trying = {"--reload", "--development"} & set(own)  # for whoever writes it: what runs may be edited
+    return not own or (any(own[: len(start)] == start for start in starts) and not trying)
 
 
 @check(answers, after=[each_pod_answers, released_image])
@@ -565,6 +566,8 @@ def probe_defect(kind: str, probe: Facts | None, ports: list[str], liveness: Fac
     if kind == "startupProbe":
         budget += probe.get("initialDelaySeconds", 0)
         return "" if 60 <= budget <= 1800 else f"{kind} gives up after {budget} s"
+    if probe.get("successThreshold", 1) > 5:
+        return f"{kind} wants {probe['successThreshold']} good answers in a row"
     if kind == "livenessProbe" and misses < 2:
         return f"{kind} restarts the server for a single late answer"
     return f"{kind} gives up after {budget} s" if budget > 120 else ""
