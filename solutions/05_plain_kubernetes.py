@@ -50,7 +50,8 @@ deployment = "deployment/demo-text-intelligence"
 #
 # The next cell copies the provided files into `deploy/`; you will add yours. (Running the notebook again deletes the
 # Deployment of the run before.) `deployment.yaml` has two replicas of an image and little else. `namespace.yaml` has
-# one line more than usual: it *enforces* the **restricted** profile of Pod Security.
+# one line more than usual: it *enforces* the **restricted** profile of Pod Security. `poddisruptionbudget.yaml` keeps
+# one of the two pods while a node is emptied for an upgrade.
 
 # %% tags=["do"]
 print(*objects.lay_out(), "in deploy/; namespace", objects.NAMESPACE)

@@ -10,6 +10,7 @@ import pytest
 
 from labs.helpers.charts import canvas, tickets
 from labs.helpers.image import images, pulls
+from labs.helpers.image.layers import Step, after_sources, words
 from labs.helpers.lesson import claims, timing
 from labs.helpers.service import batches, servers
 from labs.helpers.store import models
@@ -173,3 +174,26 @@ def test_the_locked_service_is_told_from_others() -> None:
     assert servers.locked_letter({**hung, "/readyz": "503"}) == "d"
     assert servers.locked_letter({**hung, "ten texts": "200 {}", "/readyz": "200"}) == "a"
     assert servers.locked_letter({**hung, "one text, later": "200 {}", "/readyz": "200"}) == "b"
+
+
+def test_a_layers_key_shows_what_its_step_is_for() -> None:
+    apt = "set -eux && apt-get update -y && apt-get install -q -y -o Dpkg::A=b --no-install-recommends"
+    assert words(f"RUN /bin/sh -c {apt} bash build-essential # buildkit") == "RUN apt-get install bash build-essential"
+    run = (
+        "RUN |1 BENTO_USER=bentoml /bin/sh -c bash -euxo pipefail /home/bentoml/bento/env/python/install.sh # buildkit"
+    )
+    assert words(run) == "RUN bash env/python/install.sh"
+    assert words("/bin/sh -c #(nop) COPY file:4dbf14c in /etc/certs.crt ") == "COPY /etc/certs.crt"
+
+
+@pytest.mark.parametrize(
+    ("order", "again"),
+    [
+        (("./models ./models/", "./src ./src/", "./bento.yaml ./"), 3),
+        (("src ./src", "bento.yaml ./", "models ./models"), 93),
+        ((". ./",), 92),
+    ],
+)
+def test_an_edit_makes_all_steps_after_the_sources_again(order: tuple[str, ...], again: int) -> None:
+    sizes = {"./models ./models/": 90, "models ./models": 90, "./src ./src/": 2, "src ./src": 2, ". ./": 92}
+    assert after_sources([Step(f"COPY {what}", sizes.get(what, 1), "") for what in order]) == again

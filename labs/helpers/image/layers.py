@@ -70,6 +70,17 @@ def fresh_bytes(before: str, after: str) -> tuple[int, list[Step]]:
     return sum(s.bytes for s in new), new
 
 
+def made_again(image: str) -> int:
+    """The bytes of all steps that run again after an edit of a source: the first one that copies sources, and those
+    after it. (A copy of the same files may come out as the same layer: then it is made again, and not sent again.)"""
+    return after_sources(steps(image))
+
+
+def after_sources(found: list[Step]) -> int:
+    first = next((i for i, s in enumerate(found) if re.match(r"COPY (?:--\S+ )*(?:\S*\bsrc\b|\./? )", s.says)), 0)
+    return sum(step.bytes for step in found[first:])
+
+
 def draw_edit(pairs: dict[str, tuple[str, str]]) -> Picture:
     """How many bytes of each image are new after an edit: {name: (before, after)}. The scale is a logarithm."""
     figure, axes = canvas("One comment is added to a source. What must travel again?", 9, 1.4 + 0.7 * len(pairs))
