@@ -136,7 +136,7 @@ def placed(setting: Setting, answered: int) -> dict[str, Any]:
 
 def counted(answered: int) -> str:
     name = "bentoml_api_server_request_total"
-    return f'# TYPE {name[:-6]} counter\n{name}{{endpoint="/classify"}} {answered}\n'
+    return f'# TYPE {name[:-6]} counter\n{name}{{endpoint="/classify",http_response_code="200"}} {answered}\n'
 
 
 def metrics_text(setting: Setting, sizes: list[int]) -> str:

@@ -1,6 +1,6 @@
 """promtool 2.42 (Debian's) tries the rules, Prometheus 3.11 runs them in the cluster: where do the two differ?
 
-Both hold the same eighty minutes. The rules and queries of lab 08 say the same in both; each known difference is
+Both hold the same 110 minutes. The rules and queries of lab 08 say the same in both; each known difference is
 asked of both as well, so that one that goes away, or comes, is seen here. 3.11 is the cluster's image, run by Docker.
 """
 

@@ -118,7 +118,9 @@ def installed_beside(folder: Path) -> list[str]:
     """What the image's own steps install without a version: "requests-cache (setup_script)"."""
     steps = [folder / "env/docker" / name for name in ("setup_script", "Dockerfile.template")]
     texts = {path.name: path.read_text(errors="replace") for path in steps if path.is_file()}
-    return [f"{line} ({name})" for name, text in texts.items() for line in packages.installed_loosely(text)]
+    found = {name: packages.installed_loosely(text) for name, text in texts.items()}
+    found |= {"conda": packages.conda_loosely(bentos.read_yaml(folder / "env/conda/environment.yml"))}
+    return [f"{line} ({name})" for name, lines in found.items() for line in lines]
 
 
 def named(line: str) -> str:
@@ -180,7 +182,7 @@ def serves(ws: Any) -> Facts:
     """The Bento loaded and asked where there is nothing else; 4 to 8 s, nearly all of it importing torch."""
     folder = latest(ws.store)
     if folder is None:
-        return {"problem": "there is no Bento", "loads": {}, "answer": None, "named": {}}
+        return {"problem": "there is no Bento", "loads": {}, "answer": None, "named": {}, "beside": []}
     named_tags = tags_of(bentos.read_yaml(folder / "bento.yaml"))
     with tempfile.TemporaryDirectory(prefix="bento-") as temporary:
         home = Path(temporary) / "home"
@@ -188,20 +190,22 @@ def serves(ws: Any) -> Facts:
         # One thread: with two, a second job on the same cores makes every encode 20 times slower.
         environ = {**QUIET, "BENTOML_HOME": str(home), "OMP_NUM_THREADS": "1"}
         with subject("grader.world.bento_try", [ws.store / "models"], environ, Subject, written=[home]) as asked:
-            facts = try_bento(asked, f"{NAME}:{folder.name}")
+            facts = try_bento(asked, f"{NAME}:{folder.name}", ws.root.absolute())
         facts["problem"] = facts["problem"].replace(f"{home}/bentos/{NAME}/{folder.name}/", "")
     return {**facts, "named": named_tags}
 
 
-def try_bento(asked: Subject, tag: str) -> Facts:
-    """Which models it loads, and what it answers."""
+def try_bento(asked: Subject, tag: str, work: Path) -> Facts:
+    """Which models it loads, what it answers, and which files it opens in the workspace, which no pod has."""
     _, slow = asked.ask("ready", patience=90)
     if slow:  # nothing of the submission was touched yet
         raise RuntimeError(f"the process that loads the Bento did not start: {slow}")
     _, problem = asked.ask("load", patience=LOADING, tag=tag)
     answer, trouble = asked.ask("classify", patience=LOADING, texts=TEXTS) if not problem else (None, "")
     loads, _ = asked.ask("loaded") if not problem else ({}, "")
-    return {"problem": problem or trouble, "loads": loads or {}, "answer": answer}
+    opened, _ = asked.ask("opened", folder=str(work))
+    beside = [name for name in opened or [] if not str(name).startswith("store/")]
+    return {"problem": problem or trouble, "loads": loads or {}, "answer": answer, "beside": beside}
 
 
 def tags_of(about: Facts) -> dict[str, str]:
@@ -419,6 +423,9 @@ def answers_alone(seen: Facts) -> Finding:
     if seen["problem"]:
         message = f"In an empty folder, with its own models, the Bento does not serve: {seen['problem']}"
         return Finding(False, f"{message}.", seen["problem"], wanted)
+    if seen["beside"]:
+        message = f"The Bento's code opens {few(seen['beside'])} in your workspace, by a path of this machine"
+        return Finding(False, f"{message}: a pod has no such file.", seen["beside"], wanted)
     told = {k: answer.get(k) for k in wanted} if isinstance(answer, dict) else {}
     if {k: len(v) if isinstance(v, list) else v for k, v in told.items()} != wanted:
         return Finding(False, f"Asked for two texts, the Bento answers {answer}.", answer, wanted)

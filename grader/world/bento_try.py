@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import warnings
 from typing import Any
 
 _service: Any = None
 _asked: dict[str, set[str]] = {}  # of each model the tags that were asked for
+_opened: set[str] = set()  # paths, as they were given
 
 
 def ready() -> str:
@@ -26,6 +28,7 @@ def load(tag: str) -> None:
     import bentoml
 
     note_models()
+    sys.addaudithook(note_files)
     _service = bentoml.load(tag)
     for model in [m for runner in _service.runners for m in runner.models] + list(_service.models):
         _asked.setdefault(model.tag.name, set()).add(str(model.tag))
@@ -42,6 +45,16 @@ def note_models() -> None:
         return model
 
     ModelStore.get = get  # type: ignore[method-assign]
+
+
+def note_files(event: str, given: tuple[Any, ...]) -> None:
+    if event == "open" and isinstance(given[0], str):
+        _opened.add(given[0])
+
+
+def opened(folder: str) -> list[str]:
+    """Files in that folder that were opened by their whole path, relative to it; at most 20."""
+    return sorted(path.removeprefix(f"{folder}/") for path in _opened.copy() if path.startswith(f"{folder}/"))[:20]
 
 
 def loaded() -> dict[str, list[str]]:
@@ -82,4 +95,4 @@ async def ask(api: Any, body: bytes) -> Any:
     return json.loads(bytes(response.body))
 
 
-QUESTIONS = {f.__name__: f for f in (ready, load, classify, loaded)}
+QUESTIONS = {f.__name__: f for f in (ready, load, classify, loaded, opened)}

@@ -1,8 +1,9 @@
-"""Eighty minutes of a triage service that never ran, as Prometheus would hold them: known answers for any query.
+"""110 minutes of a triage service that never ran, as Prometheus would hold them: known answers for any query.
 
     0-20 disabled   batching off: no batch-size series at all
     20-50 small     at most 4 requests a batch
     50-80 large     at most 32 requests a batch, and slower answers
+    80-110 again    as small: a query that looks back to the start still shows the large ones
 
 The kubelet asks for /readyz far more often than anybody asks /classify, and is answered in a millisecond.
 """
@@ -10,7 +11,7 @@ The kubelet asks for /readyz far more often than anybody asks /classify, and is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 STEP = 5  # seconds between two samples
 EDGES = ("0.005", "0.025", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "+Inf")
@@ -32,17 +33,21 @@ class Phase:
     mean: float = 0.0
 
 
+SMALL = Phase(  # 10 of 100 answers take long, so that a mean, a median and a p95 lie far apart, and p99 as well
+    "small", 30, 20, {"0.1": 0.9, "0.25": 0.1}, {"api": 15, "embeddingrunner": 9, "classifierrunner": 1},
+    {"2.0": 2, "4.0": 4}, 3.0,
+)  # fmt: skip
 PHASES = (
     Phase("disabled", 20, 10, {"0.025": 0.5, "0.1": 0.5}, {"api": 3, "embeddingrunner": 1, "classifierrunner": 1}),
-    # 4 of 100 answers take long, so that a mean, a median and a p95 lie far apart, and p99 as well
-    Phase("small", 30, 20, {"0.1": 0.9, "0.25": 0.1}, {"api": 15, "embeddingrunner": 9, "classifierrunner": 1},
-          {"2.0": 2, "4.0": 4}, 3.0),
+    SMALL,
     Phase("large", 30, 60, {"0.5": 0.9, "2.5": 0.1}, {"api": 40, "embeddingrunner": 24, "classifierrunner": 4},
           {"16.0": 1, "32.0": 2.5}, 18.0),
+    replace(SMALL, name="again"),
 )  # fmt: skip
-P95 = {"small": 0.175, "large": 1.75}  # by Prometheus's own rule, linear inside a bucket
-QUEUED = {"small": 5.0, "large": 12.0}
-BATCH = {"small": 3.0, "large": 18.0}
+P95 = {"small": 0.175, "large": 1.75, "again": 0.175}  # by Prometheus's own rule, linear inside a bucket
+QUEUED = {"small": 5.0, "large": 12.0, "again": 5.0}
+BATCH = {"small": 3.0, "large": 18.0, "again": 3.0}  # the mean
+LIMIT = {"small": 4, "large": 32, "again": 4}
 
 
 def ends(begin: float) -> dict[str, float]:
@@ -109,7 +114,8 @@ def step(table: Table, phase: Phase) -> None:
     observe(table, f"{api}_duration_seconds", EDGES, {"0.005": 1.0}, 200, endpoint="/readyz", mean=None, **answered)
     table.add(f"{api}_total", 200 * STEP, endpoint="/readyz", **answered)
     table.put(f"{api}_in_progress", phase.inside["api"], endpoint="/classify", **service)
-    table.put(f"{api}_in_progress", 1, endpoint="/metrics", **service)
+    for path in ("/readyz", "/livez"):  # answered at once; /metrics is what BentoML does not count
+        table.put(f"{api}_in_progress", 0, endpoint=path, **service)
     for runner, method in RUNNERS.items():
         named = {**service, "runner_name": runner, "endpoint": f"/{method}"}
         family = "bentoml_runner_request"
@@ -117,6 +123,7 @@ def step(table: Table, phase: Phase) -> None:
                 http_response_code="200", mean=None, **named)  # fmt: skip
         table.add(f"{family}_total", phase.rate * STEP, http_response_code="200", **named)
         table.put(f"{family}_in_progress", phase.inside[runner], **named)
+        table.put(f"{family}_in_progress", 0, **{**named, "endpoint": "/readyz"})
         if phase.batches:
             batch(table, phase, runner, method, service)
     table.put("up", 1)

@@ -27,6 +27,7 @@ from grader.world.load.summary import Summary, summarise
 LARGEST = 8 << 20  # bytes of any file but the requests'
 LITTLE = 0.05  # by how much the two sides of Little's law may differ
 RISE = 0.10  # by how much concurrency may rise or fall
+ASIDE = 0.01  # of the answers may be others' than the log's: somebody tried the address in the meantime
 CACHED = 0.90  # the same texts again take at least this share of the time
 GOAL_MS = 500.0  # the latency goal that a sender's lateness is compared with
 
@@ -215,10 +216,26 @@ def figure_problems(run: Run) -> Iterator[Problem]:
         yield Problem("figures", f"Little's law does not hold: {counted}, rate x wait is {run.summary.in_flight:.1f}")
     if abs(moved := warmup.rise(run.steady_inside["at"], run.steady_inside["api"])) > RISE:
         yield Problem("figures", f"concurrency still moved at the end, by {moved:+.0%}")
+    if found := count_problem(run):
+        yield Problem("figures", found)
     cache = run.facts["cache"]
     if cache and is_cached(cache["rounds"]):
         times = f"{cache['fresh_ms']:.0f} ms for new texts, {cache['again_ms']:.0f} ms for the same again"
         yield Problem("figures", f"a cache answers: {times}")
+
+
+def count_problem(run: Run) -> str:
+    """The server counted as many answers of each status as the log has lines. A request that was given up may have been
+    answered all the same, and BentoML does not count its own 504s (its time-out cancels what counts)."""
+    told, before = metrics.by_status(run.after), metrics.by_status(run.before)
+    ends = run.log.ends()
+    unknown = sum(count for end, count in ends.items() if not end.isdigit() or end == "504")
+    for status in sorted({*told, *ends} - {"504"}):
+        counted, logged = told[status] - before[status], ends.get(status, 0)
+        spare = max(2.0, ASIDE * len(run.log))
+        if status.isdigit() and not -spare <= counted - logged <= spare + unknown:
+            return f"requests.csv has {logged} answers with {status}, and /metrics counted {counted}"
+    return ""
 
 
 def is_cached(rounds: list[list[float]]) -> bool:
