@@ -28,7 +28,7 @@ from grader.model import Facts, Finding
 from grader.processes import free_port, started, wait_until
 from grader.world import pace
 from grader.world.kit_modules import kit_module
-from grader.world.saved import CLASSIFIER, SavedModels, saved_models
+from grader.world.saved import CLASSIFIER, EMBEDDER, SavedModels, saved_models
 from grader.world.servers import PORT, Served, frozen, served
 
 SERVICE_NAME = "demo_text_intelligence"
@@ -51,6 +51,8 @@ CLIENTS = itertools.cycle(
 STILL = 1.5  # seconds for which a runner's process stands still: who answers meanwhile did without it
 CROWD = (1, 2, 3, 1, 4, 2, 1, 3)  # texts of the callers who meet while a runner stands still; all fit into one batch
 DEAD = 3.0  # seconds that a caller waits for a service one of whose runners is dead
+MODELS = {"embeddingrunner": EMBEDDER, "classifierrunner": CLASSIFIER}  # what each runner opens when it starts
+BACK = 15.0  # seconds in which a runner that was killed has been started again and has looked for its model
 
 # Words of one token each, so that MiniLM still reads what comes after a thousand characters of them.
 LONG = "information department international development communication responsibility organization performance "
@@ -96,7 +98,7 @@ def answers(ws: Any) -> Facts:
     os.environ["OMP_NUM_THREADS"] = "1"
     with ThreadPoolExecutor(1) as pool, saved_models(ws) as subject:
         saved = pool.submit(ask_models, ws, subject)  # in the time that the server takes to start
-        with served(ws.service, ws.store, config=CONFIG) as server:
+        with served(ws.service, ws.store, config=CONFIG, bare=[*MODELS.values()]) as server:
             facts: Facts = {"problem": server.problem, "foreign": server.foreign, "seconds": server.seconds}
             facts["log"] = server.log() if server.problem else ""
             facts["two"] = counted(server, LAB_TEXTS)
@@ -144,8 +146,7 @@ def ask_server(server: Served, store: Path, pool: list[str], others: dict[str, s
     facts["bad"] = ask_badly(server)
     facts["together"] = at_once(server, [draw(pool, 1 + i % 2) for i in range(16)])
     facts["burst"] = at_once(server, [draw(pool, (1, 2, 10, 64)[i % 4]) for i in range(32)])
-    facts["killed"] = {name: ask_killed(server, name, draw(pool, 2)) for name in reversed(RUNNERS)}
-    return facts
+    return facts | ask_killed(server, [draw(pool, 2) for _ in RUNNERS])
 
 
 def draw(pool: list[str], size: int) -> list[str]:
@@ -228,11 +229,48 @@ def ask_closed(server: Served, store: Path, texts: list[str]) -> Facts:
         server.open_store(store)
 
 
-def ask_killed(server: Served, runner: str, texts: list[str]) -> Facts:
-    """What a caller gets right after that runner has died."""
-    server.kill(runner)
+def ask_killed(server: Served, requests: list[list[str]]) -> Facts:
+    """What a caller gets after each runner has died, and what becomes of them where their models' files are gone."""
+    first, second = reversed(RUNNERS)
+    old = {pid for name in RUNNERS for pid in server.workers().get(name, [])}
+    server.bare_store([*MODELS.values()])
+    server.kill(first)
+    killed = {first: ask_dead(server, requests[0])}
+    server.kill(second)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask_dead, server, requests[1])
+        bare = watch_bare(server, old)
+        killed[second] = waiting.result()
+    if lives := [name for name in RUNNERS if not bare[name]]:
+        bare |= ask_bare(server, lives, requests[0])
+    return {"killed": killed, "bare": bare}
+
+
+def ask_dead(server: Served, texts: list[str]) -> Facts:
     told = send(server, json.dumps({"texts": texts}).encode(), JSON, DEAD)
     return {"texts": texts, **{key: told[key] for key in ("status", "body", "problem")}}
+
+
+def watch_bare(server: Served, old: set[int]) -> dict[str, str]:
+    """Of each runner that BentoML starts again: "ended", as one does that loads its model, or "" when the time was
+    over."""
+    found, seen = dict.fromkeys(RUNNERS, ""), {name: set[int]() for name in RUNNERS}
+    stop = time.monotonic() + pace.patience(BACK)
+    while "" in found.values() and time.monotonic() < stop:
+        there = server.workers()
+        for name in RUNNERS:
+            now = set(there.get(name, [])) - old
+            found[name] = "ended" if seen[name] - now else found[name]
+            seen[name] |= now
+        time.sleep(0.2)
+    return found
+
+
+def ask_bare(server: Served, lives: list[str], texts: list[str]) -> dict[str, str]:
+    """Runners that did not end while their models' files are gone, if they answer: the others get theirs back."""
+    server.bare_store([MODELS[name] for name in lives])
+    answers = wait_until(lambda: ask(server, texts)["status"] == 200, pace.patience(BACK), pause=0.5)
+    return dict.fromkeys(lives, "answered") if answers else {}
 
 
 def ask_badly(server: Served) -> dict[str, Facts]:
@@ -531,7 +569,8 @@ def same_label(told: Facts, label: str, _: float) -> bool:
 
 @check(answers, after=asks_both_runners)
 def saved_version(seen: Facts) -> Finding:
-    """Whose scores are they? An older version that fits while the latest does not is the one that is served."""
+    """Whose scores are they? An older version that fits while the latest does not is the one that is served; a runner
+    that starts without the saved file has a model of its own."""
     saved, asked = seen["saved"], seen["sizes"]
     latest = saved["latest"]
     if saved["problem"]:
@@ -542,6 +581,9 @@ def saved_version(seen: Facts) -> Finding:
             if tag != latest and not differing(asked, told, same_score):
                 message = f"The scores are those of {tag}; the latest in the store is {latest}."
                 return Finding(False, message, tag, latest)
+    if made := [name for name, how in seen.get("bare", {}).items() if how == "answered"]:
+        message = f"With the file of {MODELS[made[0]]} gone from the store, {made[0]} starts all the same and answers"
+        return Finding(False, f"{message}: it does not load what was saved.", made, latest)
     return Finding(True, f"No older version than {latest} answers here.", latest, latest)
 
 

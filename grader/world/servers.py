@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import httpx
@@ -115,6 +117,12 @@ class Served:
     def open_store(self, store: Path) -> None:
         (self.home / "models").symlink_to((store / "models").absolute())
 
+    def bare_store(self, names: Sequence[str]) -> None:
+        """Of those models the running server's store then has the description alone: who loads one from now on cannot.
+        They are some of those that it was started with as `bare`."""
+        self.close_store()
+        (self.home / "models").symlink_to(bare_place(self.home, names))
+
 
 def role_of(command: list[str]) -> str:
     """ "api", a runner's name, or nothing, from the command line of one of BentoML's workers."""
@@ -130,14 +138,18 @@ def role_of(command: list[str]) -> str:
 def served(
     folder: Path | None, store: Path, target: str = "service:svc", config: Facts | None = None,
     env: Mapping[str, str] | None = None, limit: float = 60.0, options: Sequence[str] = (), in_place: bool = False,
+    bare: Sequence[str] = (),
 ) -> Iterator[Served]:  # fmt: skip
     """Serves `target` from a copy of `folder` (or from an empty one: a Bento needs none), with the models and Bentos of
     `store`, on a free port of 127.0.0.1. `config` is a whole BentoML configuration; without one BentoML's own holds.
-    `in_place` serves the folder itself, for whoever wants to edit what is served. What is served gets little of this
+    `in_place` serves the folder itself, for whoever wants to edit what is served; `bare` names the models for
+    `bare_store`. What is served gets little of this
     process's environment, and runs in a box where others' work is graded."""
     with tempfile.TemporaryDirectory(prefix="served-", ignore_cleanup_errors=True) as temporary:
         home, log = Path(temporary) / "home", Path(temporary) / "log"
         prepare_home(home, None if in_place else folder, store)
+        for names in (some for count in range(len(bare)) for some in combinations(bare, count + 1)):
+            prepare_bare(bare_place(home, names), store / "models", names)
         environ = {**QUIET, "BENTOML_HOME": str(home), **(env or {})}
         if config is not None:
             (home / "configuration.yml").write_text(yaml.safe_dump(config))
@@ -173,6 +185,24 @@ def prepare_home(home: Path, folder: Path | None, store: Path) -> None:
     for name in ("models", "bentos"):
         if (store / name).is_dir():
             (home / name).symlink_to((store / name).absolute())
+
+
+def bare_place(home: Path, names: Sequence[str]) -> Path:
+    return home / "-".join(["without", *sorted(names)])
+
+
+def prepare_bare(place: Path, models: Path, names: Sequence[str]) -> None:
+    """A folder of models as that one, in which each version of those has its description and no more."""
+    place.mkdir()
+    for folder in models.iterdir() if models.is_dir() else ():
+        if folder.name not in names or not folder.is_dir():
+            (place / folder.name).symlink_to(folder.absolute())
+            continue
+        for path in [folder / "latest", *folder.glob("*/model.yaml")]:
+            if path.is_file() and not path.is_symlink():
+                target = place / path.relative_to(models)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
 
 
 def wait_ready(server: Served, limit: float) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 ALLOWED = re.compile(
     r"sklearn\.(linear_model|svm|ensemble|neighbors|naive_bayes|tree|neural_network|discriminant_analysis|calibration"
-    r"|pipeline|preprocessing|decomposition|dummy|multiclass|gaussian_process|feature_selection)\.[\w.]+"
+    r"|pipeline|preprocessing|decomposition|dummy|multiclass|gaussian_process|feature_selection|model_selection)\.[\w.]+"
 )
 SEEDS = (0, 1, 2)
 LARGEST = 100_000  # of a whole number among the parameters: more is no training that ends
