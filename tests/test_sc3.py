@@ -46,7 +46,8 @@ def good() -> Facts:
 def served() -> Facts:
     tags = {"demo_classifier": "demo_classifier:c1", "demo_embedder": "demo_embedder:e1"}
     answer = {"labels": ["billing", "shipping"], "scores": [0.8, 0.9]}
-    return {"problem": "", "answer": answer, "loads": {name: [tag] for name, tag in tags.items()}, "named": tags}
+    loads = {name: [tag] for name, tag in tags.items()}
+    return {"problem": "", "answer": answer, "loads": loads, "named": tags, "beside": []}
 
 
 def judge(asked: Facts | None = None, **changes: Any) -> dict[str, CheckResult]:
@@ -82,6 +83,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("no-secret-contents", {"secret_contents": ["src/a.py, line 7: a key"]}, "src/a.py, line 7"),
     ("answers-alone", {"asked": {"problem": "ImportError: no"}}, "does not serve: ImportError"),
     ("answers-alone", {"asked": {"answer": {"labels": ["billing"]}}}, "answers {'labels': ['billing']}"),
+    ("answers-alone", {"asked": {"beside": ["words.txt"]}}, "opens words.txt in your workspace"),
     (
         "loads-its-own",
         {"asked": {"loads": {"demo_embedder": ["demo_embedder:e1", f"demo_embedder:{sc3.DECOY}"]}}},
@@ -266,6 +268,15 @@ RUN uv pip install httpie>=3 \\
     rich  # for logs
 """
     assert world_packages.installed_loosely(script) == ["flask[async]", "httpie>=3", "rich"]
+
+
+def test_what_conda_brings_has_a_version_and_a_wheel_has_it_in_its_name() -> None:
+    lines = ["numpy=2.4.6", "scipy==1.17", "zlib=1.3.1=h123_2", "gcc", "mkl>=2024", {"pip": ["rich", "flask==3.1"]}]
+    assert world_packages.conda_loosely({"dependencies": lines}) == ["gcc", "mkl>=2024", "rich"]
+    assert world_packages.conda_loosely({"dependencies": None}) == world_packages.conda_loosely({}) == []
+    wheel = "torch-2.13.0%2Bcpu-cp311-cp311-manylinux_2_28_x86_64.whl#sha256=00"
+    pins = world_packages.read_pins(f"torch @ https://x.example/{wheel}\n./own-1.0-py3-none-any.whl\n-e ./mine\n")
+    assert pins.exact == {"torch": "2.13.0+cpu", "own": "1.0"} and pins.loose == ["-e ./mine"]
 
 
 def test_pins_of_two_lists_do_not_contradict_each_other_and_extras_count() -> None:
