@@ -1,4 +1,4 @@
-"""Makes a class of thirty real submissions from a walk, ten of them hostile, with the verdicts that sc1 to sc3 owe them.
+"""Makes a class of thirty real submissions from a walk, ten of them hostile, with the verdicts of sc1 to sc3 to come.
 
     .venv/bin/python tests/make_room.py room            # from .lab/walk; then: ./lab class room
     .venv/bin/python tests/make_room.py --check room    # compares room-graded/class.csv with what was to come
