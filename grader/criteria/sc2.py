@@ -256,7 +256,7 @@ def watch_bare(server: Served, old: set[int]) -> dict[str, str]:
     over."""
     found, seen = dict.fromkeys(RUNNERS, ""), {name: set[int]() for name in RUNNERS}
     stop = time.monotonic() + pace.patience(BACK)
-    while "" in found.values() and time.monotonic() < stop:
+    while "" in found.values() and time.monotonic() < stop and server.process.poll() is None:
         there = server.workers()
         for name in RUNNERS:
             now = set(there.get(name, [])) - old
