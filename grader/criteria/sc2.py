@@ -230,15 +230,14 @@ def ask_closed(server: Served, store: Path, texts: list[str]) -> Facts:
 
 
 def ask_killed(server: Served, requests: list[list[str]]) -> Facts:
-    """What a caller gets after each runner has died, and what becomes of them where their models' files are gone."""
+    """What callers get whose runner dies, one and then the other, and what becomes of both where their models' files are
+    gone."""
     first, second = reversed(RUNNERS)
     old = {pid for name in RUNNERS for pid in server.workers().get(name, [])}
     server.bare_store([*MODELS.values()])
-    server.kill(first)
-    killed = {first: ask_dead(server, requests[0])}
-    server.kill(second)
+    killed = {first: ask_dying(server, first, requests[0])}
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(ask_dead, server, requests[1])
+        waiting = pool.submit(ask_dying, server, second, requests[1])
         bare = watch_bare(server, old)
         killed[second] = waiting.result()
     if lives := [name for name in RUNNERS if not bare[name]]:
@@ -246,8 +245,13 @@ def ask_killed(server: Served, requests: list[list[str]]) -> Facts:
     return {"killed": killed, "bare": bare}
 
 
-def ask_dead(server: Served, texts: list[str]) -> Facts:
-    told = send(server, json.dumps({"texts": texts}).encode(), JSON, DEAD)
+def ask_dying(server: Served, runner: str, texts: list[str]) -> Facts:
+    """What a caller gets who waits for that runner at the moment when it dies."""
+    with ThreadPoolExecutor(1) as pool, frozen(server.workers().get(runner, [])):
+        waiting = pool.submit(send, server, json.dumps({"texts": texts}).encode(), JSON, DEAD)
+        time.sleep(0.5)
+        server.kill(runner)
+        told = waiting.result()
     return {"texts": texts, **{key: told[key] for key in ("status", "body", "problem")}}
 
 
