@@ -230,8 +230,7 @@ def ask_closed(server: Served, store: Path, texts: list[str]) -> Facts:
 
 
 def ask_killed(server: Served, requests: list[list[str]]) -> Facts:
-    """What callers get whose runner dies, one and then the other, and what becomes of both where their models' files are
-    gone."""
+    """What callers get whose runner dies, and what becomes of both runners where their models' files are gone."""
     first, second = reversed(RUNNERS)
     old = {pid for name in RUNNERS for pid in server.workers().get(name, [])}
     server.bare_store([*MODELS.values()])
