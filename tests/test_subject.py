@@ -70,6 +70,11 @@ def test_it_answers(ws: Workspace, asked: SavedModels) -> None:
     assert asked.ask("prepare", texts=["A", "ß"]) == (["a", "ß"], "")
 
 
+def test_a_store_may_lack_the_folders_that_bentoml_makes(ws: Workspace, asked: SavedModels) -> None:
+    assert asked.ask("list_models", patience=30) == ([], "")
+    assert list(ws.store.iterdir()) == []
+
+
 @pytest.mark.parametrize("how", WRONG)
 def test_what_goes_wrong_is_its_own_problem(ws: Workspace, asked: SavedModels, how: str) -> None:
     code, said = WRONG[how]

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from grader.model import Facts
@@ -35,11 +37,16 @@ class SavedModels(Subject):
 
 @contextmanager
 def saved_models(ws: Any) -> Iterator[SavedModels]:
-    """A subject that answers for the saved models of that workspace; ask `use_service` before its code is wanted."""
-    environ = {"BENTOML_HOME": str(ws.store), "BENTOML_DO_NOT_TRACK": "True", "OMP_NUM_THREADS": "1",
-               "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}  # fmt: skip
-    with subject("grader.world.saved", [ws.service, ws.store], environ, SavedModels) as asked:
-        yield asked
+    """A subject that answers for the saved models of that workspace; ask `use_service` before its code is wanted. Its
+    BENTOML_HOME is its own, with the models linked: BentoML makes folders there that an archive of a store may lack."""
+    with tempfile.TemporaryDirectory(prefix="store-", ignore_cleanup_errors=True) as home:
+        if (ws.store / "models").is_dir():
+            (Path(home) / "models").symlink_to((ws.store / "models").absolute())
+        environ = {"BENTOML_HOME": home, "BENTOML_DO_NOT_TRACK": "True", "OMP_NUM_THREADS": "1",
+                   "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}  # fmt: skip
+        shown = [ws.service, ws.store]
+        with subject("grader.world.saved", shown, environ, SavedModels, written=[Path(home)]) as asked:
+            yield asked
 
 
 # ---------------------------------------------------------------- the subject's end
