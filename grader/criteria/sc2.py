@@ -237,11 +237,9 @@ def ask_killed(server: Served, requests: list[list[str]]) -> Facts:
     killed = {first: ask_dying(server, first, requests[0])}
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(ask_dying, server, second, requests[1])
-        bare = watch_bare(server, old)
+        lives = watch_bare(server, old)
         killed[second] = waiting.result()
-    if lives := [name for name in RUNNERS if not bare[name]]:
-        bare |= ask_bare(server, lives, requests[0])
-    return {"killed": killed, "bare": bare}
+    return {"killed": killed, "bare": ask_bare(server, lives, requests[0]) if lives else []}
 
 
 def ask_dying(server: Served, runner: str, texts: list[str]) -> Facts:
@@ -254,26 +252,25 @@ def ask_dying(server: Served, runner: str, texts: list[str]) -> Facts:
     return {"texts": texts, **{key: told[key] for key in ("status", "body", "problem")}}
 
 
-def watch_bare(server: Served, old: set[int]) -> dict[str, str]:
-    """Of each runner that BentoML starts again: "ended", as one does that loads its model, or "" when the time was
-    over."""
-    found, seen = dict.fromkeys(RUNNERS, ""), {name: set[int]() for name in RUNNERS}
+def watch_bare(server: Served, old: set[int]) -> list[str]:
+    """The runners that BentoML has started again and that did not end, as one does that loads its model."""
+    lives, seen = list(RUNNERS), {name: set[int]() for name in RUNNERS}
     stop = time.monotonic() + pace.patience(BACK)
-    while "" in found.values() and time.monotonic() < stop and server.process.poll() is None:
+    while lives and time.monotonic() < stop and server.process.poll() is None:
         there = server.workers()
-        for name in RUNNERS:
-            now = set(there.get(name, [])) - old
-            found[name] = "ended" if seen[name] - now else found[name]
-            seen[name] |= now
+        now = {name: set(there.get(name, [])) - old for name in lives}
+        lives = [name for name in lives if not seen[name] - now[name]]
+        for name in lives:
+            seen[name] |= now[name]
         time.sleep(0.2)
-    return found
+    return lives
 
 
-def ask_bare(server: Served, lives: list[str], texts: list[str]) -> dict[str, str]:
-    """Runners that did not end while their models' files are gone, if they answer: the others get theirs back."""
+def ask_bare(server: Served, lives: list[str], texts: list[str]) -> list[str]:
+    """Those runners, if the service answers: their models' files are still gone, the others get theirs back."""
     server.bare_store([MODELS[name] for name in lives])
     answers = wait_until(lambda: ask(server, texts)["status"] == 200, pace.patience(BACK), pause=0.5)
-    return dict.fromkeys(lives, "answered") if answers else {}
+    return lives if answers else []
 
 
 def ask_badly(server: Served) -> dict[str, Facts]:
@@ -584,7 +581,7 @@ def saved_version(seen: Facts) -> Finding:
             if tag != latest and not differing(asked, told, same_score):
                 message = f"The scores are those of {tag}; the latest in the store is {latest}."
                 return Finding(False, message, tag, latest)
-    if made := [name for name, how in seen.get("bare", {}).items() if how == "answered"]:
+    if made := seen["bare"]:
         message = f"With the file of {MODELS[made[0]]} gone from the store, {made[0]} starts all the same and answers"
         return Finding(False, f"{message}: it does not load what was saved.", made, latest)
     return Finding(True, f"No older version than {latest} answers here.", latest, latest)
