@@ -270,15 +270,6 @@ RUN uv pip install httpie>=3 \\
     assert world_packages.installed_loosely(script) == ["flask[async]", "httpie>=3", "rich"]
 
 
-def test_what_conda_brings_has_a_version_and_a_wheel_has_it_in_its_name() -> None:
-    lines = ["numpy=2.4.6", "scipy==1.17", "zlib=1.3.1=h123_2", "gcc", "mkl>=2024", {"pip": ["rich", "flask==3.1"]}]
-    assert world_packages.conda_loosely({"dependencies": lines}) == ["gcc", "mkl>=2024", "rich"]
-    assert world_packages.conda_loosely({"dependencies": None}) == world_packages.conda_loosely({}) == []
-    wheel = "torch-2.13.0%2Bcpu-cp311-cp311-manylinux_2_28_x86_64.whl#sha256=00"
-    pins = world_packages.read_pins(f"torch @ https://x.example/{wheel}\n./own-1.0-py3-none-any.whl\n-e ./mine\n")
-    assert pins.exact == {"torch": "2.13.0+cpu", "own": "1.0"} and pins.loose == ["-e ./mine"]
-
-
 def test_pins_of_two_lists_do_not_contradict_each_other_and_extras_count() -> None:
     pins = world_packages.read_pins("uvicorn[standard]==0.54.0\nnumpy==2.4.6\nnumpy==2.4.6\nnumpy==1.26.4\n")
     assert (pins.exact["numpy"], pins.loose) == ("2.4.6", ["numpy (2.4.6 and 1.26.4)"])

@@ -118,9 +118,7 @@ def installed_beside(folder: Path) -> list[str]:
     """What the image's own steps install without a version: "requests-cache (setup_script)"."""
     steps = [folder / "env/docker" / name for name in ("setup_script", "Dockerfile.template")]
     texts = {path.name: path.read_text(errors="replace") for path in steps if path.is_file()}
-    found = {name: packages.installed_loosely(text) for name, text in texts.items()}
-    found |= {"conda": packages.conda_loosely(bentos.read_yaml(folder / "env/conda/environment.yml"))}
-    return [f"{line} ({name})" for name, lines in found.items() for line in lines]
+    return [f"{line} ({name})" for name, text in texts.items() for line in packages.installed_loosely(text)]
 
 
 def named(line: str) -> str:

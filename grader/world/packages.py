@@ -16,8 +16,6 @@ from functools import cache
 from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name as normalized
@@ -149,19 +147,11 @@ def read_pins(text: str) -> Pins:
     pins = Pins()
     for line in re.sub(r"\\\n", " ", text).splitlines():
         line = re.split(r"\s#|^#|\s--hash", line.strip())[0].strip()
-        if line.startswith(("-e", "--editable")):
-            pins.loose.append(line)
-        elif line.startswith("-"):
+        if line.startswith("-"):
             pins.options.append(line)
-        elif line:
-            _add_pin(pins, as_pin(line))
+        elif line and not line.endswith(".whl"):
+            _add_pin(pins, line)
     return pins
-
-
-def as_pin(line: str) -> str:
-    """name==version for a line that names a wheel, by a path or an address; any other line as it is."""
-    parts = unquote(line.split("#")[0]).strip().rpartition("/")[2].split("-")
-    return f"{parts[0]}=={parts[1]}" if parts[-1].endswith(".whl") and len(parts) >= 5 else line
 
 
 def _add_pin(pins: Pins, line: str) -> None:
@@ -198,18 +188,6 @@ def installed_loosely(script: str) -> list[str]:
         named = [w for before, w in pairwise(["", *words]) if not w.startswith("-") and before not in WITH_VALUE]
         named = [w for w in named if not re.match(r"[./$]|\w+://", w) and not w.endswith((".whl", ".gz"))]
         found += read_pins("\n".join(w for w in named if canonical(w) not in TOOLS)).loose
-    return found
-
-
-def conda_loosely(document: Any) -> list[str]:
-    """What an environment of conda names without an exact version; its list `pip` is read as requirements are."""
-    lines = document.get("dependencies") if isinstance(document, dict) else None
-    found: list[str] = []
-    for line in lines if isinstance(lines, list) else []:
-        if isinstance(line, dict):
-            found += read_pins("\n".join(map(str, line.get("pip") or []))).loose
-        elif not re.fullmatch(r"[^=<>!~ ]+\s*==?\s*[\w.+!-]+(=[\w.]+)?", str(line).strip()):
-            found.append(str(line))
     return found
 
 
