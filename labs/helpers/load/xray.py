@@ -88,6 +88,8 @@ def draw(events: Sequence[Facts], runner: str, seconds: float = 3.0) -> Picture:
     figure, axes = canvas("When did each batch leave, and why?", 9, 3.6)
     for why, (colour, hatch) in WHYS.items():
         chosen = [e for e in mine if e["why"] == why and e["at"] - began < seconds]
+        if not chosen:
+            continue  # an empty bar has no colour in the legend
         at, took, size = ([e[key] for e in chosen] for key in ("at", "took", "size"))
         left = [a - began for a in at]
         axes.bar(left, size, took, align="edge", color=colour, hatch=hatch, edgecolor="white", label=why)
