@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from test_manifests import IMAGE, _kubectl, overlay  # noqa: F401
+from test_manifests import _kubectl, overlay  # noqa: F401
+
+from cluster.names import IMAGE
 
 Manifest = dict[str, Any]
 THINGS = "split"
