@@ -176,9 +176,9 @@ def draw(runs: dict[str, Run], title: str = "What did callers get during the rol
             found = [(at, seconds) for at, said, seconds in run.answers if (said == "200") is wanted]
             at, waits = [a for a, _ in found], [w for _, w in found]
             axes.vlines(at, 0, waits, color=colour, linewidth=1.6, linestyles=style)
-            # a dot at the end of each bar: an answer within milliseconds is no gap
-            marks = {"marker": ".", "s": 7} if wanted else {"marker": "x", "s": 22, "linewidths": 1.2}
-            axes.scatter(at, waits, color=colour, clip_on=False, **marks)
+            # a dot at the end of each bar, too: an answer within milliseconds is no gap
+            mark, area = (".", 7) if wanted else ("x", 22)
+            axes.scatter(at, waits, marker=mark, s=area, color=colour, linewidths=1.2, clip_on=False)
         axes.set_ylim(0, 1.1 * max(top, 0.5))
         axes.set_ylabel("wait in s", fontsize=8)
         axes.text(
