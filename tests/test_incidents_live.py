@@ -97,7 +97,8 @@ def workspace(criterion: Criterion, name: str) -> Iterator[Workspace]:
             yield ws
         finally:
             if criterion.lab == "05":
-                command(f"kubectl delete namespace {namespace} --ignore-not-found --wait=false", ws)
+                # to the end: the next incident's pods need the room on both nodes
+                command(f"kubectl delete namespace {namespace} --ignore-not-found --timeout=90s", ws)
             if criterion.lab == "04":
                 images = run(["docker", "images", "-q", names.repository(ws.name)], 30).output.split()
                 run(["docker", "rmi", "--force", *images], 60)
