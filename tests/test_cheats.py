@@ -219,7 +219,11 @@ CHEATS = {
     "kills-the-asker": Cheat(
         "prepare() gave Known Text", f"import os\nos.kill(os.getppid(), 9)\n{IDENTITY}", own=False
     ),
-    "kills-everybody": Cheat("its process ended", IN_A_BOX + "os.kill(-1, 9); os.kill(os.getpid(), 9)\n", own=False),
+    "kills-everybody": Cheat(  # alone in its box it finds nobody, which is no excuse to live
+        "its process ended",
+        IN_A_BOX + "try: os.kill(-1, 9)\nexcept ProcessLookupError: pass\nos.kill(os.getpid(), 9)\n",
+        own=False,
+    ),
     "shims-on-the-path": Cheat("0 shims did", make=shims, criterion="t7", env={"PATH": ".:bin::/usr/bin:/bin"}),
     # harm on the way
     "fork-bomb": Cheat(
