@@ -98,7 +98,7 @@ def workspace(criterion: Criterion, name: str) -> Iterator[Workspace]:
         finally:
             if criterion.lab == "05":
                 # to the end: the next incident's pods need the room on both nodes
-                command(f"kubectl delete namespace {namespace} --ignore-not-found --timeout=90s", ws)
+                command(f"kubectl delete namespace {namespace} --ignore-not-found --timeout=150s", ws)
             if criterion.lab == "04":
                 images = run(["docker", "images", "-q", names.repository(ws.name)], 30).output.split()
                 run(["docker", "rmi", "--force", *images], 60)
