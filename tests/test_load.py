@@ -14,11 +14,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import bench_runs
 import numpy as np
@@ -58,23 +59,34 @@ def bench(right: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(right, tmp_path / "bench"))
 
 
+LOCK = threading.Lock()
+
+
 class Slow(BaseHTTPRequestHandler):
     """Answers in 20 ms, every tenth request with 503; /metrics as a server without batching."""
 
     protocol_version = "HTTP/1.1"
     count, pause = 0, 0.02
+    answered: ClassVar[Counter[int]] = Counter()
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         self.server.seen.append(json.loads(body)["texts"][0])  # type: ignore[attr-defined]
         time.sleep(Slow.pause)
         Slow.count += 1
-        self.send_response(503 if Slow.count % 10 == 0 else 200)
+        status = 503 if Slow.count % 10 == 0 else 200
+        with LOCK:
+            Slow.answered[status] += 1
+        self.send_response(status)
         self.send_header("content-length", "0")
         self.end_headers()
 
     def do_GET(self) -> None:
-        body = b'bentoml_api_server_request_in_progress{endpoint="/classify",service_name="s"} 4.0\n'
+        lines = ['bentoml_api_server_request_in_progress{endpoint="/classify",service_name="s"} 4.0']
+        name = "bentoml_api_server_request_total"
+        answered = sorted(Slow.answered.items())
+        lines += [f'{name}{{endpoint="/classify",http_response_code="{status}"}} {n}.0' for status, n in answered]
+        body = "".join(f"{line}\n" for line in lines).encode()
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
