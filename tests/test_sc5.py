@@ -228,6 +228,18 @@ def test_right_deployments_that_are_unlike_ours(cluster: Cluster, change: str) -
 
 
 TOKEN = "ghp_" + "0123456789abcdef" * 2 + "0123"
+
+
+def serve_with(changes: Facts) -> Callable[[Any], Any]:
+    """The template's server container, changed so."""
+    return lambda c: c.template["spec"].update(containers=[SERVER | changes])
+
+
+def run_with(changes: Facts) -> Callable[[Any], Any]:
+    """The first pod's, changed so."""
+    return lambda c: c.pods[0]["spec"].update(containers=[SERVER | changes])
+
+
 WRONG: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "a secret in an init container": (
         "no-secret-in-manifests",
@@ -235,9 +247,7 @@ WRONG: dict[str, tuple[str, Callable[[Any], Any]]] = {
     ),
     "a weak password in an environment": (
         "no-secret-in-manifests",
-        lambda c: c.template["spec"].update(
-            containers=[SERVER | {"env": [{"name": "DB_PASSWORD", "value": "summer24"}]}]
-        ),
+        serve_with({"env": [{"name": "DB_PASSWORD", "value": "summer24"}]}),
     ),
     "a secret in an annotation": (
         "no-secret-in-manifests",
@@ -246,9 +256,7 @@ WRONG: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "a secret in a ConfigMap": ("no-secret-in-manifests", lambda c: c.maps.update(more={"x.env": f"HUB={TOKEN}"})),
     "a volume over the Bento": (
         "released-image",
-        lambda c: c.template["spec"].update(
-            containers=[SERVER | {"volumeMounts": [{"name": "s", "mountPath": "/home/bentoml/bento/src"}]}]
-        ),
+        serve_with({"volumeMounts": [{"name": "s", "mountPath": "/home/bentoml/bento/src"}]}),
     ),
     "a secret in a Service's annotation": (
         "no-secret-in-manifests",
@@ -276,10 +284,8 @@ WRONG: dict[str, tuple[str, Callable[[Any], Any]]] = {
     ),
     "a volume over the packages": (
         "released-image",
-        lambda c: c.template["spec"].update(
-            containers=[SERVER | {"volumeMounts": [
-                {"name": "s", "mountPath": "/opt/venv/lib/python3.11/site-packages/sitecustomize.py"}]}]
-        ),
+        serve_with({"volumeMounts": [
+            {"name": "s", "mountPath": "/opt/venv/lib/python3.11/site-packages/sitecustomize.py"}]}),
     ),
     "pods that are not ready are asked, too": (
         "selector-finds-pods",
@@ -302,33 +308,25 @@ WRONG: dict[str, tuple[str, Callable[[Any], Any]]] = {
     ),
     "a probe that asks another host": (
         "probes-can-fail",
-        lambda c: c.template["spec"].update(
-            containers=[SERVER | {"readinessProbe": {"timeoutSeconds": 5, "httpGet": {
-                "path": "/readyz", "port": "http", "host": "10.0.0.1"}}}]
-        ),
+        serve_with({"readinessProbe": {"timeoutSeconds": 5, "httpGet": {
+            "path": "/readyz", "port": "http", "host": "10.0.0.1"}}}),
     ),
     "a readiness that comes an hour late": (
         "probes-can-fail",
-        lambda c: c.template["spec"].update(
-            containers=[SERVER | {"readinessProbe": SERVER["readinessProbe"] | {"successThreshold": 100}}]
-        ),
+        serve_with({"readinessProbe": SERVER["readinessProbe"] | {"successThreshold": 100}}),
     ),
     "a server for its writers": (
         "starts-bentoml",
-        lambda c: c.template["spec"].update(containers=[SERVER | {"args": ["serve", "--reload"]}]),
+        serve_with({"args": ["serve", "--reload"]}),
     ),
     "a command that cannot fail": (
         "probes-can-fail",
-        lambda c: c.template["spec"].update(
-            containers=[SERVER | {"readinessProbe": {"timeoutSeconds": 5, "exec": {
-                "command": ["sh", "-c", "curl -f http://127.0.0.1:3000/readyz || true"]}}}]
-        ),
+        serve_with({"readinessProbe": {"timeoutSeconds": 5, "exec": {
+            "command": ["sh", "-c", "curl -f http://127.0.0.1:3000/readyz || true"]}}}),
     ),
     "a thousandth of a core": (
         "room-is-bounded",
-        lambda c: c.pods[0]["spec"].update(
-            containers=[SERVER | {"resources": {"limits": {"cpu": "1m", "memory": "2Gi"}}}]
-        ),
+        run_with({"resources": {"limits": {"cpu": "1m", "memory": "2Gi"}}}),
     ),
     "a skew of all": (
         "spread-and-budget",
@@ -360,15 +358,11 @@ WRONG: dict[str, tuple[str, Callable[[Any], Any]]] = {
     ),
     "one late answer restarts it": (
         "probes-can-fail",
-        lambda c: c.template["spec"].update(
-            containers=[SERVER | {"livenessProbe": SERVER["livenessProbe"] | {"failureThreshold": 1}}]
-        ),
+        serve_with({"livenessProbe": SERVER["livenessProbe"] | {"failureThreshold": 1}}),
     ),
     "a limit beyond any node": (
         "room-is-bounded",
-        lambda c: c.pods[0]["spec"].update(
-            containers=[SERVER | {"resources": {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"memory": "64Gi"}}}]
-        ),
+        run_with({"resources": {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"memory": "64Gi"}}}),
     ),
 }  # fmt: skip
 

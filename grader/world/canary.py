@@ -62,13 +62,18 @@ while not over.wait(pause):
 
 def lay_out(source: str, namespace: str) -> None:
     """Both releases, their Services and the client, applied and ready. Raises LabError when they do not get so."""
+    bring_up(source, namespace, objects, (STABLE, NEW))
+
+
+def bring_up(source: str, namespace: str, make: Callable[[str, str, Facts], list[Facts]], names: Sequence[str]) -> None:
+    """What `make` makes of the source's Deployment, applied; the Deployments `names` and the client are ready then."""
     deployment = get(source, "deployment", IMAGE)
     if not deployment:
         raise LabError(f"No Deployment {IMAGE} runs in {source}.", "Lab 05 makes it.")
-    done = kubectl("apply", "-f", "-", given=as_list(objects(source, namespace, deployment)), limit=60)
+    done = kubectl("apply", "-f", "-", given=as_list(make(source, namespace, deployment)), limit=60)
     if not done.ok:
-        raise LabError(f"The two releases were refused: {done.tail(4)}")
-    for name in (STABLE, NEW):
+        raise LabError(f"The copies in {namespace} were refused: {done.tail(4)}")
+    for name in names:
         wait_for(namespace, name)
     kubectl("-n", namespace, "wait", "--for=condition=Ready", f"pod/{CLIENT}", "--timeout=60s", limit=70)
 

@@ -24,13 +24,10 @@ from grader.workspace import locked, write_atomic
 from grader.world import canary, pace
 from grader.world.callers import ASK, ASK_KEPT, asking
 from grader.world.objects import get, kubectl
-from grader.world.visitors import as_list
 
 KEY = "serving-lab/drained"  # the Kubernetes label of these pods, by which `kubectl drain` picks them
 COLUMNS = ("run", "what", "connections", "requests", "lost", "how", "longest_s", "late_s", "seconds")
-STALLED = (
-    2.0  # seconds by which a request may leave late; a sender that was stopped for longer sends all of them at once
-)
+STALLED = 2.0  # seconds by which a request may leave late; a sender stopped for longer sends all of them at once
 Say = Callable[[str], None]
 
 
@@ -89,17 +86,6 @@ def apart(namespace: str) -> Facts:
     """One replica a node, where that is possible."""
     term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {KEY: namespace}}}
     return {"weight": 100, "podAffinityTerm": term}
-
-
-def lay_out(source: str, namespace: str) -> None:
-    deployment = get(source, "deployment", IMAGE)
-    if not deployment:
-        raise LabError(f"No Deployment {IMAGE} runs in {source}.", "Lab 05 makes it.")
-    done = kubectl("apply", "-f", "-", given=as_list(objects(source, namespace, deployment)), limit=60)
-    if not done.ok:
-        raise LabError(f"The copy was refused: {done.tail(4)}")
-    canary.wait_for(namespace, canary.STABLE)
-    kubectl("-n", namespace, "wait", "--for=condition=Ready", f"pod/{canary.CLIENT}", "--timeout=60s", limit=70)
 
 
 def take_away(namespace: str) -> None:
@@ -185,7 +171,7 @@ def measure(source: str, namespace: str, runs: int, requests: int, kept: bool, s
     rows: list[Row] = []
     try:
         say(f"two replicas in {namespace} ...")
-        lay_out(source, namespace)
+        canary.bring_up(source, namespace, objects, [canary.STABLE])
         for number in range(1, runs + 1):
             row = run(namespace, number, requests, kept=kept)
             if not row.counts:  # once more

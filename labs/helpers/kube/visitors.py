@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster.names import IMAGE
+from grader.world.callers import ASK
 from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture
 from labs.helpers.kube.objects import NAMESPACE, kubectl, pods, released
 from labs.helpers.kube.pods import kill_embedder, run_in
@@ -28,35 +29,6 @@ spec:
       command: [sleep, infinity]
       securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
       resources: {requests: {cpu: 50m, memory: 64Mi}, limits: {memory: 256Mi}}
-"""
-# Runs in the client's pod: a request each 1/rate seconds, whether the ones before were answered or not, as people come.
-# Each has a connection of its own, so that the Service chooses a pod each time.
-ASK = """
-import json, sys, threading, time, urllib.error, urllib.request
-url, seconds, rate = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
-body = json.dumps({"texts": ["I was charged twice"]}).encode()
-over = threading.Event()
-# What `kubectl exec` started goes on when kubectl is ended; this ends when nobody holds its input any more.
-threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
-
-def ask():
-    t = time.time()
-    try:
-        request = urllib.request.Request(url, body, {"content-type": "application/json"})
-        with urllib.request.urlopen(request, timeout=10) as got:
-            said = str(got.status)
-    except urllib.error.HTTPError as refused:
-        said = str(refused.code)
-    except Exception as broken:
-        said = type(getattr(broken, "reason", broken)).__name__
-    print(f"{t:.2f} {said} {time.time() - t:.3f}\\n", end="", flush=True)
-
-began, asked = time.time(), []
-while not over.wait(max(0, began + len(asked) / rate - time.time())) and time.time() - began < seconds:
-    asked.append(threading.Thread(target=ask, daemon=True))
-    asked[-1].start()
-for one in asked:
-    one.join(11)
 """
 URL = f"http://{IMAGE}/classify"
 
