@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -29,6 +30,7 @@ from grader.errors import LabError
 from grader.world.load import (
     capacity,
     closed,
+    copies,
     experiment,
     measure,
     metrics,
@@ -406,3 +408,39 @@ def test_a_spoilt_setting_is_measured_again_and_a_busy_machine_is_not(bench: Pat
         spoil(bench, name, (1.0, 0.55, 0.8))
     assert {row["verdict"] for row in table.rows(bench)} == {"refused"}
     assert experiment.refuse(asked, bench) == []
+
+
+class Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="not run: processes are told apart as in a pod, by /proc")
+def test_what_a_container_wrote_before_its_restart_is_no_witness(tmp_path: Path) -> None:
+    """The number of a runner that is gone may be the API server's now, whose command names each runner as well."""
+    api = ["http_api_server", "--runner-map", '{"classifierrunner": "unix:///tmp/a"}']
+    commands = {"api": api, "classifierrunner": ["--runner-name", "classifierrunner", "--fd", "3"]}
+    wait = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Page))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        stack.callback(server.shutdown)
+        pids = {}
+        for role, words in commands.items():
+            pids[role] = stack.enter_context(subprocess.Popen([*wait, *words], stdin=subprocess.PIPE)).pid
+        for role, pid in [*pids.items(), ("classifierrunner", pids["api"]), ("api", pids["classifierrunner"])]:
+            (tmp_path / f"{role}-{pid}.jsonl").write_text(f"{role} {pid}\n")
+        words = [sys.executable, "-c", copies.INSIDE, str(tmp_path), str(server.server_port)]
+        told = subprocess.run(words, capture_output=True, text=True)
+    assert json.loads(told.stdout)["files"] == [f"{role} {pids[role]}\n" for role in sorted(pids)]
+
+
+def test_a_load_that_was_long_enough_and_not_steady_is_the_machines(bench: Path) -> None:
+    late = changed(bench, "32-10s-1", trained=15.0)
+    assert [p.kind for p in late.problems()] == ["machine"]
+    load = {**late.load, "seconds": 5}
+    assert "figures" in [p.kind for p in changed(bench, "32-10s-1", trained=15.0, load=load).problems()]

@@ -47,7 +47,8 @@ import glob, json, os, sys, time, urllib.request
 def lives(path): # files of the container before a restart are there too, and another process may have the number now
     role, _, pid = os.path.basename(path).removesuffix(".jsonl").rpartition("-")
     command = open(f"/proc/{pid}/cmdline").read() if os.path.exists(f"/proc/{pid}") else ""
-    return ("http_api_server" if role == "api" else role) in command
+    # the API server's own command names every runner, too: --runner-map {"classifierrunner": ...}
+    return ("http_api_server" if role == "api" else f"--runner-name\\0{role}\\0") in command
 files = [open(p).read() for p in sorted(glob.glob(sys.argv[1] + "/*.jsonl")) if lives(p)]
 config = open(os.environ["BENTOML_CONFIG"]).read() if os.environ.get("BENTOML_CONFIG") else ""
 page = urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[2]}/metrics", timeout=10).read().decode()

@@ -28,6 +28,7 @@ LARGEST = 8 << 20  # bytes of any file but the requests'
 LITTLE = 0.05  # by how much the two sides of Little's law may differ
 RISE = 0.10  # by how much concurrency may rise or fall
 ASIDE = 0.01  # of the answers may be others' than the log's: somebody tried the address in the meantime
+STEADIES = 8.0  # seconds of load that are enough on a machine without other work
 CACHED = 0.90  # the same texts again take at least this share of the time
 GOAL_MS = 500.0  # the latency goal that a sender's lateness is compared with
 
@@ -209,7 +210,7 @@ def place_problem(run: Run) -> str:
 
 def figure_problems(run: Run) -> Iterator[Problem]:
     """What makes a run's figures untrue whoever measured them."""
-    if run.begin is None:
+    if run.begin is None and run.load["seconds"] < STEADIES:
         yield Problem("figures", "the waits never became steady: load it for longer")
     if not abs(run.little) <= LITTLE:  # not-a-number too
         counted = f"the server counted {run.in_flight:.1f} requests inside"
@@ -248,6 +249,8 @@ def is_cached(rounds: list[list[float]]) -> bool:
 def machine_problems(run: Run) -> Iterator[Problem]:
     """What says that this machine could not measure it now."""
     seen = run.summary
+    if run.begin is None and run.load["seconds"] >= STEADIES:
+        yield Problem("machine", "the waits became steady too late, or never: something else ran")
     late = seen.late_p50_ms > GOAL_MS / 100 or seen.late_p99_ms > GOAL_MS / 10
     # On a machine that the server has filled, lateness is the service's doing, and the waits contain it.
     if late and run.log.sender["idle"] > 0.1:
