@@ -85,6 +85,10 @@ class Names:
         """The namespace of lab 07's copies of the service."""
         return f"{self.namespace(workspace)}-bench"
 
+    def split(self, workspace: str) -> str:
+        """The namespace of lab 06, where API server and runners are apart."""
+        return f"{self.namespace(workspace)}-split"
+
     def bench_port(self, workspace: str) -> str:
         """The key in NODE_PORTS of those copies, which are asked in turn."""
         return {"": "bench", "walk": "walk-bench"}.get(workspace, "graded-bench")
@@ -144,6 +148,7 @@ def variables(workspace: str) -> dict[str, str]:
         "KUBECONFIG": f"{context_file(workspace)}{os.pathsep}{kubeconfig()}",
         "NAMESPACE": names.namespace(workspace),
         "BENCH": names.bench(workspace),
+        "SPLIT": names.split(workspace),
         "REGISTRY": names.address,
         "REPOSITORY": names.repository(workspace),
         "IMAGE": f"{names.repository(workspace)}:{TAG}",

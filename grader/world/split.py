@@ -1,0 +1,164 @@
+"""API server and runners apart, in a namespace: which Deployment is which part, what pods counted, who gets in.
+
+A runner's port unpickles what it is sent before anything else is asked. `fire` sends a pickle that makes an empty
+folder in the runner's /tmp and then raises: the folder is the proof that code of the sender's ran there, and a request
+that raises meets no batch of others.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from grader.errors import LabError
+from grader.model import Facts
+from grader.world.objects import get, kubectl, matches
+
+API, ALL = "api", "all"
+PORT = 3000
+METHODS = {"embeddingrunner": "encode", "classifierrunner": "predict_proba"}  # where nothing was counted yet
+# Runs in a pod: asks one address, and says the status or the kind of its error.
+CANARY = """
+import pickle, sys, urllib.error, urllib.request
+url, token = sys.argv[1:]
+class Canary:
+    def __reduce__(self):
+        return exec, (f"import os; os.mkdir('/tmp/canary-{token}'); raise ValueError('canary')",)
+try:
+    asked = urllib.request.Request(url, pickle.dumps(Canary()), {"args-number": "2"})
+    print(urllib.request.urlopen(asked, timeout=4).status)
+except urllib.error.HTTPError as answer:
+    print(answer.code)
+except Exception as broken:
+    print(type(getattr(broken, "reason", broken)).__name__)
+"""
+PAGE = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:3000/metrics', timeout=10).read().decode())"
+# Some people, each with a connection of their own, ask one after the other: a JSON line of what they got.
+PEOPLE = """
+import http.client, json, sys, threading, time
+host, people, seconds, texts = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), json.loads(sys.argv[4])
+rows, end = [], time.time() + seconds
+def person(text):
+    link, body = None, json.dumps({"texts": [text]})
+    while time.time() < end:
+        began = time.time()
+        try:
+            link = link or http.client.HTTPConnection(host, timeout=12)
+            link.request("POST", "/classify", body, {"content-type": "application/json"})
+            answer = link.getresponse()
+            said = [str(answer.status), answer.read().decode()[:200]]
+        except Exception as broken:
+            link, said = None, [type(broken).__name__, ""]
+            time.sleep(0.1)
+        rows.append([*said, time.time() - began, text])
+threads = [threading.Thread(target=person, args=(texts[i % len(texts)],)) for i in range(people)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+print(json.dumps({"waits": sorted(r[2] for r in rows if r[0] == "200"), "lost": [r[0] for r in rows if r[0] != "200"],
+                  "labels": {r[3]: r[1] for r in rows if r[0] == "200"}}))
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A Deployment: `part` is "api" or a runner's name, `container` the one that runs it."""
+
+    name: str
+    part: str
+    container: str
+    words: str
+
+
+def parts_of(deployments: Sequence[Facts]) -> list[Part]:
+    """What each Deployment runs, by the words that its containers are started with; others are left out."""
+    found = []
+    for one in deployments:
+        for container in one["spec"]["template"]["spec"].get("containers") or []:
+            words = " ".join(map(str, [*(container.get("command") or []), *(container.get("args") or [])]))
+            if part := part_of(words):
+                found.append(Part(one["metadata"]["name"], part, container["name"], words))
+    return found
+
+
+def part_of(words: str) -> str:
+    """A runner's name, "api", "all" for a server that starts its own runners; "" for what is no part of the service."""
+    if named := re.search(r"start-runner-server\b.*--runner-name[= ](\S+)", words):
+        return named[1]
+    return API if "start-http-server" in words else ALL if re.search(r"(^|[\s/])serve\b", words) else ""
+
+
+def depends_of(words: str) -> dict[str, str]:
+    """Where an API server asks each runner: name -> host:port; what is not tcp:// stays as it is."""
+    return {name: where.removeprefix("tcp://") for name, where in re.findall(r"--depends[= ](\w+)=(\S+)", words)}
+
+
+def pods_of(namespace: str, deployment: str) -> list[str]:
+    """Its ready pods that are not on their way out."""
+    selector = get(namespace, "deployment", deployment).get("spec", {}).get("selector")
+    pods = [p for p in get(namespace, "pods").get("items", []) if matches(selector, p["metadata"].get("labels") or {})]
+    return sorted(p["metadata"]["name"] for p in pods if "deletionTimestamp" not in p["metadata"] and is_ready(p))
+
+
+def is_ready(pod: Facts) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions") or [])
+
+
+def run_in(namespace: str, pod: str, code: str, *words: str, container: str = "", limit: float = 60) -> str:
+    """What that Python prints in the pod. Raises LabError when it cannot be run."""
+    where = ["-c", container] if container else []
+    done = kubectl("-n", namespace, "exec", pod, *where, "--", "python", "-c", code, *words, limit=limit)
+    if not done.ok:
+        raise LabError(f"Nothing can be run in the pod {pod}: {done.tail(2)}", "Grade again.")
+    return done.stdout.strip()
+
+
+def counted(namespace: str, pod: str, container: str = "") -> dict[str, int]:
+    """How many requests the runner in that pod has answered, by method."""
+    found: dict[str, int] = {}
+    for line in run_in(namespace, pod, PAGE, container=container).splitlines():
+        path = re.search(r'^bentoml_runner_request_total.*endpoint="/(\w+)"', line)
+        if path and path[1] not in ("livez", "readyz", "healthz", "metrics"):
+            found[path[1]] = found.get(path[1], 0) + int(float(line.rsplit(" ", 1)[1]))
+    return found
+
+
+def fire(namespace: str, pod: str, address: str, method: str, token: str) -> str:
+    """Sends the canary from that pod to a runner: a status, or the kind of the error."""
+    return run_in(namespace, pod, CANARY, f"http://{address}/{method}", token)
+
+
+def landed(namespace: str, pods: Sequence[str]) -> set[str]:
+    """The tokens of the canaries that ran in those pods; their folders are removed."""
+    code = "import os, glob\nfor f in glob.glob('/tmp/canary-*'): os.rmdir(f); print(f.rpartition('-')[2])"
+    return {token for pod in pods for token in run_in(namespace, pod, code).split()}
+
+
+def ask(namespace: str, pod: str, host: str, people: int, seconds: float, texts: Sequence[str]) -> Facts:
+    """What some people got who asked from that pod: `waits` of the good answers, sorted, what was `lost`, `labels`."""
+    told = run_in(namespace, pod, PEOPLE, host, str(people), str(seconds), json.dumps(texts), limit=seconds + 60)
+    return dict(json.loads(told.splitlines()[-1]))
+
+
+def render(folder: Path) -> tuple[list[Facts], str]:
+    """The objects that kustomize makes of a folder; or none, and its complaint."""
+    done = kubectl("kustomize", str(folder))
+    if not done.ok:
+        return [], done.tail(3)
+    return [thing for thing in yaml.safe_load_all(done.stdout) if thing], ""
+
+
+def wait_until_out(namespace: str, names: Sequence[str], seconds: float) -> list[str]:
+    """Those Deployments that are not rolled out after so many seconds in all."""
+    deadline, late = time.monotonic() + seconds, []
+    for name in names:
+        left = max(deadline - time.monotonic(), 1)
+        words = ["rollout", "status", f"deployment/{name}", f"--timeout={left:.0f}s"]
+        if not kubectl("-n", namespace, *words, limit=left + 10).ok:
+            late.append(name)
+    return late
