@@ -1,0 +1,506 @@
+# ---
+# jupyter:
+#   jupytext: {custom_cell_magics: "work,shell"}
+#   kernelspec: {name: python3, display_name: Python 3 (ipykernel), language: python}
+#   lab: {id: "06", minutes: 30, grades: [sc8], needs: [docker, cluster], live: [cluster],
+#         inputs: [labs/helpers/shapes, labs/helpers/kube, grader/world/split.py, cluster, manifests], gives: []}
+# ---
+
+# %% [markdown] tags=["why"]
+# # 06 · Shapes of deployment
+#
+# Lab 05's pod holds an API server, an embedder and a classifier. A third pod brings one of each, needed or not. Here
+# each part gets a Deployment of its own, from the same image. After this notebook you can
+#
+# - run API server and runners apart, on plain Kubernetes, without an operator;
+# - say what a runner's open port means, and close it;
+# - find which part to scale, and see a new replica that gets no work;
+# - tell what the API server reports when a runner is gone.
+#
+# **Needed:** labs 04 and 05, and the cluster. **Your time** (an estimate): 30 minutes. Apart 11, a port that runs
+# code 8, which part to scale 7, a runner is gone 3, three questions 1. Two incidents wait after it: `%incident 06`.
+
+# %% tags=["do"]
+# %load_ext grader.magic
+from grader.answers import measured
+from labs.helpers.lesson import claims, recall, timing
+from labs.helpers.shapes import split
+
+clock = timing.Clock()
+print(split.lay_out())
+
+# %% [markdown] tags=["why"]
+# ## 1 · Apart (11 minutes)
+#
+# `bentoml serve` starts three kinds of processes. The image can also start each by itself: `start-http-server`, and
+# `start-runner-server --runner-name=NAME`. Neither is in `bentoml --help`; the image's entry point knows them. The
+# API server is told where each runner is by `--depends=NAME=tcp://HOST:PORT`. (`--remote-runner`, the form of older
+# versions, is an option of the gRPC server alone today.) Write the API server's patch: its command, and both runners'
+# places.
+
+# %% tags=["do"] language="work" magic_args="split/api.yaml"
+# apiVersion: apps/v1
+# kind: Deployment
+# metadata: {name: demo-text-intelligence}
+# spec:
+#   replicas: 1
+#   template:
+#     spec:
+#       containers:
+#         - name: server
+#           args:
+#             # TODO start-http-server on 0.0.0.0:3000, and --depends for both runners
+#             - serve
+#             # solution
+#             - start-http-server
+#             - --host=0.0.0.0
+#             - --port=3000
+#             - --depends=embeddingrunner=tcp://embeddingrunner:3000
+#             - --depends=classifierrunner=tcp://classifierrunner:3000
+#             # end
+#           resources:
+#             requests: {cpu: 100m, memory: 160Mi}
+#             limits: {cpu: 500m, memory: 512Mi}
+
+# %% [markdown] tags=["explain"]
+# `tcp://` is the only form that works: with `http://` the server starts, reports itself ready, and gives a 500 for
+# each request. The classifier's file is given. Read it; the embedder's is yours.
+
+# %% tags=["see"] language="shell"
+# sed -n '/^spec/,$p' split/classifier.yaml
+
+# %% tags=["do"] language="work" magic_args="split/embedder.yaml"
+# apiVersion: apps/v1
+# kind: Deployment
+# metadata:
+#   name: embeddingrunner
+#   labels: {app.kubernetes.io/name: embeddingrunner, serving-lab/part: runner}
+# spec:
+#   replicas: 1
+#   selector:
+#     matchLabels: {app.kubernetes.io/name: embeddingrunner}
+#   template:
+#     metadata:
+#       labels: {app.kubernetes.io/name: embeddingrunner, serving-lab/part: runner}
+#     spec:
+#       containers:
+#         - name: runner
+#           image: demo-text-intelligence # kustomization.yaml puts registry and digest
+#           # TODO args: the runner's command, on 0.0.0.0:3000
+#           ...
+#           # solution
+#           args: [start-runner-server, --runner-name=embeddingrunner,
+#                  --host=0.0.0.0, --port=3000]
+#           # end
+#           ports:
+#             - {name: runner, containerPort: 3000}
+#           resources:
+#             requests: {cpu: 250m, memory: 640Mi} # torch and MiniLM
+#             limits: {cpu: 500m, memory: 1200Mi}
+# ---
+# apiVersion: v1
+# kind: Service
+# metadata:
+#   name: embeddingrunner
+#   labels: {app.kubernetes.io/name: embeddingrunner}
+# spec:
+#   # TODO the Service's selector: the embedder's pods
+#   ...
+#   # solution
+#   selector: {app.kubernetes.io/name: embeddingrunner}
+#   # end
+#   ports:
+#     - {name: runner, port: 3000, targetPort: runner}
+
+# %% [markdown] tags=["why"]
+# `runner.yaml` is the rest of both runners: lab 05's restrictions, the configuration, and probes. `kustomize` lays
+# all of it over lab 05's `deploy/`, in a namespace of its own (`$SPLIT`): the service of lab 05 is not touched.
+
+# %% tags=["do"]
+split.kustomize("embedder.yaml", "classifier.yaml")
+
+# %% tags=["do"] language="shell"
+# # TODO apply the folder split, and wait for both runners: kubectl -n $SPLIT rollout status
+# ...
+# # solution
+# kubectl apply -k split
+# kubectl -n $SPLIT rollout status deployment/embeddingrunner
+# kubectl -n $SPLIT rollout status deployment/classifierrunner
+# # end
+
+# %% [markdown] tags=["predict"]
+# Both runners are ready, and the API server's process runs. Its NetworkPolicy is the one of lab 05: clients in, DNS
+# out.
+
+# %% tags=["predict"]
+# %%answer 06a
+# Both runners are ready. What does the API server's /readyz say?
+# a  200: its own process is up, and that is what readiness asks
+# b  503: it cannot reach a runner, since its policy lets it ask DNS alone
+# c  200, and each request for /classify gets 500
+# TODO the letter of one of these, and why
+...
+# solution
+"b: in one pod the runners were Unix sockets; now each call leaves the pod."
+# end
+
+# %% tags=["see"]
+print(told := split.health())
+measured("06a", "b" if "/readyz 503" in told else "c")
+
+# %% [markdown] tags=["explain"]
+# `/readyz` gives each runner one second and then says no. In one pod no packet left the pod; now two do for each
+# request. Let the API server's pods out to the runners' port. A rule for egress has the form of one for ingress, with
+# `to:`.
+
+# %% tags=["do"] language="work" magic_args="split/ask-runners.yaml"
+# apiVersion: networking.k8s.io/v1
+# kind: NetworkPolicy
+# metadata: {name: ask-runners}
+# spec:
+#   podSelector:
+#     matchLabels: {app.kubernetes.io/name: demo-text-intelligence}
+#   policyTypes: [Egress]
+#   # TODO egress: to pods with serving-lab/part: runner, TCP port 3000
+#   egress: []
+#   # solution
+#   egress:
+#     - to:
+#         - podSelector:
+#             matchLabels: {serving-lab/part: runner}
+#       ports:
+#         - {protocol: TCP, port: 3000}
+#   # end
+
+# %% tags=["do"]
+split.kustomize("embedder.yaml", "classifier.yaml", "ask-runners.yaml")
+
+# %% tags=["do"] language="shell"
+# # TODO apply again, wait for the API server, and get pods -o wide
+# ...
+# # solution
+# kubectl apply -k split
+# kubectl -n $SPLIT rollout status deployment/demo-text-intelligence
+# kubectl -n $SPLIT get pods -o wide
+# # end
+
+# %% tags=["see"]
+split.start_client()
+before = split.worked()
+first = split.measure("as it is", people=4, seconds=2)
+print("requests in the runners' pods:", before, "->", after := split.worked())
+claims.holds(first.goodput > 0 and first.lost == 0, "The answers come by way of the runners' pods.")
+
+# %% [markdown] tags=["explain"]
+# One image, three Deployments, and the work is counted where it is done. This is what BentoML's operator Yatai made
+# of a Bento; it took three files.
+#
+# *A place to stop.*
+
+# %% [markdown] tags=["why"]
+# ## 2 · A port that runs code (8 minutes)
+#
+# A runner's port takes numbers and texts as **pickles**. Lab 01 showed what a pickle can do: loading it runs what it
+# names. In one pod no one else could reach the sockets. Now a port is open. The next cell sends a harmless pickle,
+# which makes an empty folder in the runner's `/tmp`, from two pods: a client, and a pod of another namespace.
+
+# %% tags=["predict"]
+# %%answer 06b
+# A pod in another namespace sends a pickle of its own to the embedder's port 3000.
+# a  nothing runs: the port takes requests of an API server alone
+# b  nothing runs: another namespace is another network
+# c  it runs in the embedder
+# TODO the letter of one of these, and why
+...
+# solution
+"c: no policy is about the runners yet, and the port asks no one who they are."
+# end
+
+# %% tags=["see"]
+sent = split.send_pickle()
+measured("06b", "c" if "it ran" in sent["a pod in another namespace"] else "b")
+
+# %% [markdown] tags=["explain"]
+# Each pod of the cluster could run code in your embedder. (It is CVE-2025-32375; BentoML's answer is to keep the port
+# to yourself.) Write two policies. The first selects *every* pod of the namespace and allows nothing: **default
+# deny**. The second lets in to the runners whom they need: the API server's pods. Policies only ever add; what the
+# first denies, the second and lab 05's allow.
+
+# %% tags=["do"] language="work" magic_args="split/networkpolicy.yaml"
+# apiVersion: networking.k8s.io/v1
+# kind: NetworkPolicy
+# metadata: {name: nobody}
+# spec:
+#   podSelector: {} # every pod
+#   # TODO policyTypes: no ingress for anyone
+#   policyTypes: [Egress]
+#   # solution
+#   policyTypes: [Ingress]
+#   # end
+# ---
+# apiVersion: networking.k8s.io/v1
+# kind: NetworkPolicy
+# metadata: {name: runners}
+# spec:
+#   podSelector:
+#     matchLabels: {serving-lab/part: runner}
+#   policyTypes: [Ingress, Egress] # a runner asks no one: no egress rule
+#   # TODO ingress: from the API server's pods, TCP port 3000
+#   ingress: []
+#   # solution
+#   ingress:
+#     - from:
+#         - podSelector:
+#             matchLabels: {app.kubernetes.io/name: demo-text-intelligence}
+#       ports:
+#         - {protocol: TCP, port: 3000}
+#   # end
+
+# %% tags=["do"]
+files = ["embedder.yaml", "classifier.yaml", "ask-runners.yaml", "networkpolicy.yaml"]
+split.kustomize(*files)
+
+# %% tags=["do"] language="shell"
+# # TODO apply the folder again
+# ...
+# # solution
+# kubectl apply -k split
+# # end
+
+# %% tags=["see"]
+refused = split.send_pickle()
+kept_out = "it ran" not in refused.values()
+claims.holds(kept_out, "Neither pickle ran: the connection is dropped.")
+print("and the API server:", split.health())
+
+# %% [markdown] tags=["explain"]
+# The senders wait in vain, and the API server is let in. A policy is a matter of the network: whoever gets into the
+# API server's pod is inside this wall. So lab 05's restrictions hold for the runners as well.
+
+# %% [markdown] tags=["why"]
+# ## 3 · Which part to scale (7 minutes)
+#
+# Twenty people send long tickets. Each part has one replica and half a core. You may add one replica, to one part.
+
+# %% tags=["predict"]
+# %%answer 06c
+# Twenty people, long tickets, one replica of each part. Which second replica gives the
+# most answers a second?
+# a  the API server's: all requests come in there
+# b  the classifier's: it is the last step
+# c  the embedder's: the work is there
+# TODO the letter of one of these, and why
+...
+# solution
+"c: a replica helps where work waits."
+# end
+
+# %% tags=["do"]
+rows = [split.measure("one of each")]
+
+# %% tags=["do"] language="shell"
+# # TODO kubectl -n $SPLIT scale the API server's Deployment to 2
+# ...
+# # solution
+# kubectl -n $SPLIT scale deployment/demo-text-intelligence --replicas=2
+# # end
+
+# %% tags=["see"]
+rows.append(split.measure("API server x 2"))
+
+# %% tags=["do"] language="shell"
+# # TODO the API server back to 1, the classifier to 2
+# ...
+# # solution
+# kubectl -n $SPLIT scale deployment/demo-text-intelligence --replicas=1
+# kubectl -n $SPLIT scale deployment/classifierrunner --replicas=2
+# # end
+
+# %% tags=["see"]
+rows.append(split.measure("classifier x 2"))
+
+# %% [markdown] tags=["predict"]
+# Now the embedder. The API server has kept its connections to the runners open since it started.
+
+# %% tags=["predict"]
+# %%answer 06d
+# TODO what percent of the requests does the embedder's new pod get, right after scaling?
+...
+# solution
+"5: connections that are open stay where they are."
+# end
+
+# %% tags=["do"] language="work" magic_args="split/scale.sh"
+# # TODO two lines of kubectl -n $SPLIT scale: the classifier to 1, the embedder to 2
+# false
+# # solution
+# kubectl -n $SPLIT scale deployment/classifierrunner --replicas=1
+# kubectl -n $SPLIT scale deployment/embeddingrunner --replicas=2
+# # end
+
+# %% tags=["see"] language="shell"
+# bash split/scale.sh
+
+# %% tags=["see"]
+rows.append(split.measure("embedder x 2"))
+measured("06d", rows[-1].newest)
+
+# %% [markdown] tags=["explain"]
+# A Service chooses a pod when a *connection* is made, and BentoML keeps its connections to a runner for half an hour.
+# The new pod gets what new connections bring it. Make all of them new: restart the API server.
+
+# %% tags=["do"] language="shell"
+# # TODO rollout restart of the API server, and rollout status
+# ...
+# # solution
+# kubectl -n $SPLIT rollout restart deployment/demo-text-intelligence
+# kubectl -n $SPLIT rollout status deployment/demo-text-intelligence
+# # end
+
+# %% tags=["see"]
+rows.append(split.measure("embedder x 2, API new"))
+best = max(rows, key=lambda row: row.goodput)
+measured("06c", "c" if "embedder" in best.name else "a" if "API" in best.name else "b")
+split.draw(rows)
+
+# %% [markdown] tags=["explain"]
+# To scale the wrong layer costs a pod and gains nothing. To scale the right one and not look at the shares may gain
+# nothing as well. Write the second replica into the file, so that the next `apply` keeps it.
+
+# %% tags=["do"] language="shell"
+# # TODO with sed: replicas: 2 in split/embedder.yaml; then apply
+# ...
+# # solution
+# sed -i 's/replicas: 1/replicas: 2/' split/embedder.yaml
+# kubectl apply -k split
+# # end
+
+# %% [markdown] tags=["why"]
+# And the GPU of lab 05? There the whole pod asked for one, classifier included. Now the embedder asks for itself.
+
+# %% tags=["do"] language="work" magic_args="split/gpu.yaml"
+# spec:
+#   template:
+#     spec:
+#       containers:
+#         - name: runner
+#           # TODO resources, with a limit of 1 nvidia.com/gpu
+#           ...
+#           # solution
+#           resources:
+#             limits:
+#               nvidia.com/gpu: 1
+#           # end
+
+# %% tags=["see"]
+placed = split.place("split/gpu.yaml")
+asks = [part for part, (_, what) in placed.items() if "nvidia" in what]
+claims.holds(asks == ["embedder"], "Of the three only the embedder needs the node with the GPU.")
+
+# %% [markdown] tags=["why"]
+# ## 4 · A runner is gone (3 minutes)
+#
+# Take the classifier away and ask the API server how it is.
+
+# %% tags=["do"] language="shell"
+# # TODO scale the classifier to 0, and wait until its pod is gone: kubectl wait --for=delete
+# ...
+# # solution
+# kubectl -n $SPLIT scale deployment/classifierrunner --replicas=0
+# kubectl -n $SPLIT wait --for=delete pod -l app.kubernetes.io/name=classifierrunner
+# # end
+
+# %% tags=["see"]
+print(split.health())
+
+# %% [markdown] tags=["explain"]
+# `/livez` is 200: no restart. `/readyz` says no, in another way than before: where packets are *dropped* it is 503
+# after a second, where the connection is *refused* (no pod behind the Service) it hangs until `traffic.timeout`, 15 s
+# in your configuration and 60 s by default, and then says 500. The kubelet gives up after your probe's 5 s in both
+# cases.
+
+# %% tags=["predict"]
+# %%answer Q5
+# One runner restarts again and again while the API server is up. What do you look at first?
+# a  the number of the API server's replicas
+# b  that runner's Deployment: its events, logs, memory and model
+# c  the Service of the API server
+# TODO the letter of one of these
+...
+# solution
+"b"
+# end
+
+# %% tags=["do"] language="shell"
+# # TODO the classifier back to 1, and rollout status
+# ...
+# # solution
+# kubectl -n $SPLIT scale deployment/classifierrunner --replicas=1
+# kubectl -n $SPLIT rollout status deployment/classifierrunner
+# # end
+
+# %% tags=["see"]
+print(split.health())
+print(split.rest())
+
+# %% [markdown] tags=["explain"]
+# The API server found its runner again by itself. The last line took all pods away, so that the next lab has the
+# cores.
+
+# %% tags=["check"]
+# %grade sc8
+
+# %% [markdown] tags=["explain"]
+# `sc8` rolled out your folder in a namespace of its own, counted in each runner's pods what was done there, and sent
+# pickles to both runners from three places.
+#
+# ## To keep
+# - Scale the part where work waits, and look at the share that each replica gets.
+# - A runner's port is a way to run code: default deny, and one allowance.
+# - A connection chooses its pod once. What is kept open does not see new replicas.
+
+# %% tags=["predict"]
+# %%answer 06x
+# The embedder has a third pod, and it is idle. What is the first thing to try?
+# a  a fourth pod
+# b  new connections: restart the API server
+# c  a larger max_batch_size
+# TODO the letter of one of these
+...
+# solution
+"b"
+# end
+
+# %% tags=["predict"]
+# %%answer 06y
+# A policy for the runners has one rule, with a port and without `from`. Who gets in?
+# a  no one: nobody is named
+# b  pods of the same namespace
+# c  everyone
+# TODO the letter of one of these
+...
+# solution
+"c"
+# end
+
+# %% tags=["predict"]
+# %%answer 06z
+# /readyz of the API server hangs and then says 500; all runners' pods are Ready. Where do
+# you look?
+# a  at the memory of the API server
+# b  at the runners' Services: is a pod behind each of them?
+# c  at the batching settings
+# TODO the letter of one of these
+...
+# solution
+"b"
+# end
+
+# %% tags=["see"]
+recall.recall("Q5", "06x", "06y", "06z")
+print(f"The machine has worked {clock.seconds:.0f} s for this lab.")
+
+# %% [markdown] tags=["explain"]
+# ## What is open
+# The embedder has two replicas, and each takes what it is sent. How many texts should it compute at once, and how
+# long may one wait for that? Lab 07 measures it.
