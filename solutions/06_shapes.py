@@ -69,6 +69,9 @@ print(split.lay_out())
 # %% tags=["see"] language="shell"
 # sed -n '/^spec/,$p' split/classifier.yaml
 
+# %% [markdown] tags=["explain"]
+# A Deployment and a Service, of the runner's name. Both runners have the Kubernetes label `serving-lab/part: runner`.
+
 # %% tags=["do"] language="work" magic_args="split/embedder.yaml"
 # apiVersion: apps/v1
 # kind: Deployment
@@ -189,7 +192,8 @@ split.start_client()
 before = split.worked()
 first = split.measure("as it is", people=4, seconds=2)
 print("requests in the runners' pods:", before, "->", after := split.worked())
-claims.holds(first.goodput > 0 and first.lost == 0, "The answers come by way of the runners' pods.")
+answered = first.goodput > 0 and first.lost == 0
+claims.holds(answered, "The answers come by way of the runners' pods.")
 
 # %% [markdown] tags=["explain"]
 # One image, three Deployments, and the work is counted where it is done. This is what BentoML's operator Yatai made
@@ -274,8 +278,8 @@ claims.holds(kept_out, "Neither pickle ran: the connection is dropped.")
 print("and the API server:", split.health())
 
 # %% [markdown] tags=["explain"]
-# The senders wait in vain, and the API server is let in. A policy is a matter of the network: whoever gets into the
-# API server's pod is inside this wall. So lab 05's restrictions hold for the runners as well.
+# The senders wait in vain, and the API server is let in. A policy is a matter of the network: anyone who gets into the
+# API server's pod is past it. So lab 05's restrictions hold for the runners as well.
 
 # %% [markdown] tags=["why"]
 # ## 3 · Which part to scale (7 minutes)
@@ -305,7 +309,7 @@ rows = [split.measure("one of each")]
 # kubectl -n $SPLIT scale deployment/demo-text-intelligence --replicas=2
 # # end
 
-# %% tags=["see"]
+# %% tags=["do"]
 rows.append(split.measure("API server x 2"))
 
 # %% tags=["do"] language="shell"
@@ -338,7 +342,7 @@ rows.append(split.measure("classifier x 2"))
 # kubectl -n $SPLIT scale deployment/embeddingrunner --replicas=2
 # # end
 
-# %% tags=["see"] language="shell"
+# %% tags=["do"] language="shell"
 # bash split/scale.sh
 
 # %% tags=["see"]
@@ -395,7 +399,8 @@ split.draw(rows)
 # %% tags=["see"]
 placed = split.place("split/gpu.yaml")
 asks = [part for part, (_, what) in placed.items() if "nvidia" in what]
-claims.holds(asks == ["embedder"], "Of the three only the embedder needs the node with the GPU.")
+alone = asks == ["embedder"]
+claims.holds(alone, "Of the three, only the embedder needs the node with the GPU.")
 
 # %% [markdown] tags=["why"]
 # ## 4 · A runner is gone (3 minutes)
