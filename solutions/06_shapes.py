@@ -334,16 +334,13 @@ rows.append(split.measure("classifier x 2"))
 "5: connections that are open stay where they are."
 # end
 
-# %% tags=["do"] language="work" magic_args="split/scale.sh"
-# # TODO two lines of kubectl -n $SPLIT scale: the classifier to 1, the embedder to 2
-# false
+# %% tags=["do"] language="shell"
+# # TODO the classifier back to 1, the embedder to 2
+# ...
 # # solution
 # kubectl -n $SPLIT scale deployment/classifierrunner --replicas=1
 # kubectl -n $SPLIT scale deployment/embeddingrunner --replicas=2
 # # end
-
-# %% tags=["do"] language="shell"
-# bash split/scale.sh
 
 # %% tags=["see"]
 rows.append(split.measure("embedder x 2"))
@@ -388,7 +385,7 @@ split.draw(rows)
 #     spec:
 #       containers:
 #         - name: runner
-#           # TODO resources, with a limit of 1 nvidia.com/gpu
+#           # TODO for this runner alone: a limit of 1 nvidia.com/gpu
 #           ...
 #           # solution
 #           resources:
@@ -426,7 +423,8 @@ print(split.health())
 
 # %% tags=["predict"]
 # %%answer Q5
-# One runner restarts again and again while the API server is up. What do you look at first?
+# One runner restarts again and again while the API server is up. What do you look at
+# first?
 # a  the number of the API server's replicas
 # b  that runner's Deployment: its events, logs, memory and model
 # c  the Service of the API server
@@ -490,8 +488,8 @@ print(split.rest())
 
 # %% tags=["predict"]
 # %%answer 06z
-# /readyz of the API server hangs and then says 500; all runners' pods are Ready. Where do
-# you look?
+# /readyz of the API server hangs and then says 500; all runners' pods are Ready. Where
+# do you look?
 # a  at the memory of the API server
 # b  at the runners' Services: is a pod behind each of them?
 # c  at the batching settings
