@@ -98,7 +98,7 @@ print(split.lay_out())
 #           ports:
 #             - {name: runner, containerPort: 3000}
 #           resources:
-#             requests: {cpu: 250m, memory: 640Mi} # torch and MiniLM
+#             requests: {cpu: 100m, memory: 640Mi} # torch and MiniLM
 #             limits: {cpu: 500m, memory: 1200Mi}
 # ---
 # apiVersion: v1
