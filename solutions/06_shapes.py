@@ -423,8 +423,8 @@ print(split.health())
 
 # %% tags=["predict"]
 # %%answer Q5
-# One runner restarts again and again while the API server is up. What do you look at
-# first?
+# One runner restarts again and again while the API server is up. What do you
+# look at first?
 # a  the number of the API server's replicas
 # b  that runner's Deployment: its events, logs, memory and model
 # c  the Service of the API server
