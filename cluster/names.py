@@ -89,6 +89,10 @@ class Names:
         """The namespace of lab 06, where API server and runners are apart."""
         return f"{self.namespace(workspace)}-split"
 
+    def release(self, workspace: str) -> str:
+        """The namespace of lab 06's releases."""
+        return f"{self.namespace(workspace)}-release"
+
     def bench_port(self, workspace: str) -> str:
         """The key in NODE_PORTS of those copies, which are asked in turn."""
         return {"": "bench", "walk": "walk-bench"}.get(workspace, "graded-bench")
@@ -149,6 +153,7 @@ def variables(workspace: str) -> dict[str, str]:
         "NAMESPACE": names.namespace(workspace),
         "BENCH": names.bench(workspace),
         "SPLIT": names.split(workspace),
+        "RELEASE": names.release(workspace),
         "REGISTRY": names.address,
         "REPOSITORY": names.repository(workspace),
         "IMAGE": f"{names.repository(workspace)}:{TAG}",

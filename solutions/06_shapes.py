@@ -2,8 +2,8 @@
 # jupyter:
 #   jupytext: {custom_cell_magics: "work,shell"}
 #   kernelspec: {name: python3, display_name: Python 3 (ipykernel), language: python}
-#   lab: {id: "06", minutes: 30, grades: [sc8], needs: [docker, cluster], live: [cluster],
-#         inputs: [labs/helpers/shapes, labs/helpers/kube, grader/world/split.py, cluster, manifests], gives: []}
+#   lab: {id: "06", minutes: 40, grades: [sc8], needs: [docker, cluster], live: [cluster],
+#         inputs: [labs/helpers/shapes, labs/helpers/kube, grader/world, cluster, manifests], gives: []}
 # ---
 
 # %% [markdown] tags=["why"]
@@ -15,14 +15,17 @@
 # - run API server and runners apart, on plain Kubernetes, without an operator;
 # - say what a runner's open port means, and close it;
 # - find which part to scale, and see a new replica that gets no work;
-# - tell what the API server reports when a runner is gone.
+# - tell what the API server reports when a runner is gone;
+# - turn people to a new release and back, give it a share of them, and let a program decide about it.
 #
-# **Needed:** labs 04 and 05, and the cluster. **Your time** (an estimate): 30 minutes. Apart 11, a port that runs
-# code 8, which part to scale 7, a runner is gone 3, three questions 1. Two incidents wait after it: `%incident 06`.
+# **Needed:** labs 04 and 05, and the cluster. **Your time** (an estimate): 40 minutes. Apart 10, a port that runs
+# code 7, which part to scale 7, a runner is gone 2, a release 10, drained 3, three questions 1. Two incidents wait
+# after it: `%incident 06`.
 
 # %% tags=["do"]
 # %load_ext grader.magic
 from grader.answers import measured
+from labs.helpers.kube import release
 from labs.helpers.lesson import claims, recall, timing
 from labs.helpers.shapes import split
 
@@ -30,7 +33,7 @@ clock = timing.Clock()
 print(split.lay_out())
 
 # %% [markdown] tags=["why"]
-# ## 1 · Apart (11 minutes)
+# ## 1 · Apart (10 minutes)
 #
 # `bentoml serve` starts three kinds of processes. The image can also start each by itself: `start-http-server`, and
 # `start-runner-server --runner-name=NAME`. Neither is in `bentoml --help`; the image's entry point knows them. The
@@ -123,7 +126,8 @@ print(split.lay_out())
 split.kustomize("embedder.yaml", "classifier.yaml")
 
 # %% tags=["do"] language="shell"
-# # TODO apply the folder split, and wait for both runners: kubectl -n $SPLIT rollout status
+# # TODO apply the folder split, and wait for both runners:
+# # kubectl -n $SPLIT rollout status
 # ...
 # # solution
 # kubectl apply -k split
@@ -202,7 +206,7 @@ claims.holds(answered, "The answers come by way of the runners' pods.")
 # *A place to stop.*
 
 # %% [markdown] tags=["why"]
-# ## 2 · A port that runs code (8 minutes)
+# ## 2 · A port that runs code (7 minutes)
 #
 # A runner's port takes numbers and texts as **pickles**. Lab 01 showed what a pickle can do: loading it runs what it
 # names. In one pod no one else could reach the sockets. Now a port is open. The next cell sends a harmless pickle,
@@ -324,11 +328,12 @@ rows.append(split.measure("API server x 2"))
 rows.append(split.measure("classifier x 2"))
 
 # %% [markdown] tags=["predict"]
-# Now the embedder. The API server has kept its connections to the runners open since it started.
+# Now the embedder. The API server keeps its connections to a runner open for half an hour, and it has opened as many as
+# it needs.
 
 # %% tags=["predict"]
 # %%answer 06d
-# TODO what percent of the requests does the embedder's new pod get, right after scaling?
+# TODO what percent of the requests does the embedder's new pod get at first?
 ...
 # solution
 "5: connections that are open stay where they are."
@@ -347,8 +352,8 @@ rows.append(split.measure("embedder x 2"))
 measured("06d", rows[-1].newest)
 
 # %% [markdown] tags=["explain"]
-# A Service chooses a pod when a *connection* is made, and BentoML keeps its connections to a runner for half an hour.
-# The new pod gets what new connections bring it. Make all of them new: restart the API server.
+# A Service chooses a pod when a *connection* is made. The new pod gets what new connections bring it. Make all of them
+# new: restart the API server.
 
 # %% tags=["do"] language="shell"
 # # TODO rollout restart of the API server, and rollout status
@@ -400,7 +405,7 @@ alone = asks == ["embedder"]
 claims.holds(alone, "Of the three, only the embedder needs the node with the GPU.")
 
 # %% [markdown] tags=["why"]
-# ## 4 · A runner is gone (3 minutes)
+# ## 4 · A runner is gone (2 minutes)
 #
 # Take the classifier away and ask the API server how it is.
 
@@ -447,8 +452,182 @@ print(split.health())
 print(split.rest())
 
 # %% [markdown] tags=["explain"]
-# The API server found its runner again by itself. The last line took all pods away, so that the next lab has the
-# cores.
+# The API server found its runner again by itself. The last line took these pods away: what follows needs the cores.
+
+# %% [markdown] tags=["why"]
+# ## 5 · A release (10 minutes)
+#
+# A new version works on your machine. Who finds out that it does not work in the cluster: all callers, a few of them,
+# or a program that looks before they do? Two copies of your Deployment run side by side from here on, `stable` and
+# `new`, in a namespace of their own, each behind a Service of its name. A third Service leads to one of the two.
+
+# %% tags=["do"]
+print(release.prepare())
+
+# %% [markdown] tags=["predict"]
+# **Blue/green**: both versions run, and one word of the Service's selector says which one is asked. Eight callers keep
+# their connections open, as clients with a connection pool do. You turn the selector from `stable` to `new`.
+
+# %% tags=["predict"]
+# %%answer 06r
+# Eight callers have open connections to the Service. Its selector now names the new
+# version. Where do their next requests go?
+# a  to the new version: the Service sends each request to the pods that it selects
+# b  half to each, until the old pods are gone
+# c  to the old version: an open connection stays with its pod
+# TODO the letter of one of these, and why
+...
+# solution
+"c: a Service chooses a pod for a connection, not for a request."
+# end
+
+# %% tags=["do"]
+kept = release.ask_service(kept=True)
+
+# %% tags=["do"] language="shell"
+# # TODO kubectl -n $RELEASE patch service demo-text-intelligence -p ...: its selector
+# # serving-lab/release becomes new
+# ...
+# # solution
+# kubectl -n $RELEASE patch service demo-text-intelligence \
+#   -p '{"spec": {"selector": {"serving-lab/release": "new"}}}'
+# # end
+
+# %% tags=["see"]
+with release.counting() as kept_open:
+    print("kept connections:", kept.stop(after=5))
+with release.counting() as opened:
+    print("new connections: ", release.ask_service().stop(after=5))
+print("answered by: kept", kept_open, "| new", opened)
+measured("06r", "c" if kept_open["stable"] > 10 * kept_open["new"] else "a")
+
+# %% [markdown] tags=["explain"]
+# Callers with a new connection are at the new version at once. Callers who kept theirs do not notice, and the way back
+# is the same patch.
+
+# %% tags=["do"] language="shell"
+# # TODO the same patch, and the Service leads to stable again
+# ...
+# # solution
+# kubectl -n $RELEASE patch service demo-text-intelligence \
+#   -p '{"spec": {"selector": {"serving-lab/release": "stable"}}}'
+# # end
+
+# %% [markdown] tags=["explain"]
+# Switching back takes the same second as switching. The price is room for two versions, and all callers meet the new
+# one at once. The old pods must go on running until their last connection is closed.
+#
+# A **canary** gets a share instead. A Service cannot do that: it knows pods, not percentages. A gateway can: it ends
+# the callers' connections and sends each *request* on. Kubernetes' own words for it are the **Gateway API**: the
+# platform's people run a Gateway, and you write an HTTPRoute in your namespace, with a weight for each Service.
+
+# %% tags=["do"] language="work" magic_args="release/route.yaml"
+# apiVersion: gateway.networking.k8s.io/v1
+# kind: HTTPRoute
+# metadata: {name: demo-text-intelligence}
+# spec:
+#   parentRefs: [{name: lab, namespace: gateway}]
+#   hostnames: [HOST] # one gateway serves many: the next command puts your namespace here
+#   rules:
+#     - backendRefs:
+#         # TODO two Services, stable and new, port 80, with weights 90 and 10: two lines
+#         ...
+#         # solution
+#         - {name: stable, port: 80, weight: 90}
+#         - {name: new, port: 80, weight: 10}
+#         # end
+
+# %% tags=["do"] language="shell"
+# # TODO apply release/route.yaml in $RELEASE; sed puts $RELEASE.example for HOST
+# ...
+# # solution
+# sed "s/HOST/$RELEASE.example/" release/route.yaml |
+#   kubectl -n $RELEASE apply -f -
+# # end
+
+# %% tags=["see"]
+release.share(seconds=10)
+
+# %% [markdown] tags=["explain"]
+# The share that you see is not the weight, and should not be: of 300 requests that fall by chance, one in ten is 30,
+# give or take 10. The bar is Wilson's interval: the true shares with which this count would be no surprise. The same
+# arithmetic decides below whether a release is bad, or was unlucky.
+
+# %% [markdown] tags=["why"]
+# The **promotion gate** is the program that looks first. It reads `/metrics` of every pod of both releases once a
+# second, takes the *differences* of the counters, and asks the new pods for the labels of three known tickets. It
+# compares two shares, new against stable, in the same seconds: requests that failed, and requests that were late.
+#
+# After each look it may promote, roll back or look again. That is a **sequential test**: it keeps what you promise
+# however often it looks, which a p-value that is computed every second does not. You promise four numbers.
+
+# %% tags=["do"] language="work" magic_args="release/gate.toml"
+# # shares: 0.01 is one request in a hundred. [fair, bad]: how much above the stable one
+# late = [0.02, 0.08]
+# seconds = 150 # without a decision until then the release is rolled back
+# # TODO errors = [fair, bad]; alpha: a fair release is refused; beta: a bad one is promoted
+# ...
+# # solution
+# errors = [0.005, 0.04] # half a percent is forgiven, four are not
+# alpha = 0.01
+# beta = 0.002 # a bad release costs more than a second try
+# # end
+
+# %% tags=["predict"]
+# %%answer 06s
+# The new release fails one request in twenty. It gets half of 24 requests a second.
+# TODO after how many of its answers does the gate roll it back?
+...
+# solution
+150
+# end
+
+# %% tags=["do"]
+failing = release.try_release("errors", rules="release/gate.toml")
+
+# %% tags=["see"]
+measured("06s", failing.new.answered)
+
+# %% [markdown] tags=["explain"]
+# The callers paid for the decision with the requests that failed until then. Half of the traffic decides in seconds; a
+# tenth of it needs five times as long, and costs the same number of failures. No request is lost by the switch itself.
+#
+# Now a release without a fault. The gate needs as much evidence to promote as to refuse.
+
+# %% tags=["do"]
+fine = release.try_release("", rules="release/gate.toml")
+
+# %% tags=["see"]
+told = f"The gate said: {fine.what}, after {fine.new.answered} answers."
+claims.holds(fine.what == "promote" and failing.what == "roll back", told)
+
+# %% [markdown] tags=["explain"]
+# Try the others when you have time: `release.try_release("crash")`, `"labels"` (each label is another one; the metrics
+# look perfect), `"slow"` (one request in eight takes 300 ms more). What the gate does not see: a release that is worse
+# for a kind of text that nobody sends meanwhile, and one that gets slow after an hour.
+
+# %% [markdown] tags=["why"]
+# ## 6 · Drained (3 minutes)
+#
+# Nodes are upgraded, and pods move, without a release. The next command makes a copy of your Deployment with two
+# replicas, keeps asking it while its pods are replaced, and counts.
+
+# %% tags=["do"] language="shell"
+# # TODO ./lab bench drain, one run
+# ...
+# # solution
+# "$LAB_KIT/lab" bench drain --runs 1
+# # end
+
+# %% tags=["see"] language="shell"
+# cat bench/drain.csv
+
+# %% [markdown] tags=["explain"]
+# Four things in a row make the zero: the pod becomes unready and leaves the Service, `preStop` gives 15 s in which
+# what is under way ends, then the API server stops, then the runners. Take `preStop` away and you get lab 05's losses.
+
+# %% tags=["do"]
+print(release.rest())
 
 # %% tags=["check"]
 # %grade sc8

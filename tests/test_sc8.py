@@ -31,6 +31,7 @@ SEEN: Facts = {
     "before": {"embeddingrunner": {"e-1": {"encode": 7}, "e-2": {}}, "classifierrunner": {"c-1": {}}},
     "counted": {"embeddingrunner": {"e-1": {"encode": 67}, "e-2": {"encode": 40}},
                 "classifierrunner": {"c-1": {"predict_proba": 100}}},
+    "replaced": {"late": [], "asked": 300, "lost": []},
     "door": {name: dict.fromkeys(("client", "stranger", "neighbour"), "TimeoutError") for name in PODS},
 }  # fmt: skip
 
@@ -53,6 +54,7 @@ WRONG: dict[str, Callable[[Any], Any]] = {
     "answers-right": lambda s: s["labels"].update(dict.fromkeys(TEXTS, "billing")),
     "runners-do-the-work": lambda s: s["counted"]["classifierrunner"]["c-1"].update(predict_proba=50),
     "embedder-scaled-alone": lambda s: s["counted"]["embeddingrunner"].update({"e-1": {"encode": 147}, "e-2": {}}),
+    "replaced-without-loss": lambda s: s["replaced"].update(lost=["RemoteDisconnected"]),
     "runner-ports-closed": lambda s: s["door"]["classifierrunner"].update(neighbour="ran"),
 }
 

@@ -16,10 +16,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from cluster.names import IMAGE, read_names, state
+from grader.errors import LabError
 from grader.kit import check, probe
 from grader.model import Facts, Finding
+from grader.processes import wait_until
 from grader.workspace import locked
-from grader.world import pace, split
+from grader.world import callers, pace, split
+from grader.world.drain import STALLED
 from grader.world.load.copies import GRADED, remove_left
 from grader.world.objects import get, kubectl
 from grader.world.releases import TEXTS, released
@@ -30,6 +33,7 @@ KINDS = {"Namespace", "ConfigMap", "Secret", "Service", "Deployment", "PodDisrup
          "HorizontalPodAutoscaler", "ServiceAccount"}  # fmt: skip
 ROLLS_OUT = 120  # seconds for the runners; the API server is ready soon after them
 PEOPLE, SECONDS = 24, 3.0
+RATE = 10.0  # requests a second while the API server is replaced, each over a connection of its own
 REACH = """
 import sys, urllib.request
 for address in sys.argv[1:]:
@@ -118,6 +122,7 @@ def look_at(namespace: str, parts: list[split.Part]) -> Facts:
     with visitors(namespace) as (client, others, node, image):
         facts |= work(namespace, client, by_part, pods, facts)
         facts["door"] = knock(namespace, client, others, pods, facts["counted"], node, image)
+        facts["replaced"] = {} if facts["late"] or facts["lost"] else replace(namespace, client, by_part[split.API])
     return facts
 
 
@@ -190,6 +195,33 @@ def read_label(body: str) -> str:
         return str(json.loads(body)["labels"][0])
     except (ValueError, KeyError, IndexError, TypeError):
         return body[:60]
+
+
+def replace(namespace: str, client: str, api: split.Part) -> Facts:
+    """What people lose while the API server's pods are replaced, as each release does it. What loses is looked at
+    twice, since one lost request can be the machine's."""
+    found = replace_once(namespace, client, api)
+    return replace_once(namespace, client, api) if found["lost"] and not found["late"] else found
+
+
+def replace_once(namespace: str, client: str, api: split.Part) -> Facts:
+    """Raises LabError when the machine stopped the sender, so that its losses say nothing."""
+    with callers.asking(namespace, client, f"http://{IMAGE}/classify", RATE, most=240) as answers:
+        time.sleep(2)
+        kubectl("-n", namespace, "rollout", "restart", f"deployment/{api.name}")
+        late = split.wait_until_out(namespace, [api.name], pace.patience(90))
+        wait_until(lambda: not leaving(namespace), pace.patience(60), pause=1.0)
+        time.sleep(2)
+    lost = sorted(a.said for a in answers if a.said != "200")
+    stalled = max((a.at - answers[0].at - i / RATE for i, a in enumerate(answers)), default=0.0)
+    if lost and stalled > STALLED:
+        raise LabError(f"The machine stopped the sender for {stalled:.0f} s.", "Grade again when it has less to do.")
+    return {"late": late, "asked": len(answers), "lost": lost}
+
+
+def leaving(namespace: str) -> bool:
+    """Whether a pod is on its way out."""
+    return any("deletionTimestamp" in p["metadata"] for p in get(namespace, "pods").get("items", []))
 
 
 def knock(
@@ -307,6 +339,18 @@ def embedder_scaled_alone(seen: Facts) -> Finding:
     return Finding(
         good, "the embedder has more replicas than the others, and each works", found, "more, and each does a share"
     )
+
+
+@check(shape, after=answers_right)
+def replaced_without_loss(seen: Facts) -> Finding:
+    """A release of the API server while people ask: readiness before traffic, and no traffic before the end."""
+    told = seen["replaced"]
+    lost, late = told.get("lost", []), told.get("late", [])
+    ends = ", ".join(f"{lost.count(said)} x {said}" for said in dict.fromkeys(lost)) or "none"
+    found = f"{len(lost)} of {told.get('asked', 0)} requests lost: {ends}"
+    found += f"; not rolled out: {', '.join(late)}" if late else ""
+    good = told.get("asked", 0) >= 100 and not lost and not late
+    return Finding(good, "the API server is replaced and no request is lost", found, "none lost of 100 or more")
 
 
 @check(shape, after=services_find_runners)

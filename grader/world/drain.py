@@ -25,7 +25,8 @@ from grader.world import canary, pace
 from grader.world.callers import ASK, ASK_KEPT, asking
 from grader.world.objects import get, kubectl
 
-KEY = "serving-lab/drained"  # the Kubernetes label of these pods, by which `kubectl drain` picks them
+# The Kubernetes label of these pods, by which `kubectl drain` picks them; the annotation of a node that a run closed.
+KEY = "serving-lab/drained"
 COLUMNS = ("run", "what", "connections", "requests", "lost", "how", "longest_s", "late_s", "seconds")
 STALLED = 2.0  # seconds by which a request may leave late; a sender stopped for longer sends all of them at once
 Say = Callable[[str], None]
@@ -119,15 +120,26 @@ def drain(namespace: str) -> str:
     """Drains the node of this copy's first pod; whatever happens, the node takes pods again afterwards."""
     names = read_names()
     with locked(state() / f"{names.cluster}-drain.lock", "the drained node", lambda _: None):
+        open_left()
         node = next(p["spec"]["nodeName"] for p in pods(namespace))
+        kubectl("annotate", "node", node, f"{KEY}={namespace}", "--overwrite")
         words = ["--ignore-daemonsets", "--delete-emptydir-data", f"--pod-selector={KEY}={namespace}"]
         try:
             done = kubectl("drain", node, *words, "--timeout=120s", limit=130)
         finally:
-            kubectl("uncordon", node)
+            open_left()
     if not done.ok:
         raise LabError(f"{node} was not drained: {done.tail(2)}")
     return f"drain of {node.removeprefix(names.cluster + '-')}"
+
+
+def open_left() -> None:
+    """Opens the nodes that a run closed, this one or one that was killed; only who holds the lock may do so."""
+    for node in get("default", "nodes").get("items", []):
+        if KEY in (node["metadata"].get("annotations") or {}):
+            name = node["metadata"]["name"]
+            if kubectl("uncordon", name).ok:
+                kubectl("annotate", "node", name, f"{KEY}-")
 
 
 def pods(namespace: str) -> list[Facts]:

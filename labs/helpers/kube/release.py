@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -14,9 +15,9 @@ from grader.world import canary, gateway
 from grader.world.callers import ASK, ASK_KEPT, Answer, asking
 from grader.world.gate import Decision, read_rules
 from labs.helpers.charts.canvas import BLUE, ORANGE, Picture, canvas
-from labs.helpers.kube.objects import NAMESPACE, kubectl
+from labs.helpers.kube.objects import NAMES, NAMESPACE, kubectl
 
-SPACE = f"{NAMESPACE}-release"
+SPACE = NAMES.release(os.environ.get("LAB_WORKSPACE", ""))
 RATE = 24.0  # requests a second
 FAULTS = ("", "crash", "labels", "errors", "slow")
 
