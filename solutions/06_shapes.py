@@ -410,7 +410,7 @@ claims.holds(alone, "Of the three, only the embedder needs the node with the GPU
 # Take the classifier away and ask the API server how it is.
 
 # %% tags=["do"] language="shell"
-# # TODO scale the classifier to 0, and wait until its pod is gone: kubectl wait --for=delete
+# # TODO the classifier to 0, and wait until its pod is gone: kubectl wait --for=delete
 # ...
 # # solution
 # kubectl -n $SPLIT scale deployment/classifierrunner --replicas=0
