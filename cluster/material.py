@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster.engine import call
 from cluster.fetch import NotFetched, fetch
+from cluster.names import read_names
 from cluster.tools import find
 from grader.errors import LabError, UnknownName
 from grader.processes import run
@@ -59,6 +61,22 @@ def find_manifest(name: str, say: Callable[[str], None]) -> Path:
 def images_of(lab: str) -> list[str]:
     """The images that a lab needs, by name and version."""
     return list(tomllib.loads(MATERIAL.read_text())["images"].get(lab, []))
+
+
+def load_images(lab: str) -> None:
+    """Those of its images that the container engine has go to the nodes; nodes pull the others, and what kind cannot
+    load."""
+    names = read_names()
+    there = [i for i in images_of(lab) if call("docker", "image", "inspect", i, good=False).ok]
+    nodes = [on_node(node) for node in names.nodes]
+    lacking = [i for i in there if not all(any(known.endswith(i) for known in node) for node in nodes)]
+    if lacking:
+        call("kind", "load", "docker-image", "--name", names.cluster, *lacking, limit=300, good=False)
+
+
+def on_node(node: str) -> list[str]:
+    """The names of the images on a node, with their registry (docker.io/prom/prometheus:v3.11.0)."""
+    return call("docker", "exec", node, "ctr", "--namespace=k8s.io", "images", "ls", "--quiet").output.split()
 
 
 def pull(say: Callable[[str], None]) -> list[str]:

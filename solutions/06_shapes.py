@@ -18,14 +18,14 @@
 # - tell what the API server reports when a runner is gone;
 # - turn people to a new release and back, give it a share of them, and let a program decide about it.
 #
-# **Needed:** labs 04 and 05, and the cluster. **Your time** (an estimate): 40 minutes. Apart 10, a port that runs
-# code 7, which part to scale 7, a runner is gone 2, a release 10, drained 3, three questions 1. Two incidents wait
+# **Needed:** labs 04 and 05, and the cluster. **Your time** (an estimate): 40 minutes. Apart 9, a port that runs
+# code 6, which part to scale 7, who scales at night 4, a runner is gone 2, a release 9, drained 3. Two incidents wait
 # after it: `%incident 06`.
 
 # %% tags=["do"]
 # %load_ext grader.magic
 from grader.answers import measured
-from labs.helpers.kube import release
+from labs.helpers.kube import ramp, release
 from labs.helpers.lesson import claims, recall, timing
 from labs.helpers.shapes import split
 
@@ -33,7 +33,7 @@ clock = timing.Clock()
 print(split.lay_out())
 
 # %% [markdown] tags=["why"]
-# ## 1 · Apart (10 minutes)
+# ## 1 · Apart (9 minutes)
 #
 # `bentoml serve` starts three kinds of processes. The image can also start each by itself: `start-http-server`, and
 # `start-runner-server --runner-name=NAME`. Neither is in `bentoml --help`; the image's entry point knows them. The
@@ -206,7 +206,7 @@ claims.holds(answered, "The answers come by way of the runners' pods.")
 # *A place to stop.*
 
 # %% [markdown] tags=["why"]
-# ## 2 · A port that runs code (7 minutes)
+# ## 2 · A port that runs code (6 minutes)
 #
 # A runner's port takes numbers and texts as **pickles**. Lab 01 showed what a pickle can do: loading it runs what it
 # names. In one pod no one else could reach the sockets. Now a port is open. The next cell sends a harmless pickle,
@@ -305,6 +305,30 @@ print("and the API server:", split.health())
 
 # %% tags=["do"]
 rows = [split.measure("one of each")]
+
+# %% [markdown] tags=["explain"]
+# Before that, another way: a larger pod instead of a second one. Kubernetes resizes a pod that *runs*, by its
+# subresource `resize`; nothing starts anew.
+
+# %% tags=["do"] language="shell"
+# # the embedder's pod, by its label
+# pod=$(kubectl -n $SPLIT get pods -l app.kubernetes.io/name=embeddingrunner -o name)
+# # TODO kubectl patch $pod --subresource resize -p ...: a limit of one cpu for its container
+# ...
+# # solution
+# kubectl -n $SPLIT patch $pod --subresource resize \
+#   -p '{"spec":{"containers":[{"name":"runner","resources":{"limits":{"cpu":"1"}}}]}}'
+# # end
+
+# %% tags=["see"]
+rows.append(split.measure("embedder, one core"))
+print(split.resized())
+print(split.resize("500m"))
+
+# %% [markdown] tags=["explain"]
+# No restart, and a whole core for the one thread that computes. A second core would gain little: BentoML read the
+# limit when it started, and the number of threads stays as it was then. The last line took the half core back. Now
+# replicas.
 
 # %% tags=["do"] language="shell"
 # # TODO kubectl -n $SPLIT scale the API server's Deployment to 2
@@ -405,7 +429,66 @@ alone = asks == ["embedder"]
 claims.holds(alone, "Of the three, only the embedder needs the node with the GPU.")
 
 # %% [markdown] tags=["why"]
-# ## 4 · A runner is gone (2 minutes)
+# ## 4 · Who scales at night (4 minutes)
+#
+# A **HorizontalPodAutoscaler** looks at the pods' CPU every 15 s and sets `replicas`. Its percent are of what a pod
+# *asks for*, not of its limit, so a pod without a request is never scaled. Write one for whole pods, as lab 05 has
+# them: one to four replicas of the Deployment `stable`, which the section after next makes.
+
+# %% tags=["do"] language="work" magic_args="release/hpa.yaml"
+# apiVersion: autoscaling/v2
+# kind: HorizontalPodAutoscaler
+# metadata: {name: stable}
+# spec:
+#   scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: stable}
+#   # TODO minReplicas, maxReplicas; metrics: the Resource cpu, on average 70% used
+#   ...
+#   # solution
+#   minReplicas: 1
+#   maxReplicas: 4
+#   metrics:
+#     - type: Resource
+#       resource: {name: cpu, target: {type: Utilization, averageUtilization: 70}}
+#   # end
+#   behavior:
+#     scaleDown: {stabilizationWindowSeconds: 60}
+
+# %% tags=["do"] language="shell"
+# # TODO kubectl apply of it with --dry-run=server: it is checked, and nothing is kept
+# ...
+# # solution
+# kubectl -n $SPLIT apply --dry-run=server -f release/hpa.yaml
+# # end
+
+# %% [markdown] tags=["predict"]
+# Four requests a second, then 44, which one pod of 0.4 cores cannot do. Each new pod loads its models on 0.4 cores.
+
+# %% tags=["predict"]
+# %%answer 06e
+# The requests come at once. How long until people get their answers within a second
+# again?
+# a  some 15 s: the autoscaler looks that often
+# b  about a minute, or longer: figures, decision, and a start of the models
+# c  never: by CPU it cannot be seen that people wait
+# TODO the letter of one of these, and why
+...
+# solution
+"b: a new pod helps when its models are loaded."
+# end
+
+# %% tags=["see"]
+seen = ramp.run(live=False)
+measured("06e", ramp.letter(seen))
+ramp.draw(seen)
+
+# %% [markdown] tags=["explain"]
+# The run is kept, since it takes five minutes; `live=True` makes it with your file on your cluster. An autoscaler is
+# for the next hour, not for the next minute: what comes at once meets the replicas that are there. And CPU says that
+# pods compute, not that people wait: at its limit a pod is at 100%, with one request waiting or with a hundred. Lab 08
+# scales by what waits.
+
+# %% [markdown] tags=["why"]
+# ## 5 · A runner is gone (2 minutes)
 #
 # Take the classifier away and ask the API server how it is.
 
@@ -455,7 +538,7 @@ print(split.rest())
 # The API server found its runner again by itself. The last line took these pods away: what follows needs the cores.
 
 # %% [markdown] tags=["why"]
-# ## 5 · A release (10 minutes)
+# ## 6 · A release (9 minutes)
 #
 # A new version works on your machine. Who finds out that it does not work in the cluster: all callers, a few of them,
 # or a program that looks before they do? Two copies of your Deployment run side by side from here on, `stable` and
@@ -607,7 +690,7 @@ claims.holds(fine.what == "promote" and failing.what == "roll back", told)
 # for a kind of text that nobody sends meanwhile, and one that gets slow after an hour.
 
 # %% [markdown] tags=["why"]
-# ## 6 · Drained (3 minutes)
+# ## 7 · Drained (3 minutes)
 #
 # Nodes are upgraded, and pods move, without a release. The next command makes a copy of your Deployment with two
 # replicas, keeps asking it while its pods are replaced, and counts.

@@ -10,8 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from cluster.engine import call
-from cluster.material import find_manifest, images_of
+from cluster.material import find_manifest, load_images
 from cluster.names import KIT, read_names, variables
 from cluster.tools import path_with_tools
 from grader.processes import wait_until
@@ -36,7 +35,7 @@ def kubectl(*words: str, given: str = "", limit: float = 240, good: bool = True)
 def bring(say: Say = print) -> float:
     """The operator and what it keeps, ready. Returns the seconds that it took."""
     began = time.monotonic()
-    load_images()
+    load_images("08")
     kubectl("apply", "-f", str(KIT / "manifests/observability/namespace.yaml"))
     kubectl("apply", "--server-side", "-f", "-", given=operator_manifest(say))
     names = [f"crd/{kind}.monitoring.coreos.com" for kind in KINDS]
@@ -51,21 +50,6 @@ def bring(say: Say = print) -> float:
 def operator_manifest(say: Say = print) -> str:
     """The operator's own, which puts it into the namespace default; here it is in that of what it keeps."""
     return find_manifest("prometheus-operator", say).read_text().replace("namespace: default", f"namespace: {SPACE}")
-
-
-def load_images() -> None:
-    """Those that the container engine has go to the nodes; nodes pull the others, and those that kind cannot load."""
-    names = read_names()
-    there = [i for i in images_of("08") if call("docker", "image", "inspect", i, good=False).ok]
-    nodes = [on_node(node) for node in names.nodes]
-    lacking = [i for i in there if not all(any(known.endswith(i) for known in node) for node in nodes)]
-    if lacking:
-        call("kind", "load", "docker-image", "--name", names.cluster, *lacking, limit=300, good=False)
-
-
-def on_node(node: str) -> list[str]:
-    """The names of the images on a node, with their registry (docker.io/prom/prometheus:v3.11.0)."""
-    return call("docker", "exec", node, "ctr", "--namespace=k8s.io", "images", "ls", "--quiet").output.split()
 
 
 def take_away() -> None:

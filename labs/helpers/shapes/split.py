@@ -169,8 +169,8 @@ def measure(name: str, people: int = 20, seconds: float = 6) -> Row:
 
 
 def draw(rows: list[Row]) -> Picture:
-    """Answers a second for each choice of replicas."""
-    figure, axes = canvas("Which second replica helps?", 8, 1.2 + 0.5 * len(rows))
+    """Answers a second for each choice."""
+    figure, axes = canvas("What helps?", 8, 1.2 + 0.5 * len(rows))
     first, best = rows[0], max(rows, key=lambda r: r.goodput)
     for i, row in enumerate(rows):
         colour, hatch = (BLUE, "//") if row is best else (GREY, "") if row is first else (ORANGE, "..")
@@ -181,6 +181,30 @@ def draw(rows: list[Row]) -> Picture:
     axes.set_xlabel("answers a second, the same people each time", color=GREY)
     told = ", ".join(f"{row.name} {row.goodput:.0f}/s" for row in rows)
     return Picture(figure, f"{best.name} gives most: {best.goodput / first.goodput:.1f} times the first row. {told}.")
+
+
+# ---------------------------------------------------------------- a larger pod
+
+def resize(cpu: str) -> str:
+    """The embedder's pod gets that limit while it runs."""
+    pod = running("embedder")
+    limit = {"spec": {"containers": [{"name": "runner", "resources": {"limits": {"cpu": cpu}}}]}}
+    kubectl("patch", "pod", pod, "--subresource", "resize", "-p", json.dumps(limit), namespace=SPLIT)
+    return resized()
+
+
+def resized(seconds: float = 30) -> str:
+    """The embedder's pod: what its container may use as the kernel has it, once the kubelet is done, and its restarts."""
+    pod, deadline = running("embedder"), time.monotonic() + seconds
+    while True:
+        about = json.loads(kubectl("get", "pod", pod, "-o", "json", namespace=SPLIT))
+        (status,) = about["status"]["containerStatuses"]
+        asked = about["spec"]["containers"][0]["resources"]["limits"]["cpu"]
+        given = status.get("resources", {}).get("limits", {}).get("cpu")
+        if asked == given or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    return f"{pod}: may use {given} cpu, asked for {asked}; restarts: {status['restartCount']}"
 
 
 # ---------------------------------------------------------------- a device, and the end
