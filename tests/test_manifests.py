@@ -40,7 +40,7 @@ RELEASES = ["blue-green", "canary"]  # two Deployments, each like the plain one
 SERVING = [name for name in OVERLAYS if name not in ("yatai", "split", *RELEASES)]  # of split: tests/test_split.py
 OBSERVABILITY = MANIFESTS / "observability"
 OTHERS = ("serving.yatai.ai/", "monitoring.coreos.com/", "gateway.networking.k8s.io/")
-GATEWAY = MANIFESTS / "gateway"
+GATEWAY, FIGURES = MANIFESTS / "gateway", MANIFESTS / "metrics-server"
 YATAI = MANIFESTS / "overlays" / "yatai"
 # What extended resource each GPU overlay asks for, of the embedding runner's container.
 DEVICES = {
@@ -146,7 +146,14 @@ def test_the_gateway_and_its_route_fit_their_definitions() -> None:
         assert [f"{thing['kind']}: {e.message}" for e in validator.iter_errors(thing)] == []
     for thing in [t for t in render(GATEWAY) if not t["apiVersion"].startswith(OTHERS)]:
         check_schema(thing)
-    assert re.findall(r"image: (\S+)", _rendered(GATEWAY)) == images_of("06")
+    images = [image for folder in (GATEWAY, FIGURES) for image in re.findall(r"image: (\S+)", _rendered(folder))]
+    assert images == images_of("06")
+
+
+def test_what_brings_the_kubelets_figures_fits_kubernetes() -> None:
+    for thing in render(FIGURES):
+        if thing["kind"] != "APIService":  # an aggregated API: the schemas have none of its kind
+            check_schema(thing)
 
 
 def test_the_scaler_reads_what_the_adapter_offers() -> None:

@@ -185,6 +185,7 @@ def draw(rows: list[Row]) -> Picture:
 
 # ---------------------------------------------------------------- a larger pod
 
+
 def resize(cpu: str) -> str:
     """The embedder's pod gets that limit while it runs."""
     pod = running("embedder")
