@@ -352,15 +352,15 @@ rows.append(split.measure("API server x 2"))
 rows.append(split.measure("classifier x 2"))
 
 # %% [markdown] tags=["predict"]
-# Now the embedder. The API server keeps its connections to a runner open for half an hour, and it has opened as many as
-# it needs.
+# Now the embedder. The API server keeps its connections to a runner open for half an hour, and these twenty people made
+# it open some twenty.
 
 # %% tags=["predict"]
 # %%answer 06d
-# TODO what percent of the requests does the embedder's new pod get at first?
+# TODO how many connections of the API server lead to the embedder's second pod at first?
 ...
 # solution
-"5: connections that are open stay where they are."
+"0: connections that are open stay where they are."
 # end
 
 # %% tags=["do"] language="shell"
@@ -372,12 +372,15 @@ rows.append(split.measure("classifier x 2"))
 # # end
 
 # %% tags=["see"]
+split.settle()
+print("connections to each pod:", opened := split.connections())
+measured("06d", min(opened.values()))
 rows.append(split.measure("embedder x 2"))
-measured("06d", rows[-1].newest)
 
 # %% [markdown] tags=["explain"]
-# A Service chooses a pod when a *connection* is made. The new pod gets what new connections bring it. Make all of them
-# new: restart the API server.
+# A Service chooses a pod when a *connection* is made. Look at the row: either the new pod idles, or the API server has
+# opened a connection or two meanwhile, and these carry what one request after the other can. Make all of them new:
+# restart the API server.
 
 # %% tags=["do"] language="shell"
 # # TODO rollout restart of the API server, and rollout status
@@ -461,31 +464,27 @@ claims.holds(alone, "Of the three, only the embedder needs the node with the GPU
 # # end
 
 # %% [markdown] tags=["predict"]
-# Four requests a second, then 44, which one pod of 0.4 cores cannot do. Each new pod loads its models on 0.4 cores.
+# Four requests a second, then 44, for pods of 0.4 cores. The first pod computes all the time then, and the autoscaler
+# adds a second one, which takes half of the requests.
 
 # %% tags=["predict"]
 # %%answer 06e
-# The requests come at once. How long until people get their answers within a second
-# again?
-# a  some 15 s: the autoscaler looks that often
-# b  about a minute, or longer: figures, decision, and a start of the models
-# c  never: by CPU it cannot be seen that people wait
-# TODO the letter of one of these, and why
+# TODO what percent of its CPU does each of the two pods use then?
 ...
 # solution
-"b: a new pod helps when its models are loaded."
+"95: half of the requests each, in smaller batches, which cost more."
 # end
 
 # %% tags=["see"]
 seen = ramp.run(live=False)
-measured("06e", ramp.letter(seen))
+measured("06e", ramp.used(seen, 2))
 ramp.draw(seen)
 
 # %% [markdown] tags=["explain"]
 # The run is kept, since it takes five minutes; `live=True` makes it with your file on your cluster. An autoscaler is
-# for the next hour, not for the next minute: what comes at once meets the replicas that are there. And CPU says that
-# pods compute, not that people wait: at its limit a pod is at 100%, with one request waiting or with a hundred. Lab 08
-# scales by what waits.
+# for the next hour, not for the next minute: figures, decision and the start of a model take their time. And CPU says
+# that pods compute, not that people wait. With batching a busy pod works better the more wait for it, so another pod
+# takes from its batches before it takes from its CPU. Lab 08 scales by what waits.
 
 # %% [markdown] tags=["why"]
 # ## 5 · A runner is gone (2 minutes)

@@ -50,10 +50,12 @@ def get(url, body=None):
     except Exception:
         return 0, ""
 
-while not over.wait(pause):
+while True: # a look, then the pause: who wants one look asks for a long one
     pages = {pod: get(f"http://{at}:3000/metrics")[1] for pod, at in pods.items()}
     labels = {pod: get(f"http://{at}:3000{path}", texts) for pod, at in pods.items()}
     print(json.dumps({pod: [pages[pod], *labels[pod]] for pod in pods}), flush=True)
+    if over.wait(pause):
+        break
 """
 
 
@@ -233,11 +235,16 @@ def decide(namespace: str, rules: Rules | None = None, say: Callable[[Decision],
 def counted(namespace: str) -> dict[str, int]:
     """How many requests to ENDPOINT the pods of each release have answered since their start."""
     pods = {name: pods_of(namespace, name) for name in (STABLE, NEW)}
-    addresses = json.dumps({**pods[STABLE], **pods[NEW]})
-    with running(namespace, CLIENT, LOOK, addresses, "", "0", "/livez") as process:
-        told = json.loads((process.stdout.readline() if process.stdout else "") or "{}")
-    counts = {pod: read_counts(page, math.inf).answered for pod, (page, _, _) in told.items()}
+    addresses = {**pods[STABLE], **pods[NEW]}
+    counts = {pod: read_counts(page, math.inf).answered for pod, page in pages(namespace, addresses).items()}
     return {name: sum(counts.get(pod, 0) for pod in pods[name]) for name in (STABLE, NEW)}
+
+
+def pages(namespace: str, addresses: Mapping[str, str]) -> dict[str, str]:
+    """Each pod's page of metrics now, "" where it gives none; asked from the client's pod."""
+    with running(namespace, CLIENT, LOOK, json.dumps(addresses), "", "3600", "/livez") as process:
+        told = json.loads((process.stdout.readline() if process.stdout else "") or "{}")
+    return {pod: page for pod, (page, _, _) in told.items()}
 
 
 def read_look(told: Mapping[str, Sequence[Any]], new: Mapping[str, str]) -> list[Seen]:

@@ -22,6 +22,7 @@ from grader.model import Facts
 from grader.processes import wait_until
 from grader.world import canary
 from grader.world.callers import Answer, asking
+from grader.world.load import metrics
 from grader.world.objects import server_of
 from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture
 from labs.helpers.kube.objects import NAMESPACE, kubectl
@@ -37,13 +38,14 @@ Say = Callable[[str], None]
 @dataclass(frozen=True)
 class Point:
     """The five seconds before `at`: requests `asked` and answered well (`good`) a second, their 95th percentile in
-    seconds; at its end the pods' `cpu` in percent of what they ask for (-1: not known yet), replicas `wanted`, `ready`.
-    """
+    seconds, and how many of them made a `batch` on average; at its end the pods' `cpu` in percent of what they ask for
+    (-1: not known yet), replicas `wanted`, `ready`."""
 
     at: float
     asked: float
     good: float
     p95: float
+    batch: float
     cpu: float
     wanted: int
     ready: int
@@ -72,7 +74,7 @@ def make(hpa: str, say: Say) -> list[Point]:
 
 def bring_figures() -> None:
     load_images("06")
-    kubectl("apply", "-k", str(KIT / "manifests/metrics-server"))
+    kubectl("apply", "-k", str(KIT / "manifests/metrics-server"), namespace="kube-system")
     kubectl("rollout", "status", "deployment/metrics-server", "--timeout=120s", namespace="kube-system")
 
 
@@ -90,6 +92,7 @@ def watch(say: Say) -> list[Point]:
     """Callers by PHASES, and a point every STEP seconds."""
     least, whole = min(rate for _, rate in PHASES), sum(seconds for seconds, _ in PHASES)
     seen: list[tuple[float, Facts]] = []
+    counted = batches()
     crowds: list[list[Answer]] = []
     over = threading.Event()
 
@@ -106,7 +109,8 @@ def watch(say: Say) -> list[Point]:
                 waiting.append(pool.submit(crowd, seconds, rate - least))
             due += seconds
             while time.time() < began + due:
-                seen.append((time.time() - began, look()))
+                before, counted = counted, batches()
+                seen.append((time.time() - began, {"batch": mean_batch(before, counted), **look()}))
                 say("  ".join(f"{k} {v}" for k, v in {"s": f"{seen[-1][0]:4.0f}", **seen[-1][1]}.items()))
                 time.sleep(max(0.0, began + len(seen) * STEP - time.time()))
         over.set()
@@ -124,9 +128,23 @@ def look() -> dict[str, Any]:
     return {"cpu": cpu, "wanted": made.get("desiredReplicas", 0), "ready": deployment["status"].get("readyReplicas", 0)}
 
 
+def batches() -> dict[str, tuple[float, float]]:
+    """Of each pod, what its embedding runner has counted since its start: requests in batches, and batches."""
+    pages = canary.pages(SPACE, canary.pods_of(SPACE, canary.STABLE))
+    found = {pod: metrics.batches(page).get("embeddingrunner", (0.0, 0.0)) for pod, page in pages.items()}
+    return {pod: (requests, count) for pod, (count, requests) in found.items()}
+
+
+def mean_batch(before: dict[str, tuple[float, float]], after: dict[str, tuple[float, float]]) -> float:
+    """Of what was counted in between, over all pods that are there now."""
+    grown = [(s - before.get(pod, (0, 0))[0], c - before.get(pod, (0, 0))[1]) for pod, (s, c) in after.items()]
+    count = sum(c for _, c in grown)
+    return round(sum(s for s, _ in grown) / count, 1) if count else 0.0
+
+
 def points(seen: Sequence[tuple[float, Facts]], answers: Sequence[Answer], began: float) -> list[Point]:
     found = []
-    for at, facts in seen:
+    for at, facts in [one for one in seen if one[0] >= STEP]:
         mine = [a for a in answers if at - STEP <= a.at - began < at]
         waits = sorted(a.waited for a in mine)
         p95 = waits[int(0.95 * len(waits))] if waits else 0.0
@@ -144,18 +162,20 @@ def draw(rows: Sequence[Point]) -> Picture:
     """Requests, waits and replicas, one below the other, over the same seconds."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 5.2), dpi=110, layout="constrained")
-    panels = figure.subplots(3, 1, sharex=True)
+    figure = Figure(figsize=(9, 6.2), dpi=110, layout="constrained")
+    panels = figure.subplots(4, 1, sharex=True)
     at = [row.at for row in rows]
     panels[0].step(at, [row.asked for row in rows], color=GREY, linestyle="--", label="asked")
     panels[0].step(at, [row.good for row in rows], color=BLUE, label="answered well")
     panels[0].set_ylabel("a second", fontsize=8)
     panels[1].step(at, [row.p95 for row in rows], color=ORANGE, label="95th percentile of the waits")
     panels[1].set_ylabel("s", fontsize=8)
-    panels[2].step(at, [row.wanted for row in rows], color=GREY, linestyle="--", label="replicas wanted")
-    panels[2].step(at, [row.ready for row in rows], color=BLUE, label="replicas ready")
-    panels[2].set_ylabel("replicas", fontsize=8)
-    panels[2].set_xlabel("seconds", color=GREY)
+    panels[2].step(at, [row.cpu for row in rows], color=ORANGE, label="CPU of each pod, % of what it asks for")
+    panels[2].step(at, [row.batch for row in rows], color=BLUE, linestyle=":", label="requests a batch")
+    panels[3].step(at, [row.wanted for row in rows], color=GREY, linestyle="--", label="replicas wanted")
+    panels[3].step(at, [row.ready for row in rows], color=BLUE, label="replicas ready")
+    panels[3].set_ylabel("replicas", fontsize=8)
+    panels[3].set_xlabel("seconds", color=GREY)
     for axes in panels:
         axes.legend(loc="upper right", fontsize=8, frameon=False)
         axes.set_ylim(bottom=0)
@@ -166,30 +186,27 @@ def draw(rows: Sequence[Point]) -> Picture:
 
 
 def finding(rows: Sequence[Point]) -> str:
-    """In words: when it was asked for more, when that was there, what people waited before and after."""
-    most, start = max(row.ready for row in rows), rows[0].wanted
-    rise = next(row.at for row in rows if row.asked > 2 * rows[0].asked)
+    """In words: when it was asked for more, when that was there, what people waited, and what batches became."""
+    most, start, rise = max(row.ready for row in rows), rows[0].wanted, risen(rows)[0].at
     wanted = next((row.at for row in rows if row.wanted > start), 0.0)
     there = next((row.at for row in rows if row.ready == most), 0.0)
-    worst = max(row.p95 for row in rows)
     return (
         f"The rise came at second {rise:.0f}; more replicas were wanted {wanted - rise:.0f} s later, and {most} were "
-        f"ready {there - rise:.0f} s after it. The longest 95th percentile was {worst:.1f} s."
+        f"ready {there - rise:.0f} s after it. The longest 95th percentile was {max(r.p95 for r in rows):.1f} s. "
+        f"Requests a batch: {settled(rows, 1).batch:.0f} with one pod, {settled(rows, most).batch:.0f} with {most}."
     )
 
 
-def recovered(rows: Sequence[Point], within: float = 1.0) -> float:
-    """Seconds from the rise until the 95th percentile is within so many seconds again, and stays until the fall; -1:
-    never."""
-    rise = next(row.at for row in rows if row.asked > 2 * rows[0].asked)
-    during = [row for row in rows if row.at >= rise and row.asked > 2 * rows[0].asked]
-    late = [row.at for row in during if row.p95 > within or row.good < 0.99 * row.asked]
-    if not late:
-        return 0.0
-    return max(late) + STEP - rise if max(late) < during[-1].at else -1.0
+def risen(rows: Sequence[Point]) -> list[Point]:
+    """Those of the many callers."""
+    return [row for row in rows if row.asked > max(r.asked for r in rows) / 2]
 
 
-def letter(rows: Sequence[Point]) -> str:
-    """Of question 06e."""
-    seconds = recovered(rows)
-    return "c" if seconds < 0 else "b" if seconds > 30 else "a"
+def settled(rows: Sequence[Point], replicas: int) -> Point:
+    """The last point of the many callers with so many replicas: the kubelets' figures are some 15 s old."""
+    return [row for row in risen(rows) if row.ready == replicas][-1]
+
+
+def used(rows: Sequence[Point], replicas: int) -> float:
+    """Percent of its CPU that each of so many replicas used while the many asked."""
+    return settled(rows, replicas).cpu

@@ -47,6 +47,12 @@ TICKETS = [
     "whether I will get it before the weekend, since the jacket is a birthday present for my brother?"
     for day in ("Monday", "Tuesday", "Wednesday", "Thursday")
 ]  # fmt: skip
+# In a runner's pod: how many connections are established at its port.
+OPEN = """
+from pathlib import Path
+rows = [row.split() for name in ("tcp", "tcp6") for row in Path("/proc/net", name).read_text().splitlines()[1:]]
+print(sum(row[1].endswith(":0BB8") and row[3] == "01" for row in rows))
+"""
 HEALTH = """
 import time, urllib.error, urllib.request
 for path in ("/readyz", "/livez"):
@@ -110,6 +116,11 @@ def worked() -> dict[str, dict[str, int]]:
     return found
 
 
+def connections() -> dict[str, int]:
+    """Connections that are open to each of the embedder's pods, by the end of their names."""
+    return {pod[-5:]: int(split.run_in(SPLIT, pod, OPEN)) for pod in split.pods_of(SPLIT, PARTS["embedder"])}
+
+
 # ---------------------------------------------------------------- a pickle
 
 
@@ -145,12 +156,6 @@ class Row:
     p95: float
     lost: int
     shares: dict[str, int]
-
-    @property
-    def newest(self) -> float:
-        """Percent of the work that the pod with the least of it did."""
-        done = sorted(self.shares.values())
-        return 100 * done[0] / max(sum(done), 1)
 
 
 def measure(name: str, people: int = 20, seconds: float = 6) -> Row:
