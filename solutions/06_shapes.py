@@ -657,7 +657,7 @@ release.share(seconds=10)
 
 # %% tags=["predict"]
 # %%answer 06s
-# The new release fails one request in twenty. It gets half of 24 requests a second.
+# The new release fails one request in twenty. It gets half of 36 requests a second.
 # TODO after how many of its answers does the gate roll it back?
 ...
 # solution

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
+import pytest
+from click.testing import CliRunner
+
+from grader.processes import Completed
+from grader.world import drain
 from grader.world.callers import Answer
 from grader.world.canary import SETTLES, lost_by_switch
 from grader.world.drain import Row, table, write
+from grader.world.load import cli
 from labs.helpers.kube.release import wilson
 
 ROWS = [
@@ -45,3 +52,22 @@ def test_wilsons_interval_is_that_of_the_book() -> None:
     assert (round(low, 3), round(high, 3)) == (0.066, 0.149)
     assert wilson(0, 0) == (0.0, 1.0)
     assert wilson(0, 50)[0] < 1e-9 < wilson(0, 50)[1] < 0.08
+
+
+def test_the_command_writes_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(drain, "measure", lambda *given: asked.append(given) or ROWS)
+    done = CliRunner().invoke(cli.main, ["--work", str(tmp_path), "drain", "--runs", "2"])
+    assert done.exit_code == 0, done.output
+    assert "3 of 1007 requests were lost in 2 runs." in done.output
+    assert (tmp_path / "bench" / "drain.csv").read_text().startswith("run,what,connections")
+    assert asked[0][1] == f"{asked[0][0]}-drain" and asked[0][2:5] == (2, 500, False)
+
+
+def test_nodes_that_a_killed_run_closed_are_opened_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [{"metadata": {"name": "a", "annotations": {drain.KEY: "x"}}}, {"metadata": {"name": "b"}}]
+    said: list[tuple[str, ...]] = []
+    monkeypatch.setattr(drain, "get", lambda *_: {"items": nodes})
+    monkeypatch.setattr(drain, "kubectl", lambda *words, **_: said.append(words) or Completed(0, "", 0.0))
+    drain.open_left()
+    assert said == [("uncordon", "a"), ("annotate", "node", "a", f"{drain.KEY}-")]

@@ -73,11 +73,12 @@ def capacity(work: str, goal: float, size: int) -> None:
 @click.option("--requests", default=500, help="at least so many requests are sent in each")
 @click.option("--kept", is_flag=True, help="callers keep their connections open")
 @click.pass_obj
-def drain(ws: Workspace, runs: int, requests: int, kept: bool) -> None:
+def drain(work: str, runs: int, requests: int, kept: bool) -> None:
     """Replace the pods, or drain a node of theirs, under load (lab 06): what is lost?"""
     from cluster.names import read_names
     from grader.world import drain as drains
 
+    ws = workspace(work)
     source = read_names().namespace(ws.name)
     rows = drains.measure(source, f"{source}-drain", runs, requests, kept, print)
     (ws.root / "bench").mkdir(exist_ok=True)

@@ -18,7 +18,7 @@ from labs.helpers.charts.canvas import BLUE, ORANGE, Picture, canvas
 from labs.helpers.kube.objects import NAMES, NAMESPACE, kubectl
 
 SPACE = NAMES.release(os.environ.get("LAB_WORKSPACE", ""))
-RATE = 24.0  # requests a second
+RATE = 36.0  # requests a second
 FAULTS = ("", "crash", "labels", "errors", "slow")
 
 

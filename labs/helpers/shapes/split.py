@@ -158,11 +158,11 @@ class Row:
     shares: dict[str, int]
 
 
-def measure(name: str, people: int = 20, seconds: float = 6) -> Row:
+def measure(name: str, people: int = 20, seconds: float = 5) -> Row:
     """Waits until the parts are rolled out, then lets so many people ask, each with a connection kept open."""
     settle()
     time.sleep(2)  # until every node knows
-    split.ask(SPLIT, "client", IMAGE, people, 2, TICKETS)  # warm-up: it is not counted
+    split.ask(SPLIT, "client", IMAGE, people, 1.5, TICKETS)  # warm-up: it is not counted
     before = worked()["embedder"]
     got = split.ask(SPLIT, "client", IMAGE, people, seconds, TICKETS)
     shares = {pod: count - before.get(pod, 0) for pod, count in worked()["embedder"].items()}
