@@ -661,7 +661,7 @@ release.share(seconds=10)
 # TODO after how many of its answers does the gate roll it back?
 ...
 # solution
-150
+"180: nine failures, where one would be forgiven."
 # end
 
 # %% tags=["do"]

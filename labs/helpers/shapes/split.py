@@ -107,10 +107,10 @@ def settle(seconds: float = 120) -> None:
         raise RuntimeError(f"not ready: {', '.join(late)}; `kubectl -n {SPLIT} get pods`")
 
 
-def worked() -> dict[str, dict[str, int]]:
+def worked(parts: tuple[str, ...] = ("embedder", "classifier")) -> dict[str, dict[str, int]]:
     """Requests that each runner's pods have counted, by the end of their names."""
     found = {}
-    for part in ("embedder", "classifier"):
+    for part in parts:
         pods = split.pods_of(SPLIT, PARTS[part])
         found[part] = {pod[-5:]: sum(split.counted(SPLIT, pod).values()) for pod in pods}
     return found
@@ -163,9 +163,9 @@ def measure(name: str, people: int = 20, seconds: float = 5) -> Row:
     settle()
     time.sleep(2)  # until every node knows
     split.ask(SPLIT, "client", IMAGE, people, 1.5, TICKETS)  # warm-up: it is not counted
-    before = worked()["embedder"]
+    before = worked(("embedder",))["embedder"]
     got = split.ask(SPLIT, "client", IMAGE, people, seconds, TICKETS)
-    shares = {pod: count - before.get(pod, 0) for pod, count in worked()["embedder"].items()}
+    shares = {pod: count - before.get(pod, 0) for pod, count in worked(("embedder",))["embedder"].items()}
     waits: list[float] = got["waits"]
     p95 = waits[int(len(waits) * 0.95)] if waits else 0.0
     row = Row(name, len(waits) / seconds, p95, len(got["lost"]), shares)
