@@ -268,12 +268,8 @@ def parts_are_apart(seen: Facts) -> Finding:
 @check(shape, after=parts_are_apart)
 def released_image(seen: Facts) -> Finding:
     others = {place: image for place, image in seen["images"].items() if image != seen["release"]}
-    return Finding(
-        bool(seen["release"]) and not others and set(seen["images"]) >= set(seen["parts"]),
-        "all parts run the released image",
-        str(others or "all"),
-        seen["release"],
-    )
+    good = bool(seen["release"]) and not others and set(seen["images"]) >= set(seen["parts"])
+    return Finding(good, "all parts run the released image", str(others or "all"), seen["release"])
 
 
 @check(shape, after=parts_are_apart)
@@ -355,7 +351,7 @@ def replaced_without_loss(seen: Facts) -> Finding:
     ends = ", ".join(f"{lost.count(said)} x {said}" for said in dict.fromkeys(lost)) or "none"
     found = f"{len(lost)} of {told.get('asked', 0)} requests lost: {ends}"
     found += f"; not rolled out: {', '.join(late)}" if late else ""
-    good = told.get("asked", 0) >= 100 and not lost and not late
+    good = told.get("asked", 0) >= 100 and told.get("lost") == [] and told.get("late") == []
     return Finding(good, "the API server is replaced and no request is lost", found, "none lost of 100 or more")
 
 
