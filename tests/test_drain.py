@@ -56,7 +56,12 @@ def test_wilsons_interval_is_that_of_the_book() -> None:
 
 def test_the_command_writes_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(drain, "measure", lambda *given: asked.append(given) or ROWS)
+
+    def measure(*given: Any) -> list[Row]:
+        asked.append(given)
+        return ROWS
+
+    monkeypatch.setattr(drain, "measure", measure)
     done = CliRunner().invoke(cli.main, ["--work", str(tmp_path), "drain", "--runs", "2"])
     assert done.exit_code == 0, done.output
     assert "3 of 1007 requests were lost in 2 runs." in done.output
@@ -67,7 +72,12 @@ def test_the_command_writes_the_table(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_nodes_that_a_killed_run_closed_are_opened_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [{"metadata": {"name": "a", "annotations": {drain.KEY: "x"}}}, {"metadata": {"name": "b"}}]
     said: list[tuple[str, ...]] = []
+
+    def kubectl(*words: str) -> Completed:
+        said.append(words)
+        return Completed(0, "", 0.0)
+
     monkeypatch.setattr(drain, "get", lambda *_: {"items": nodes})
-    monkeypatch.setattr(drain, "kubectl", lambda *words, **_: said.append(words) or Completed(0, "", 0.0))
+    monkeypatch.setattr(drain, "kubectl", kubectl)
     drain.open_left()
     assert said == [("uncordon", "a"), ("annotate", "node", "a", f"{drain.KEY}-")]

@@ -56,7 +56,12 @@ def run(live: bool = False, hpa: str = "release/hpa.yaml", say: Say = print) -> 
     if live:
         return make(hpa, say)
     rows = csv.DictReader(line for line in KEPT.read_text().splitlines() if not line.startswith("#"))
-    return [Point(**{f.name: (int if f.type == "int" else float)(row[f.name]) for f in fields(Point)}) for row in rows]
+    return [read(row) for row in rows]
+
+
+def read(row: dict[str, str]) -> Point:
+    given: dict[str, Any] = {f.name: (int if f.type == "int" else float)(row[f.name]) for f in fields(Point)}
+    return Point(**given)
 
 
 def make(hpa: str, say: Say) -> list[Point]:
