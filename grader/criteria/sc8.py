@@ -352,8 +352,8 @@ def replaced_without_loss(seen: Facts) -> Finding:
     ends = ", ".join(f"{lost.count(said)} x {said}" for said in dict.fromkeys(lost)) or "none"
     found = f"{len(lost)} of {told.get('asked', 0)} requests lost: {ends}"
     found += f"; not rolled out: {', '.join(late)}" if late else ""
-    good = told.get("asked", 0) >= 100 and told.get("lost") == [] and told.get("late") == []
-    return Finding(good, "the API server is replaced and no request is lost", found, "none lost of 100 or more")
+    good = told.get("asked", 0) >= 60 and told.get("lost") == [] and told.get("late") == []
+    return Finding(good, "the API server is replaced and no request is lost", found, "none lost of 60 or more")
 
 
 @check(shape, after=services_find_runners)
