@@ -308,12 +308,12 @@ rows = [split.measure("one of each")]
 
 # %% [markdown] tags=["explain"]
 # Before that, another way: a larger pod instead of a second one. Kubernetes resizes a pod that *runs*, by its
-# subresource `resize`; nothing starts anew.
+# subresource `resize`; nothing starts again.
 
 # %% tags=["do"] language="shell"
 # # the embedder's pod, by its label
 # pod=$(kubectl -n $SPLIT get pods -l app.kubernetes.io/name=embeddingrunner -o name)
-# # TODO kubectl patch $pod --subresource resize -p ...: a limit of one cpu for its container
+# # TODO kubectl patch $pod --subresource resize -p ...: its container gets one cpu
 # ...
 # # solution
 # kubectl -n $SPLIT patch $pod --subresource resize \
@@ -357,7 +357,7 @@ rows.append(split.measure("classifier x 2"))
 
 # %% tags=["predict"]
 # %%answer 06d
-# TODO how many connections of the API server lead to the embedder's second pod at first?
+# TODO how many of the connections lead to the embedder's second pod at first?
 ...
 # solution
 "0: connections that are open stay where they are."

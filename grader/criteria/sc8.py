@@ -201,10 +201,10 @@ def read_label(body: str) -> str:
 
 
 def replace(namespace: str, client: str, api: split.Part) -> Facts:
-    """What people lose while the API server's pods are replaced, as each release does it. What loses is looked at
-    twice, since one lost request can be the machine's."""
+    """What people lose while the API server's pods are replaced, as each release does it. A single lost request can be
+    the machine's: then it is done once more."""
     found = replace_once(namespace, client, api)
-    return replace_once(namespace, client, api) if found["lost"] and not found["late"] else found
+    return replace_once(namespace, client, api) if len(found["lost"]) == 1 and not found["late"] else found
 
 
 def replace_once(namespace: str, client: str, api: split.Part) -> Facts:
