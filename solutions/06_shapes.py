@@ -647,7 +647,7 @@ release.share(seconds=10)
 # # shares: 0.01 is one request in a hundred. [fair, bad]: how much above the stable one
 # late = [0.02, 0.08]
 # seconds = 150 # without a decision until then the release is rolled back
-# # TODO errors = [fair, bad]; alpha: a fair release is refused; beta: a bad one is promoted
+# # TODO errors = [fair, bad]; alpha: a fair one is refused; beta: a bad one promoted
 # ...
 # # solution
 # errors = [0.005, 0.04] # half a percent is forgiven, four are not
