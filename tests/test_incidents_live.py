@@ -72,7 +72,7 @@ def test_the_edits_fit_the_solutions_files(name: str) -> None:
 
 def test_at_least_two_a_lab() -> None:
     labs = [criterion.lab for criterion, _ in KNOWN.values()]
-    assert not [lab for lab in ("02", "03", "04", "05", "07") if labs.count(lab) < 2]
+    assert not [lab for lab in ("02", "03", "04", "05", "06", "07") if labs.count(lab) < 2]
 
 
 # ---------------------------------------------------------------- in the world
@@ -91,17 +91,25 @@ def workspace(criterion: Criterion, name: str) -> Iterator[Workspace]:
         names, namespace = read_names(), read_names().namespace(ws.name)
         try:
             if criterion.lab == "05":
-                path = ws.root / "deploy" / "kustomization.yaml"
-                path.write_text(re.sub(r"^namespace: .*$", f"namespace: {namespace}", path.read_text(), flags=re.M))
+                rename(ws.root / "deploy", namespace)
                 command("kubectl apply -k deploy && kubectl rollout status deployment --timeout=240s", ws)
+            if criterion.lab == "06":
+                rename(ws.root / "split", names.split(ws.name))
             yield ws
         finally:
             if criterion.lab == "05":
                 # to the end: the next incident's pods need the room on both nodes
                 command(f"kubectl delete namespace {namespace} --ignore-not-found --timeout=150s", ws)
+            if criterion.lab == "06":
+                command(f"kubectl delete namespace {names.split(ws.name)} --ignore-not-found --timeout=150s", ws)
             if criterion.lab == "04":
                 images = run(["docker", "images", "-q", names.repository(ws.name)], 30).output.split()
                 run(["docker", "rmi", "--force", *images], 60)
+
+
+def rename(folder: Path, namespace: str) -> None:
+    path = folder / "kustomization.yaml"
+    path.write_text(re.sub(r"^namespace: .*$", f"namespace: {namespace}", path.read_text(), flags=re.M))
 
 
 def command(line: str, ws: Workspace) -> None:

@@ -13,6 +13,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from cluster.names import IMAGE, read_names, state
@@ -40,7 +41,7 @@ REACH = """
 import sys, urllib.request
 for address in sys.argv[1:]:
     try:
-        print(urllib.request.urlopen(f"http://{address}/livez", timeout=4).status)
+        print(urllib.request.urlopen(f"http://{address}/livez", timeout=3).status)
     except Exception as broken:
         print(type(getattr(broken, "reason", broken)).__name__)
 """
@@ -119,12 +120,14 @@ def look_at(namespace: str, parts: list[split.Part]) -> Facts:
     facts: Facts = {"late": late, "behind": behind(namespace, depends), "pods": pods}
     if late:
         return {**facts, "events": events(namespace)}
+    if strayed(facts):
+        return facts  # no answer can come, and who would get in where does not matter yet
     facts["reached"] = reach(namespace, by_part[split.API], depends)
     facts["late"] = [] if any(v != "200" for v in facts["reached"].values()) else split.wait_until_out(
         namespace, [by_part[p].name for p in (split.API, split.ALL) if p in by_part], pace.patience(45))  # fmt: skip
     with visitors(namespace) as (client, others, node, image):
         facts |= work(namespace, client, by_part, pods, facts)
-        facts["door"] = knock(namespace, client, others, pods, facts["counted"], node, image)
+        facts["door"] = knock(namespace, others, pods, facts["counted"], node, image)
         facts["replaced"] = {} if facts["late"] or facts["lost"] else replace(namespace, client, by_part[split.API])
     return facts
 
@@ -154,7 +157,7 @@ def reach(namespace: str, api: split.Part, depends: dict[str, str]) -> dict[str,
     pod = next((name for name in mine if name in running), "")
     if not pod:
         return dict.fromkeys(RUNNERS, "no pod of the API server runs")
-    for _ in range(4):
+    for _ in range(3):
         said = split.run_in(namespace, pod, REACH, *depends.values(), container=api.container).split()
         if all(status == "200" for status in said):
             break
@@ -228,30 +231,35 @@ def leaving(namespace: str) -> bool:
 
 
 def knock(
-    namespace: str, client: str, who: list[Visitor], pods: Facts, counted: Facts, node: str, image: str
+    namespace: str, who: list[Visitor], pods: Facts, counted: Facts, node: str, image: str
 ) -> dict[str, dict[str, str]]:
     """Whose canary ran in which runner: "ran", or what the sender got instead. What ran is sent once more, since a
     policy can reach a new pod late; what runs again is checked against a policy that lets in nobody."""
     found: dict[str, dict[str, str]] = {}
-    for name in RUNNERS:
-        found[name] = {v.role: "" for v in who}
-        addresses = [get(namespace, "pod", p)["status"]["podIP"] for p in pods[name]][:1]
-        method = next((m for told in counted[name].values() for m in told), split.METHODS[name])
-        for _ in range(2):
-            tokens = {v.role: secrets.token_hex(4) for v in who}
-            for v in who:
-                for address in addresses:
-                    found[name][v.role] = split.fire(
-                        v.namespace, v.pod, f"{address}:{split.PORT}", method, tokens[v.role]
-                    )
-            ran = split.landed(namespace, pods[name])
-            found[name] |= {role: "ran" for role, token in tokens.items() if token in ran}
-            if not ran:
-                break
-            time.sleep(4)
-    if any("ran" in told.values() for told in found.values()):
-        prove_enforcement(next(v for v in who if v.role == "neighbour"), image, node)
+    for _ in range(2):
+        found = knock_once(namespace, who, pods, counted)
+        if not any("ran" in told.values() for told in found.values()):
+            return found
+        time.sleep(4)
+    prove_enforcement(next(v for v in who if v.role == "neighbour"), image, node)
     return found
+
+
+def knock_once(namespace: str, who: list[Visitor], pods: Facts, counted: Facts) -> dict[str, dict[str, str]]:
+    """All of them at once, each at the first pod of each runner."""
+    tokens = {(name, v.role): secrets.token_hex(4) for name in RUNNERS for v in who}
+
+    def fire(name: str, v: Visitor) -> str:
+        address = get(namespace, "pod", pods[name][0])["status"]["podIP"]
+        method = next((m for told in counted[name].values() for m in told), split.METHODS[name])
+        return split.fire(v.namespace, v.pod, f"{address}:{split.PORT}", method, tokens[name, v.role])
+
+    with ThreadPoolExecutor() as pool:
+        told = {(name, v.role): pool.submit(fire, name, v) for name in RUNNERS for v in who}
+        said = {spot: one.result() for spot, one in told.items()}
+    ran = {token for name in RUNNERS for token in split.landed(namespace, pods[name])}
+    return {name: {v.role: "ran" if tokens[name, v.role] in ran else said[name, v.role] for v in who}
+            for name in RUNNERS}  # fmt: skip
 
 
 # ---------------------------------------------------------------- apart
@@ -276,18 +284,20 @@ def released_image(seen: Facts) -> Finding:
 @check(shape, after=parts_are_apart)
 def services_find_runners(seen: Facts) -> Finding:
     """The Service that the API server asks for a runner has that runner's pods behind it, and no others."""
+    wrong, why = strayed(seen), "; ".join(seen.get("events", []))
+    found = f"behind {wrong}" if wrong else "each runner's pods"
+    found += f"; not rolled out: {', '.join(seen['late'])}: {why}" if wrong and why else ""
+    return Finding(not wrong, "each runner is asked through a Service that finds its pods", found, str(seen["pods"]))
+
+
+def strayed(seen: Facts) -> dict[str, str]:
+    """The runners that are not found so, and what is behind their Services."""
     wrong = {}
     for name in RUNNERS:
         pods, ends = seen["pods"].get(name) or [], seen["behind"].get(name)
         if ends is None or not pods or set(ends) != set(pods):
             wrong[name] = "--depends does not name it" if ends is None else f"{', '.join(ends) or 'no pods'}"
-    late = (
-        f"; not rolled out: {', '.join(seen['late'])}: {'; '.join(seen.get('events', []))}"
-        if seen.get("events")
-        else ""
-    )
-    found = f"behind {wrong}{late}" if wrong else "each runner's pods"
-    return Finding(not wrong, "each runner is asked through a Service that finds its pods", found, str(seen["pods"]))
+    return wrong
 
 
 @check(shape, after=services_find_runners)
