@@ -66,8 +66,8 @@ print(split.lay_out())
 #             limits: {cpu: 500m, memory: 512Mi}
 
 # %% [markdown] tags=["explain"]
-# `tcp://` is the only form that works: with `http://` the server starts, reports itself ready, and gives a 500 for
-# each request. The classifier's file is given. Read it; the embedder's is yours.
+# `tcp://` is the only form that works: with `http://` the server starts, and `/readyz` and each request end with a 500.
+# The classifier's file is given. Read it; the embedder's is yours.
 
 # %% tags=["see"] language="shell"
 # sed -n '/^spec/,$p' split/classifier.yaml
