@@ -680,8 +680,8 @@ measured("06s", failing.new.answered)
 fine = release.try_release("", rules="release/gate.toml")
 
 # %% tags=["see"]
-told = f"The gate said: {fine.what}, after {fine.new.answered} answers."
-claims.holds(fine.what == "promote" and failing.what == "roll back", told)
+print("of the failing release the gate said:", failing.what)
+print("of the good one:", fine.what, "after", fine.new.answered, "answers")
 
 # %% [markdown] tags=["explain"]
 # Try the others when you have time: `release.try_release("crash")`, `"labels"` (each label is another one; the metrics

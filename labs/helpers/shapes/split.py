@@ -138,7 +138,7 @@ def send_pickle(part: str = "embedder") -> dict[str, str]:
         time.sleep(3)  # a policy can reach a new pod some seconds late
         with ThreadPoolExecutor() as pool:  # at once: each may wait for an answer that never comes
             spots = ((SPLIT, "client", "same"), (ELSEWHERE, far.pod, "other"))
-            said = list(pool.map(lambda spot: split.fire(*spot[:2], address, method, spot[2]), spots))
+            said = list(pool.map(lambda spot: split.fire(spot[0], spot[1], address, method, spot[2]), spots))
     ran = split.landed(SPLIT, [pod])
     told = {who: "it ran" if t in ran else s for (who, t), s in zip(tokens.items(), said, strict=True)}
     print(*(f"{who:<32}{what}" for who, what in told.items()), sep="\n")
