@@ -34,7 +34,7 @@ KINDS = {"Namespace", "ConfigMap", "Secret", "Service", "Deployment", "PodDisrup
          "HorizontalPodAutoscaler", "ServiceAccount"}  # fmt: skip
 ROLLS_OUT = 120  # seconds for the runners; the API server is ready soon after them
 PEOPLE, SECONDS = 24, 3.0
-RATE = 10.0  # requests a second while the API server is replaced, each over a connection of its own
+RATE = 20.0  # requests a second while the API server is replaced, each over a connection of its own
 KNOCKING = ("client", "stranger", "neighbour")
 SHUT = {"TimeoutError", "ConnectionRefusedError", "ConnectionResetError", "OSError"}  # no answer came
 REACH = """
@@ -362,8 +362,8 @@ def replaced_without_loss(seen: Facts) -> Finding:
     ends = ", ".join(f"{lost.count(said)} x {said}" for said in dict.fromkeys(lost)) or "none"
     found = f"{len(lost)} of {told.get('asked', 0)} requests lost: {ends}"
     found += f"; not rolled out: {', '.join(late)}" if late else ""
-    good = told.get("asked", 0) >= 60 and told.get("lost") == [] and told.get("late") == []
-    return Finding(good, "the API server is replaced and no request is lost", found, "none lost of 60 or more")
+    good = told.get("asked", 0) >= 100 and told.get("lost") == [] and told.get("late") == []
+    return Finding(good, "the API server is replaced and no request is lost", found, "none lost of 100 or more")
 
 
 @check(shape, after=services_find_runners)
