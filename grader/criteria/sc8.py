@@ -112,7 +112,9 @@ def moved(things: list[Facts], namespace: str) -> Facts:
 
 def look_at(namespace: str, parts: list[split.Part]) -> Facts:
     """Everything that is seen of the parts while they run."""
-    by_part = {p.part: p for p in parts}
+    # as they run here, since an address may name the namespace
+    here = split.parts_of([get(namespace, "deployment", name) for name in sorted({p.name for p in parts})])
+    by_part = {p.part: p for p in here}
     late = split.wait_until_out(namespace, [by_part[name].name for name in RUNNERS], pace.patience(ROLLS_OUT))
     # http:// finds the runner, too, and fails each request: what is answered tells
     depends = {name: at.split("://")[-1] for name, at in split.depends_of(by_part[split.API].words).items()}
