@@ -466,7 +466,7 @@ print(copies.lay_out())
 # TODO in the cluster, cluster-32 gives how many times as many good answers as disabled?
 ...
 # solution
-"3: as here, since a call's fixed cost is shared in the same way."
+"2.2: much as here, since a call's fixed cost is shared in the same way."
 # end
 
 # %% tags=["do"] language="shell" magic_args="--if bench/cluster/service.yaml"

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from grader.processes import Completed
 from grader.world import drain
-from grader.world.callers import Answer
+from grader.world.callers import Answer, lateness
 from grader.world.canary import SETTLES, lost_by_switch
 from grader.world.drain import Row, table, write
 from grader.world.load import cli
@@ -52,6 +52,13 @@ def test_wilsons_interval_is_that_of_the_book() -> None:
     assert (round(low, 3), round(high, 3)) == (0.066, 0.149)
     assert wilson(0, 0) == (0.0, 1.0)
     assert wilson(0, 50)[0] < 1e-9 < wilson(0, 50)[1] < 0.08
+
+
+def test_how_late_the_sender_was_is_its_worst_request() -> None:
+    assert lateness(
+        [Answer(10.0, "200", 0.1), Answer(10.1, "200", 0.1), Answer(12.7, "200", 0.1)], 10
+    ) == pytest.approx(2.5)
+    assert lateness([], 10) == 0.0
 
 
 def test_the_command_writes_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ SEEN: Facts = {
     "problem": "", "strangers": [], "release": RELEASE,
     "parts": {"demo/server": "api", "e/runner": "embeddingrunner", "c/runner": "classifierrunner"},
     "images": {"demo/server": RELEASE, "e/runner": RELEASE, "c/runner": RELEASE},
-    "replicas": {"demo": 1, "e": 2, "c": 1}, "late": [], "depends": {}, "behind": dict(PODS), "pods": dict(PODS),
+    "replicas": {"demo": 1, "e": 2, "c": 1}, "late": [], "behind": dict(PODS), "pods": dict(PODS),
     "reached": {"embeddingrunner": "200", "classifierrunner": "200"},
     "labels": TEXTS, "lost": [], "asked": 100, "inside": {"demo-1": 0},
     "before": {"embeddingrunner": {"e-1": {"encode": 7}, "e-2": {}}, "classifierrunner": {"c-1": {}}},

@@ -221,7 +221,7 @@ def replace_once(namespace: str, client: str, api: split.Part) -> Facts:
         wait_until(lambda: not leaving(namespace), pace.patience(60), pause=1.0)
         time.sleep(2)
     lost = sorted(a.said for a in answers if a.said != "200")
-    stalled = max((a.at - answers[0].at - i / RATE for i, a in enumerate(answers)), default=0.0)
+    stalled = callers.lateness(answers, RATE)
     if lost and stalled > STALLED:
         raise LabError(f"The machine stopped the sender for {stalled:.0f} s.", "Grade again when it has less to do.")
     return {"late": late, "asked": len(answers), "lost": lost}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from cluster.engine import environ
@@ -115,6 +115,11 @@ def asking(
         yield answers
     reader.join(5)
     answers.sort()
+
+
+def lateness(answers: Sequence[Answer], rate: float) -> float:
+    """By how many seconds a request of ASK left after its time, at most: `answers` in the order in which they left."""
+    return max((a.at - answers[0].at - i / rate for i, a in enumerate(answers)), default=0.0)
 
 
 def collect(process: subprocess.Popen[str], answers: list[Answer]) -> None:

@@ -104,6 +104,12 @@ def objects(source: str, namespace: str, deployment: Facts) -> list[Facts]:
     ]
 
 
+def alone(source: str, namespace: str, deployment: Facts, one: Facts) -> list[Facts]:
+    """The same around one copy, and the Service that leads to it."""
+    shared = [t for t in objects(source, namespace, deployment) if t["kind"] not in ("Deployment", "Service")]
+    return [*shared, one, service(namespace, IMAGE, STABLE)]
+
+
 def configurations(source: str, namespace: str, deployment: Facts) -> list[Facts]:
     """The ConfigMaps that the Deployment's pods mount."""
     volumes = deployment["spec"]["template"]["spec"].get("volumes") or []

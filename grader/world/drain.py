@@ -22,7 +22,7 @@ from grader.model import Facts
 from grader.processes import wait_until
 from grader.workspace import locked, write_atomic
 from grader.world import canary, pace
-from grader.world.callers import ASK, ASK_KEPT, asking
+from grader.world.callers import ASK, ASK_KEPT, asking, lateness
 from grader.world.objects import get, kubectl
 
 # The Kubernetes label of these pods, by which `kubectl drain` picks them; the annotation of a node that a run closed.
@@ -78,9 +78,7 @@ def objects(source: str, namespace: str, deployment: Facts) -> list[Facts]:
         "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": IMAGE, "namespace": namespace},
         "spec": {"minAvailable": 1, "selector": {"matchLabels": {KEY: namespace}}},
     }  # fmt: skip
-    left_out = ("Deployment", "Service")
-    shared = [t for t in canary.objects(source, namespace, deployment) if t["kind"] not in left_out]
-    return [*shared, copy, canary.service(namespace, IMAGE, canary.STABLE), budget]
+    return [*canary.alone(source, namespace, deployment, copy), budget]
 
 
 def apart(namespace: str) -> Facts:
@@ -106,7 +104,7 @@ def run(namespace: str, number: int, requests: int = 500, rate: float = 10, kept
     first = min((a.at for a in answers), default=0.0)
     lost = [(round(a.at - first, 1), a.said) for a in answers if a.said != "200"]
     longest = max((a.waited for a in answers), default=0.0)
-    late = 0.0 if kept else max((a.at - first - i / rate for i, a in enumerate(answers)), default=0.0)
+    late = 0.0 if kept else lateness(answers, rate)
     return Row(number, what, "kept" if kept else "new", len(answers), longest, time.monotonic() - began, lost, late)
 
 

@@ -89,8 +89,7 @@ def objects(source: str, namespace: str, deployment: Facts) -> list[Facts]:
     resources = server_of(copy["spec"]["template"]["spec"])["resources"]
     for word in ("requests", "limits"):
         resources.setdefault(word, {})["cpu"] = CPU
-    shared = [t for t in canary.objects(source, namespace, deployment) if t["kind"] not in ("Deployment", "Service")]
-    return [*shared, copy, canary.service(namespace, IMAGE, canary.STABLE)]
+    return canary.alone(source, namespace, deployment, copy)
 
 
 def watch(say: Say) -> list[Point]:

@@ -201,7 +201,7 @@ def resize(cpu: str) -> str:
 
 
 def resized(seconds: float = 30) -> str:
-    """The embedder's pod: what its container may use as the kernel has it, and its restarts."""
+    """The embedder's pod: what its container may use as the kubelet says, and its restarts."""
     pod, deadline = running("embedder"), time.monotonic() + seconds
     while True:
         about = json.loads(kubectl("get", "pod", pod, "-o", "json", namespace=SPLIT))
