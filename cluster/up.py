@@ -341,13 +341,13 @@ def status(names: Names) -> tuple[bool, list[str]]:
     lines = [f"{n.name}: {n.status}, {'Ready' if ready.get(n.name) else 'not Ready'}" for n in nodes]
     good = not foreign and len(ready) == len(names.nodes) and all(ready.values()) and registry.answers(names)
     lines.append(f"registry {names.address}: {'answers' if registry.answers(names) else 'does not answer'}")
-    lines += [f"made by {n.owner or 'hand'}, not by this checkout" for n in foreign[:1]]
     ports = ", ".join(f"{what} {names.host_port(what)}" for what in NODE_PORTS)
     whole = (
         f"cluster {names.cluster}: {sum(ready.values())} of {len(names.nodes)} nodes Ready, registry on {names.address}"
     )
+    another = f"cluster {names.cluster} was made by {foreign[0].owner or 'hand'}, not by this checkout" if foreign else ""
     return good, [
-        whole if good else f"cluster {names.cluster} is there, but not well",
+        whole if good else another or f"cluster {names.cluster} is there, but not well",
         *lines,
         f"ports on 127.0.0.1: {ports}",
     ]
