@@ -345,7 +345,8 @@ def status(names: Names) -> tuple[bool, list[str]]:
     whole = (
         f"cluster {names.cluster}: {sum(ready.values())} of {len(names.nodes)} nodes Ready, registry on {names.address}"
     )
-    another = f"cluster {names.cluster} was made by {foreign[0].owner or 'hand'}, not by this checkout" if foreign else ""
+    owner = (foreign[0].owner or "hand") if foreign else ""
+    another = f"cluster {names.cluster} was made by {owner}, not by this checkout" if owner else ""
     return good, [
         whole if good else another or f"cluster {names.cluster} is there, but not well",
         *lines,
