@@ -281,6 +281,11 @@ pass_on(
     "Make, describe or remove the kind cluster and its registry: ./lab cluster up | status | down | tools | pull",
 )
 pass_on(
+    "clean",
+    ["-P", "-m", "labs.helpers.kube.clean"],
+    "Free what labs 06 to 08 took of the cluster: ./lab clean | clean 06. Your files and lab 05's service stay.",
+)
+pass_on(
     "bench",
     ["-P", "-m", "grader.world.load.cli"],
     "Measure settings of the service under load, the full grid or less: ./lab bench | bench quick | bench capacity",
