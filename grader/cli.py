@@ -114,12 +114,15 @@ def class_command(folder: str, criteria: tuple[str, ...], out: str, judge: bool,
 
 
 @main.command()
+@click.option("--all", "every", is_flag=True, help="the later labs, too, which the walk leaves out")
+@click.option("--later", metavar="NN", multiple=True, help="that later lab, too (more than once: those)")
 @output_options
-def walk(folder: str, **outputs: Any) -> None:
+def walk(folder: str, every: bool, later: tuple[str, ...], **outputs: Any) -> None:
     """Run the solution notebooks in order, grade everything, write the report. What has not changed is skipped."""
     check_paths(outputs)
     kit = Kit()
-    finish(walk_workspace(kit, folder), run_walk(kit, say, folder), pages=True, **outputs)
+    chosen = [lab.number for lab in kit.labs()] if every else [kit.lab(number).number for number in later]
+    finish(walk_workspace(kit, folder), run_walk(kit, say, folder, later=chosen), pages=True, **outputs)
 
 
 def check_paths(outputs: dict[str, Any]) -> None:

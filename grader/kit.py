@@ -51,6 +51,11 @@ class Lab:
     def notebook(self) -> str:
         return f"{self.name}.ipynb"
 
+    @property
+    def aside(self) -> bool:
+        """Left out of the walk unless it is named; no other lab builds on it."""
+        return not self.front.get("walk", True)
+
 
 class Kit:
     """A kit on disk, read lazily: `criteria()` imports nothing heavy, since probes import inside themselves."""

@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from grader.errors import LabError, NotebookFailed, WrongCall
@@ -25,13 +25,18 @@ Say = Callable[[str], None]
 KEYS = ".keys.json"  # in the walk's workspace, so that a removed workspace is not taken for a done one
 
 
-def walk(kit: Kit, say: Say, folder: str = "", shorts: list[str] | None = None) -> Report:
-    """Every lab and criterion, or those criteria and the labs up to theirs. The report tells the state of the world,
-    not of the cache."""
+def walk(kit: Kit, say: Say, folder: str = "", shorts: list[str] | None = None, later: Sequence[str] = ()) -> Report:
+    """Every lab and criterion, or those criteria and the labs up to theirs. Labs with `walk: false` are for who names
+    them: `later` has their numbers. The report tells the state of the world, not of the cache."""
+    aside = {lab.number for lab in kit.labs() if lab.aside} - set(later)
+    wanted = [c for c in kit.criteria(shorts) if shorts or c.lab not in aside]
+    own = {c.lab for c in wanted}
+    last = max(own, default="") if shorts else "99"
+    labs = [lab for lab in kit.labs() if lab.number <= last and (lab.number in own or lab.number not in aside)]
     ws = walk_workspace(kit, folder)
     ws.root.mkdir(parents=True, exist_ok=True)
     with locked(kit.state / "walk.lock", "the walk's workspace", say):
-        return _Walk(kit, ws, say).run(shorts)
+        return _Walk(kit, ws, say).run(labs, [c.short for c in wanted])
 
 
 def walk_workspace(kit: Kit, folder: str = "") -> Workspace:
@@ -47,13 +52,12 @@ class _Walk:
         self.runs: list[NotebookRun] = []
         self.graded: dict[str, CriterionResult] = {}
 
-    def run(self, shorts: list[str] | None) -> Report:
-        wanted = self.kit.criteria(shorts)
-        last = max((c.lab for c in wanted), default="") if shorts else "99"
-        for lab in self.kit.labs():
-            if lab.number <= last:
-                self.runs.append(self.take(lab))
-        return make_report(self.ws, [self.grade(c.short) for c in wanted], self.runs)
+    def run(self, labs: Sequence[Lab], shorts: Sequence[str]) -> Report:
+        for lab in labs:
+            before = self.key
+            self.runs.append(self.take(lab))
+            self.key = before if lab.aside else self.key
+        return make_report(self.ws, [self.grade(short) for short in shorts], self.runs)
 
     def take(self, lab: Lab) -> NotebookRun:
         """Skips or executes one lab; what is skipped is graded, and executed after all if it does not pass."""
@@ -137,7 +141,7 @@ def save_checkpoint(ws: Workspace, number: str) -> None:
 
 def start_at(ws: Workspace, number: str) -> list[str]:
     """Puts the files of the lab before `number` into the workspace; what was there goes to backups/."""
-    before = [lab for lab in ws.kit.labs() if lab.number < ws.kit.lab(number).number]
+    before = [lab for lab in ws.kit.labs() if lab.number < ws.kit.lab(number).number and not lab.aside]
     if not before:
         raise WrongCall(f"Nothing comes before lab {number}.", "`./lab start` is all that it needs.")
     source = checkpoint(ws.kit, before[-1].number)

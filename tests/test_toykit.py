@@ -21,7 +21,7 @@ from mutants.recordings import tie
 from mutants.turns import STRIDE, rotate, within
 
 from grader.kit import Kit
-from grader.model import Report, Verdict
+from grader.model import CriterionResult, Report, Verdict
 from grader.processes import wait_until
 from grader.walk import checkpoint, make_key, start_at, walk
 from grader.workspace import Workspace, read_json
@@ -205,6 +205,23 @@ def test_a_key_changes_with_code_inputs_and_live_state_but_not_with_prose(toykit
         (toykit / name).write_text(content)
         assert key() != before, name
         before = key()
+
+
+def test_a_lab_aside_is_walked_when_it_is_named(toykit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    front = (toykit / "solutions" / "02_do_nothing.py").read_text()
+    aside = front.replace('id: "02"', 'id: "03", walk: false').replace("t4, t5", "t9").replace("needs: [unicorn],", "")
+    (toykit / "solutions" / "03_aside.py").write_text(aside)
+    criterion = (toykit / "grader/criteria/t2.toml").read_text().replace('"01"', '"03"').replace("t2-", "t9-")
+    (toykit / "grader/criteria/t9.toml").write_text(criterion)
+    taken: list[tuple[str, str]] = []
+    monkeypatch.setattr("grader.walk.execute", lambda source, *_: taken.append((source.stem, "executed")))
+    monkeypatch.setattr("grader.walk.grade_criterion", lambda _, c: CriterionResult(c.id, c.title, Verdict.PASS, 0))
+    kit = Kit(toykit)
+    plain, named = walk(kit, print), walk(kit, print, later=["03"])
+    assert [run.id for run in plain.notebooks] == ["01_write_a_number", "02_do_nothing"]
+    assert [run.id for run in named.notebooks][2:] == ["03_aside"] and len(taken) == 2
+    assert {c.id for c in named.criteria} - {c.id for c in plain.criteria} == {"t9-never-true"}
+    assert [run.id for run in walk(kit, print, shorts=["t9"]).notebooks][2:] == ["03_aside"]
 
 
 def test_start_at_brings_what_the_labs_before_leave_and_keeps_what_was_there(walked: Walked, tmp_path: Path) -> None:

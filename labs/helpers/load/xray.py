@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +13,16 @@ from pathlib import Path
 
 import grader.world.load as load_package
 from grader.model import Facts
+from grader.processes import wait_until
 from grader.workspace import copy_tree
-from grader.world.load import closed, metrics
+from grader.world.load import closed, experiment, metrics
 from grader.world.load.settings import Setting
+from grader.world.load.summary import Summary, summarise
 from grader.world.metrics import fetch
 from grader.world.servers import Served, served
 from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas
+from labs.helpers.load import twin
+from labs.helpers.load.bench import FILE
 
 SOURCE = Path(load_package.__file__).with_name("xray.py")
 WHYS = {"trained": (GREY, ""), "alone": (BLUE, ".."), "waited": (BLUE, ""), "full": (ORANGE, "//")}
@@ -26,11 +31,11 @@ WHYS = {"trained": (GREY, ""), "alone": (BLUE, ".."), "waited": (BLUE, ""), "ful
 @dataclass(frozen=True)
 class Xray:
     """`events` of all runners in their order; `counted`: for each runner the batches and requests by which its own
-    /metrics grew meanwhile; `goodput`: answers with 200 a second."""
+    /metrics grew meanwhile; `summary`: what the people got."""
 
     events: list[Facts] = field(default_factory=list)
     counted: dict[str, tuple[float, float]] = field(default_factory=dict)
-    goodput: float = 0.0
+    summary: Summary | None = None
 
     def batches(self, runner: str) -> list[Facts]:
         return [e for e in self.events if e["runner"] == runner and e["why"] != "cancelled"]
@@ -51,16 +56,38 @@ class Xray:
         return f"{runner}: {count} batches with {requests} requests ({parts}); {page}"
 
 
+def measure(played: twin.Setting, seconds: float = 6, users: int = 80) -> Xray:
+    """Your service with the twin's setting under the load of the experiment, looked into; the training load, which
+    comes before it, is left out."""
+    asked = experiment.read(FILE)
+    setting = Setting("yours", played.enabled, played.size, round(1000 * played.budget))
+    with looked_into(setting.configuration(asked.base), asked.service, asked.store) as server:
+        closed.run(server.url, users=40, seconds=3, first=800_000_000)
+        settle(server.url)
+        return load(server, users, seconds + 2, begin=2)
+
+
 def take(setting: Setting, base: Facts, service: Path, store: Path, users: int, seconds: float) -> Xray:
     """Serves a copy with that setting, looks into its runners under a closed loop, and reads what they wrote."""
     with looked_into(setting.configuration(base), service, store) as server:
-        before = metrics.batches(fetch(server.url))
-        log = closed.run(server.url, users, seconds)
-        after = metrics.batches(fetch(server.url))
-        old = {runner: before.get(runner, (0.0, 0.0)) for runner in after}
-        counted = {r: (count - old[r][0], size - old[r][1]) for r, (count, size) in after.items()}
-        good = log.between(0, seconds).ends().get("200", 0) / seconds
-        return Xray(read(server.home / "xray"), counted, good)
+        return load(server, users, seconds)
+
+
+def load(server: Served, users: int, seconds: float, begin: float = 0) -> Xray:
+    """`summary` counts from second `begin` on; events and /metrics, which have to agree, over all of the load."""
+    before, began = metrics.batches(fetch(server.url)), time.monotonic()
+    log = closed.run(server.url, users, seconds, first=900_000_000)
+    settle(server.url)
+    after = metrics.batches(fetch(server.url))
+    old = {runner: before.get(runner, (0.0, 0.0)) for runner in after}
+    counted = {r: (count - old[r][0], size - old[r][1]) for r, (count, size) in after.items()}
+    events = [e for e in read(server.home / "xray") if e["at"] >= began]
+    return Xray(events, counted, summarise(log, begin=begin))
+
+
+def settle(url: str) -> None:
+    """Until nothing is under way any more: what people no longer wait for is computed all the same."""
+    wait_until(lambda: sum(metrics.in_progress(fetch(url)).values()) == 0, 15, pause=0.2)
 
 
 @contextlib.contextmanager
