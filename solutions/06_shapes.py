@@ -577,9 +577,9 @@ kept = release.ask_service(kept=True)
 
 # %% tags=["see"]
 with release.counting() as kept_open:
-    print("kept connections:", kept.stop(after=5))
+    print("kept connections:", kept.stop(after=4))
 with release.counting() as opened:
-    print("new connections: ", release.ask_service().stop(after=5))
+    print("new connections: ", release.ask_service().stop(after=4))
 print("answered by: kept", kept_open, "| new", opened)
 measured("06r", "c" if kept_open["stable"] > 10 * kept_open["new"] else "a")
 

@@ -32,8 +32,8 @@ import statistics
 from grader.answers import measured
 from grader.shell import find_server
 from grader.world.load import closed, poisson, summary
-from labs.helpers.lesson import timing
-from labs.helpers.load import bench, copies, fit, law, pictures, trials, twin
+from labs.helpers.lesson import claims, timing
+from labs.helpers.load import bench, copies, fit, law, pictures, trials, twin, xray
 
 clock = timing.Clock()
 
@@ -636,7 +636,8 @@ played = ...
 # solution
 played = twin.play(machine, mine)
 # end
-seen = bench.measure(mine, seconds=6)
+looked = xray.measure(mine, seconds=6)
+seen = looked.summary
 measured("07g", 100 * seen.share_503)
 print(f"the twin said {100 * played.refused:.0f}")
 one, two = (twin.play(machine, bench.played_as(best), people=n) for n in (80, 40))
@@ -650,6 +651,32 @@ pictures.twins({**pairs, "yours": (seen.goodput, played.goodput)})
 # missing from it: the classifier's own batches, other programs on your cores, chance. The two lines above the picture
 # are played, too. Replicas share the people, so each makes smaller batches: two of them give a little less than twice
 # the answers of one, and everyone waits for a shorter time.
+
+# %% [markdown] tags=["why"]
+# That run was looked into as well, as by an X-ray: a wrapper around BentoML's dispatcher, laid over a copy of your
+# service, wrote a line for each batch that left the embedder. `why` says what let it go: **full**; **alone**, one
+# request with nobody behind it; **waited**, fewer than fit; or **trained**, while BentoML learns how long a batch
+# takes. A request that was given up has a line of its own, **cancelled**.
+
+# %% tags=["do"]
+events = [e for e in looked.events if e["runner"] == "embeddingrunner"]
+# TODO the requests that left in batches: of each event that was not cancelled the "size"
+left = ...
+# solution
+left = sum(e["size"] for e in events if e["why"] != "cancelled")
+# end
+
+# %% tags=["see"]
+claims.holds(
+    left == looked.counted["embeddingrunner"][1],
+    "What was seen leaving is what /metrics counted.",
+)
+print(looked.told("embeddingrunner"))
+xray.draw(looked.events, "embeddingrunner")
+
+# %% [markdown] tags=["explain"]
+# Bars touch: while one batch is computed the next one gathers, and leaves when the model is free. Nobody waits for a
+# window to end. The crosses are those whom the budget gave up meanwhile.
 
 # %% [markdown] tags=["why"]
 # The module tells a story. After batching went on, the mean batch grew from 1.4 to 18, and each request waited nearly

@@ -155,6 +155,7 @@ def test_what_only_looks_like_an_id_is_found(line: str) -> None:
 HARMLESS = [
     'FALLBACK = {"password": "account"}',
     "token = os.environ['HUB_TOKEN']", "password: ${DB_PASSWORD}", "API_KEY=<your key>", "tokenizers==0.23.3",
+    "torch @ https://download.example/cpu/torch-2.13.0%2Bcpu-cp311-cp311-manylinux_2_28_x86_64.whl",
     "scikit-learn==1.9.1 --hash=sha256:" + "0123456789abcdef" * 4, "max_tokens = 256", "secret = None",
     "def get_token(request): return request.headers", "https://download.pytorch.org/whl/cpu",
     "/home/bentoml/bento/env/docker/entrypoint.sh", "from opentelemetry.sdk.trace import ConcurrentMultiSpanProcessor",

@@ -163,8 +163,19 @@ def test_pins_are_exact_or_loose() -> None:
              "g==1 ; sys_platform == 'win32'", "h @ https://x/h.whl", "i==1 \\", "    --hash=sha256:00"]  # fmt: skip
     pins = world_packages.read_pins("\n".join(lines))
     assert pins.exact == {"a": "1.0", "f": "3", "i": "1"}
-    assert pins.loose == ["B_c == 2.*", "d>=1"] or pins.loose == ["B_c == 2.*", "d>=1", "h @ https://x/h.whl"]
+    assert pins.loose == ["B_c == 2.*", "d>=1", "h @ https://x/h.whl"]
     assert pins.options == ["--extra-index-url https://x"]
+
+
+def test_an_archive_and_a_commit_are_exact_and_a_branch_is_not() -> None:
+    commit, wheel = "0123456789" * 4, "cp311-cp311-manylinux_2_28_x86_64.whl"
+    lines = [f"torch @ https://x/cpu/torch-2.13.0%2Bcpu-{wheel}#sha256=ab", f"https://x/numpy-2.1.0-{wheel} --hash=y",
+             "./wheels/mine-0.1-py3-none-any.whl", f"a @ git+https://x/a@{commit}", "b @ git+https://x/b@main",
+             "c @ https://x/c-1.2.tar.gz", "d @ https://x/archive/main.tar.gz",
+             "e @ https://x/e-1.tar.gz ; os_name == 'nt'"]  # fmt: skip
+    pins = world_packages.read_pins("\n".join(lines))
+    assert pins.exact == {"torch": "2.13.0+cpu", "numpy": "2.1.0", "mine": "0.1", "a": commit, "c": "1.2"}
+    assert pins.loose == ["b @ git+https://x/b@main", "d @ https://x/archive/main.tar.gz"]
 
 
 def test_a_pickle_names_its_modules(tmp_path: Path) -> None:

@@ -16,8 +16,10 @@ from functools import cache
 from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 from packaging.utils import canonicalize_name as normalized
 
 # The image is Linux, whatever the grading machine is.
@@ -149,28 +151,49 @@ def read_pins(text: str) -> Pins:
         line = re.split(r"\s#|^#|\s--hash", line.strip())[0].strip()
         if line.startswith("-"):
             pins.options.append(line)
-        elif line and not line.endswith(".whl"):
+        elif line:
             _add_pin(pins, line)
     return pins
 
 
 def _add_pin(pins: Pins, line: str) -> None:
+    name, version = version_in_address(line)
     try:
-        wanted = Requirement(line)
+        wanted = Requirement(f"{name}=={version}" if version else line)
     except InvalidRequirement:
         pins.loose.append(line)
         return
     if wanted.marker and not wanted.marker.evaluate(LINUX):
         return
     versions = [s.version for s in wanted.specifier if s.operator in ("==", "===") and "*" not in s.version]
+    if wanted.url:
+        versions = [fixed] if (fixed := version_in_address(wanted.url)[1] or commit_in(wanted.url)) else []
     name = canonical(wanted.name)
-    if len(versions) == 1 and not wanted.url and pins.exact.get(name, versions[0]) != versions[0]:
+    if len(versions) == 1 and pins.exact.get(name, versions[0]) != versions[0]:
         pins.loose.append(f"{name} ({pins.exact[name]} and {versions[0]})")
-    elif len(versions) == 1 and not wanted.url:
+    elif len(versions) == 1:
         pins.exact[name] = versions[0]
         pins.extras.setdefault(name, set()).update(wanted.extras)
     elif name not in pins.exact:
         pins.loose.append(line)
+
+
+def version_in_address(address: str) -> tuple[str, str]:
+    """Package and version of an archive by its address or path: its name says both. Two empty words for anything
+    else."""
+    archive = unquote(urlsplit(address).path).rpartition("/")[2]
+    with contextlib.suppress(InvalidWheelFilename, InvalidSdistFilename):
+        if archive.endswith(".whl"):
+            return (str((found := parse_wheel_filename(archive))[0]), str(found[1]))
+        if archive.endswith((".tar.gz", ".zip")):
+            return (str((sdist := parse_sdist_filename(archive))[0]), str(sdist[1]))
+    return "", ""
+
+
+def commit_in(address: str) -> str:
+    """The commit that an address of a repository fixes; a branch or a tag can move."""
+    found = re.match(r"git\+[^#]*@([0-9a-f]{40})(?:#|$)", address)
+    return found[1] if found else ""
 
 
 INSTALLS = re.compile(r"\b(?:pip3?|uv pip|uv tool|pipx) install\b(?P<words>[^\n;&|]*)")

@@ -103,7 +103,9 @@ SECRET_FILES = re.compile(
 )
 LONG = 20  # letters; shorter ones are found only by what stands before them
 RUN = re.compile(rf"[A-Za-z0-9+/_=~-]{{{LONG},}}")
-PIN = re.compile(r"sha(?:256|384|512)[:=][0-9a-f]+|^[\w.-]+(?:\[[\w,-]*\])?==", re.M)  # of a package or an image
+WHEEL = r"(?:(?:%2B|\+)[\w.]{1,12})?-(?:cp|py)\d[\w.]{0,12}-(?:cp\d|abi\d|none)\w{0,4}-[\w.]{3,60}\.whl\b"
+# of a package or an image
+PIN = re.compile(rf"sha(?:256|384|512)[:=][0-9a-f]+|^[\w.-]+(?:\[[\w,-]*\])?==|{WHEEL}", re.M)
 ESCAPED = re.compile(r"(?:(?:%|\\x|\\u00)[0-9A-Fa-f]{2}){8,}")
 
 

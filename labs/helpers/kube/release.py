@@ -122,12 +122,12 @@ def try_release(fault: str, rules: str = "") -> Decision:
     canary.plant(SPACE, fault)
     crowd = ask_gateway()
     try:
-        time.sleep(3)
+        time.sleep(2)
         canary.weigh(SPACE, 50, 50)
         decision = canary.decide(SPACE, read_rules(Path(rules)) if rules else None)
         switched = canary.follow(SPACE, decision)
     finally:
-        crowd.stop(3)
+        crowd.stop(2)
     lost = canary.lost_by_switch(crowd.answers, switched, not fault)
     print(decision.told())
     print(f"{crowd.told()}; {len(lost)} by the switch")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +10,8 @@ import numpy as np
 from grader.errors import LabError
 from grader.model import Facts
 from grader.workspace import write_atomic
-from grader.world.load import closed, experiment, runs, servers, table
-from grader.world.load.log import Log
+from grader.world.load import experiment, runs, table
 from grader.world.load.metrics import RUNNERS
-from grader.world.load.settings import Setting
-from grader.world.load.summary import Summary, summarise
 from labs.helpers.load import fit, law, twin
 
 BENCH = Path("bench")
@@ -107,29 +103,6 @@ def observed(found: Sequence[Facts]) -> tuple[fit.Observed, fit.Observed]:
 def pair(machine: twin.Service, row: Facts) -> tuple[float, float]:
     """Good answers a second of that row: measured, and played."""
     return float(row["goodput"]), twin.play(machine, played_as(row)).goodput
-
-
-@contextlib.contextmanager
-def serving(setting: Setting) -> Iterator[str]:
-    """The URL of your service with that setting, applied to both runners; trained by three seconds of load."""
-    asked = experiment.read(FILE)
-    with servers.serving(setting, asked.base, asked.service, asked.store) as server:
-        closed.run(server.url, users=40, seconds=3, first=800_000_000)
-        yield server.url
-
-
-def setting_of(row: Facts) -> Setting:
-    if not row["batching"]:
-        return Setting(row["setting"], batching=False)
-    return Setting(row["setting"], True, row["max_batch_size"], row["max_latency_ms"])
-
-
-def measure(played: twin.Setting, seconds: float = 8, users: int = 80) -> Summary:
-    """What the real service does with the twin's setting, under the load of the experiment, after two seconds."""
-    setting = Setting("yours", played.enabled, played.size, round(1000 * played.budget))
-    with serving(setting) as url:
-        log: Log = closed.run(url, users=users, seconds=seconds + 2, first=900_000_000)
-    return summarise(log, begin=2)
 
 
 def inside(row: Facts) -> dict[str, float]:

@@ -160,7 +160,7 @@ class Row:
     shares: dict[str, int]
 
 
-def measure(name: str, people: int = 20, seconds: float = 6) -> Row:
+def measure(name: str, people: int = 20, seconds: float = 5) -> Row:
     """Waits until the parts are rolled out, then lets so many people ask, each with a connection kept open."""
     settle()
     time.sleep(2)  # until every node knows
