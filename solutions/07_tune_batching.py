@@ -655,12 +655,12 @@ pictures.twins({**pairs, "yours": (seen.goodput, played.goodput)})
 # %% [markdown] tags=["why"]
 # That run was looked into as well, as by an X-ray: a wrapper around BentoML's dispatcher, laid over a copy of your
 # service, wrote a line for each batch that left the embedder. `why` says what let it go: **full**; **alone**, one
-# request with nobody behind it; **waited**, fewer than fit; or **trained**, while BentoML learns how long a batch
+# request with none behind it; **waited**, fewer than fit; or **trained**, while BentoML learns how long a batch
 # takes. A request that was given up has a line of its own, **cancelled**.
 
 # %% tags=["do"]
 events = [e for e in looked.events if e["runner"] == "embeddingrunner"]
-# TODO the requests that left in batches: of each event that was not cancelled the "size"
+# TODO the requests that left in batches: the sum of "size", cancelled ones left out
 left = ...
 # solution
 left = sum(e["size"] for e in events if e["why"] != "cancelled")
@@ -675,8 +675,8 @@ print(looked.told("embeddingrunner"))
 xray.draw(looked.events, "embeddingrunner")
 
 # %% [markdown] tags=["explain"]
-# Bars touch: while one batch is computed the next one gathers, and leaves when the model is free. Nobody waits for a
-# window to end. The crosses are those whom the budget gave up meanwhile.
+# A bar is a batch while it is computed. The next one gathers meanwhile, and leaves when the model is free, full or not.
+# No request waits for a window to end. A cross is a request that the budget gave up.
 
 # %% [markdown] tags=["why"]
 # The module tells a story. After batching went on, the mean batch grew from 1.4 to 18, and each request waited nearly

@@ -124,6 +124,7 @@ def draw(events: Sequence[Facts], runner: str, seconds: float = 3.0) -> Picture:
     axes.scatter(gone, [0.5] * len(gone), marker="x", color="black", s=18, label="cancelled")
     axes.set_xlabel("seconds since the first batch (a bar is as long as its batch was computed)")
     axes.set_ylabel("requests in the batch")
+    axes.set_ylim(0, 1.25 * max((e.get("size", 1) for e in mine), default=1))  # room for the legend
     axes.legend(ncol=5, fontsize=8, loc="upper left")
     whys = Counter(e["why"] for e in mine)
     return Picture(figure, f"{runner}: " + ", ".join(f"{count} {why}" for why, count in whys.most_common()))
