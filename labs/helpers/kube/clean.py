@@ -67,7 +67,7 @@ def need_cluster() -> None:
     good, lines = status(NAMES)
     if not good:
         raise LabError(
-            f"not run: {lines[0]}.", "`./lab cluster up` mends it; without a cluster nothing is to be freed."
+            f"not run: {lines[0]}.", "`./lab cluster up` repairs it; without a cluster there is nothing to free."
         )
 
 
