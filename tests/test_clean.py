@@ -48,7 +48,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 def test_one_lab_alone(cluster: Cluster) -> None:
     said = CliRunner().invoke(clean.clean, ["06"])
     assert said.exit_code == 0 and cluster.spaces == [*STAYS, "ml-serving-bench"] and cluster.taken == ["traefik"]
-    assert "3 namespaces and 1 parts of the platform are gone; their pods had asked for 300 MiB" in said.output
+    assert "freed: 3 namespaces and 1 of the platform's parts; their pods had asked for 300 MiB" in said.output
 
 
 def test_all_of_it_and_lab_05_stays(cluster: Cluster) -> None:

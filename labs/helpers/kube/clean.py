@@ -59,8 +59,8 @@ def clean(labs: tuple[str, ...]) -> None:
     if not wait_until(lambda: not any(space in namespaces() for space in spaces), 120, pause=2.0):
         raise LabError("Some of it is still there after two minutes.", "`./lab clean` again, or kubectl get events -A.")
     freed = before - asked_for()
-    print(f"{len(spaces)} namespaces and {len(parts)} parts of the platform are gone", end="")
-    print(f"; their pods had asked for {freed / 2**20:.0f} MiB" if spaces or parts else ": there was nothing to free")
+    asked = f"their pods had asked for {freed / 2**20:.0f} MiB" if spaces or parts else "there was nothing to free"
+    print(f"freed: {len(spaces)} namespaces and {len(parts)} of the platform's parts; {asked}")
 
 
 def need_cluster() -> None:
