@@ -36,10 +36,11 @@ print(split.lay_out())
 # ## 1 · Apart (9 minutes)
 #
 # `bentoml serve` starts three kinds of processes. The image can also start each by itself: `start-http-server`, and
-# `start-runner-server --runner-name=NAME`. Neither is in `bentoml --help`; the image's entry point knows them. The
-# API server is told where each runner is by `--depends=NAME=tcp://HOST:PORT`. (`--remote-runner`, the form of older
-# versions, is an option of the gRPC server alone today.) Write the API server's patch: its command, and both runners'
-# places.
+# `start-runner-server --runner-name=NAME`. Neither is in `bentoml --help`; the image's entry point knows them, and
+# both take `--host` and `--port` as `serve` does. The API server learns where each runner is from
+# `--depends=NAME=tcp://HOST:PORT`. (`--remote-runner`, the form of older versions, is today an option of the gRPC
+# server only.) Each runner gets a Service of its own name, on port 3000. Write the API server's patch: its command,
+# and where both runners are.
 
 # %% tags=["do"] language="work" magic_args="split/api.yaml"
 # apiVersion: apps/v1
@@ -66,14 +67,15 @@ print(split.lay_out())
 #             limits: {cpu: 500m, memory: 512Mi}
 
 # %% [markdown] tags=["explain"]
-# `tcp://` is the only form that works: with `http://` the server starts, and `/readyz` and each request end with a 500.
-# The classifier's file is given. Read it; the embedder's is yours.
+# `tcp://` is the only form that works: with `http://` the server starts, and then `/readyz` and each request answer
+# 500. The classifier's file is given. Read it; the embedder's is yours.
 
 # %% tags=["see"] language="shell"
 # sed -n '/^spec/,$p' split/classifier.yaml
 
 # %% [markdown] tags=["explain"]
-# A Deployment and a Service, of the runner's name. Both runners have the Kubernetes label `serving-lab/part: runner`.
+# A Deployment and a Service, each with the runner's name. Both runners have the Kubernetes label
+# `serving-lab/part: runner`.
 
 # %% tags=["do"] language="work" magic_args="split/embedder.yaml"
 # apiVersion: apps/v1
@@ -156,8 +158,8 @@ print(told := split.health())
 measured("06a", "b" if "/readyz 503" in told else "c")
 
 # %% [markdown] tags=["explain"]
-# `/readyz` gives each runner one second and then says no. In one pod no packet left the pod; now two do for each
-# request. Let the API server's pods out to the runners' port. A rule for egress has the form of one for ingress, with
+# `/readyz` gives each runner one second and then says no. In one pod no call left the pod; now each request makes two
+# that do. Let the API server's pods out to the runners' port. A rule for egress has the form of one for ingress, with
 # `to:`.
 
 # %% tags=["do"] language="work" magic_args="split/ask-runners.yaml"
@@ -200,8 +202,8 @@ answered = first.goodput > 0 and first.lost == 0
 claims.holds(answered, "The answers come by way of the runners' pods.")
 
 # %% [markdown] tags=["explain"]
-# One image, three Deployments, and the work is counted where it is done. This is what BentoML's operator Yatai made
-# of a Bento; it took three files.
+# One image, three Deployments, and the work is counted where it is done. This is what BentoML's operator Yatai made of
+# a Bento; by hand it took a file for each part, one for what the runners share, and a policy.
 #
 # *A place to stop.*
 
