@@ -232,9 +232,9 @@ measured("06b", "c" if "it ran" in sent["a pod in another namespace"] else "b")
 
 # %% [markdown] tags=["explain"]
 # Each pod of the cluster could run code in your embedder. (It is CVE-2025-32375; BentoML's answer is to keep the port
-# to yourself.) Write two policies. The first selects *every* pod of the namespace and allows nothing: **default
-# deny**. The second lets in to the runners whom they need: the API server's pods. Policies only ever add; what the
-# first denies, the second and lab 05's allow.
+# to yourself.) Write two policies. The first selects *every* pod of the namespace and lets nothing in: **default
+# deny**, for ingress alone, since a client must still send. The second lets in to the runners whom they need: the API
+# server's pods. Policies only ever add; what the first denies, the second and lab 05's allow.
 
 # %% tags=["do"] language="work" magic_args="split/networkpolicy.yaml"
 # apiVersion: networking.k8s.io/v1
