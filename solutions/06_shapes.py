@@ -310,12 +310,12 @@ rows = [split.measure("one of each")]
 
 # %% [markdown] tags=["explain"]
 # Before that, another way: a larger pod instead of a second one. Kubernetes resizes a pod that *runs*, by its
-# subresource `resize`; nothing starts again.
+# subresource `resize`; nothing starts again. Raise the limit, and leave the request.
 
 # %% tags=["do"] language="shell"
 # # the embedder's pod, by its label
 # pod=$(kubectl -n $SPLIT get pods -l app.kubernetes.io/name=embeddingrunner -o name)
-# # TODO kubectl patch $pod --subresource resize -p ...: its container gets one cpu
+# # TODO kubectl -n $SPLIT patch $pod --subresource resize -p ...: a limit of one cpu
 # ...
 # # solution
 # kubectl -n $SPLIT patch $pod --subresource resize \
@@ -329,8 +329,8 @@ print(split.resize("500m"))
 
 # %% [markdown] tags=["explain"]
 # No restart, and a whole core for the one thread that computes. A second core would gain little: BentoML read the
-# limit when it started, and the number of threads stays as it was then. The last line took the half core back. Now
-# replicas.
+# limit when it started, and the number of threads stays as it was then. The last line set the limit back to half a
+# core. Now replicas; `measure` waits until they are ready.
 
 # %% tags=["do"] language="shell"
 # # TODO kubectl -n $SPLIT scale the API server's Deployment to 2
@@ -380,9 +380,9 @@ measured("06d", min(opened.values()))
 rows.append(split.measure("embedder x 2"))
 
 # %% [markdown] tags=["explain"]
-# A Service chooses a pod when a *connection* is made. Look at the row: either the new pod idles, or the API server has
-# opened a connection or two meanwhile, and these carry what one request after the other can. Make all of them new:
-# restart the API server.
+# A Service chooses a pod when a *connection* is made. Look at the shares in the row: either the new pod idles, or the
+# API server has opened a connection or two since, and each of them carries one request at a time. Restart the API
+# server, and all its connections are new.
 
 # %% tags=["do"] language="shell"
 # # TODO rollout restart of the API server, and rollout status
@@ -399,8 +399,8 @@ measured("06c", "c" if "embedder" in best.name else "a" if "API" in best.name el
 split.draw(rows)
 
 # %% [markdown] tags=["explain"]
-# To scale the wrong layer costs a pod and gains nothing. To scale the right one and not look at the shares may gain
-# nothing as well. Write the second replica into the file, so that the next `apply` keeps it.
+# Scaling the wrong layer costs a pod and gains nothing. Scaling the right one without a look at the shares may gain
+# nothing either. Write the second replica into the file, so that the next `apply` keeps it.
 
 # %% tags=["do"] language="shell"
 # # TODO with sed: replicas: 2 in split/embedder.yaml; then apply
@@ -411,7 +411,8 @@ split.draw(rows)
 # # end
 
 # %% [markdown] tags=["why"]
-# And the GPU of lab 05? There the whole pod asked for one, classifier included. Now the embedder asks for itself.
+# And the GPU of lab 05? There the whole pod asked for one, classifier included. Now only the embedder asks. The patch
+# needs no name: `split.place` lays it over the embedder's Deployment while a node has a (fake) GPU, and undoes it.
 
 # %% tags=["do"] language="work" magic_args="split/gpu.yaml"
 # spec:
@@ -436,9 +437,9 @@ claims.holds(alone, "Of the three, only the embedder needs the node with the GPU
 # %% [markdown] tags=["why"]
 # ## 4 · Who scales at night (4 minutes)
 #
-# A **HorizontalPodAutoscaler** looks at the pods' CPU every 15 s and sets `replicas`. Its percent are of what a pod
-# *asks for*, not of its limit, so a pod without a request is never scaled. Write one for whole pods, as lab 05 has
-# them: one to four replicas of the Deployment `stable`, which the section after next makes.
+# A **HorizontalPodAutoscaler** looks at the pods' CPU every 15 s and sets `replicas`. Its percentages are of what a
+# pod *requests*, not of its limit, so a pod without a request is never scaled. Write one for whole pods, as lab 05 has
+# them: one to four replicas of the Deployment `stable`, which section 6 makes.
 
 # %% tags=["do"] language="work" magic_args="release/hpa.yaml"
 # apiVersion: autoscaling/v2
@@ -459,7 +460,7 @@ claims.holds(alone, "Of the three, only the embedder needs the node with the GPU
 #     scaleDown: {stabilizationWindowSeconds: 60}
 
 # %% tags=["do"] language="shell"
-# # TODO kubectl apply of it with --dry-run=server: it is checked, and nothing is kept
+# # TODO kubectl -n $SPLIT apply of it, --dry-run=server: checked, and nothing is kept
 # ...
 # # solution
 # kubectl -n $SPLIT apply --dry-run=server -f release/hpa.yaml
@@ -507,8 +508,8 @@ print(split.health())
 # %% [markdown] tags=["explain"]
 # `/livez` is 200: no restart. `/readyz` says no, in another way than before: where packets are *dropped* it is 503
 # after a second, where the connection is *refused* (no pod behind the Service) it hangs until `traffic.timeout`, 15 s
-# in your configuration and 60 s by default, and then says 500. The kubelet gives up after your probe's 5 s in both
-# cases.
+# in your configuration and 60 s by default, and then says 500. Your probe waits 5 s at most, so the kubelet sees a
+# failure either way.
 
 # %% tags=["predict"]
 # %%answer Q5
@@ -543,7 +544,8 @@ print(split.rest())
 #
 # A new version works on your machine. Who finds out that it does not work in the cluster: all callers, a few of them,
 # or a program that looks before they do? Two copies of your Deployment run side by side from here on, `stable` and
-# `new`, in a namespace of their own, each behind a Service of its name. A third Service leads to one of the two.
+# `new`, in a namespace of their own (`$RELEASE`), each behind a Service of its name. A third Service leads to one of
+# the two.
 
 # %% tags=["do"]
 print(release.prepare())
@@ -693,11 +695,12 @@ print("of the good one:", fine.what, "after", fine.new.answered, "answers")
 # %% [markdown] tags=["why"]
 # ## 7 · Drained (3 minutes)
 #
-# Nodes are upgraded, and pods move, without a release. The next command makes a copy of your Deployment with two
-# replicas, keeps asking it while its pods are replaced, and counts.
+# Nodes are upgraded, and pods move, without a release. `bench drain` makes a copy of your Deployment with two
+# replicas, keeps asking it while its pods are replaced, and counts; it does so ten times, or as often as `--runs`
+# says.
 
 # %% tags=["do"] language="shell"
-# # TODO ./lab bench drain, one run
+# # TODO lab bench drain, one run (the kit's `lab` is at $LAB_KIT/lab)
 # ...
 # # solution
 # "$LAB_KIT/lab" bench drain --runs 1
