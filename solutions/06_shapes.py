@@ -645,7 +645,10 @@ release.share(seconds=10)
 # compares two shares, new against stable, in the same seconds: requests that failed, and requests that were late.
 #
 # After each look it may promote, roll back or look again. That is a **sequential test**: it keeps what you promise
-# however often it looks, which a p-value that is computed every second does not. You promise four numbers.
+# however often it looks, which a p-value that is computed every second does not. You promise four numbers: a share of
+# failures half a percentage point above stable's is fair, four points above it is bad; for each of the two shares, at
+# most one fair release in a hundred is refused (**alpha**); of bad releases, at most two in a thousand are promoted
+# (**beta**).
 
 # %% tags=["do"] language="work" magic_args="release/gate.toml"
 # # shares: 0.01 is one request in a hundred. [fair, bad]: how much above the stable one
@@ -662,6 +665,7 @@ release.share(seconds=10)
 # %% tags=["predict"]
 # %%answer 06s
 # The new release fails one request in twenty. It gets half of 36 requests a second.
+# (How many failures would convince you? Each takes some twenty answers.)
 # TODO after how many of its answers does the gate roll it back?
 ...
 # solution
