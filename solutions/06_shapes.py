@@ -16,7 +16,7 @@
 # - say what a runner's open port means, and close it;
 # - find which part to scale, and see a new replica that gets no work;
 # - tell what the API server reports when a runner is gone;
-# - turn people to a new release and back, give it a share of them, and let a program decide about it.
+# - switch callers to a new release and back, give it a share of them, and let a program decide about it.
 #
 # **Needed:** labs 04 and 05, and the cluster. **Your time** (an estimate): 40 minutes. Apart 9, a port that runs
 # code 6, which part to scale 7, who scales at night 4, a runner is gone 2, a release 9, drained 3. Two incidents wait
@@ -484,10 +484,10 @@ measured("06e", ramp.used(seen, 2))
 ramp.draw(seen)
 
 # %% [markdown] tags=["explain"]
-# The run is kept, since it takes five minutes; `live=True` makes it with your file on your cluster. An autoscaler is
-# for the next hour, not for the next minute: figures, decision and the start of a model take their time. And CPU says
-# that pods compute, not that people wait. With batching a busy pod works better the more wait for it, so another pod
-# takes from its batches before it takes from its CPU. Lab 08 scales by what waits.
+# This run was recorded, since it takes five minutes; `live=True` makes one with your file on your cluster. An
+# autoscaler is for the next hour, not for the next minute: measuring, deciding and starting a model take their time.
+# And CPU says that pods compute, not that people wait. With batching a busy pod works better the more wait for it, so
+# another pod takes from its batches before it takes from its CPU. Lab 08 scales by what waits.
 
 # %% [markdown] tags=["why"]
 # ## 5 · A runner is gone (2 minutes)
@@ -604,8 +604,8 @@ measured("06r", "c" if kept_open["stable"] > 10 * kept_open["new"] else "a")
 # one at once. The old pods must go on running until their last connection is closed.
 #
 # A **canary** gets a share instead. A Service cannot do that: it knows pods, not percentages. A gateway can: it ends
-# the callers' connections and sends each *request* on. Kubernetes' own words for it are the **Gateway API**: the
-# platform's people run a Gateway, and you write an HTTPRoute in your namespace, with a weight for each Service.
+# the callers' connections and sends each *request* on. Kubernetes has the **Gateway API** for it: the platform team
+# runs a Gateway, and you write an HTTPRoute in your namespace, with a weight for each Service.
 
 # %% tags=["do"] language="work" magic_args="release/route.yaml"
 # apiVersion: gateway.networking.k8s.io/v1
@@ -692,9 +692,9 @@ print("of the failing release the gate said:", failing.what)
 print("of the good one:", fine.what, "after", fine.new.answered, "answers")
 
 # %% [markdown] tags=["explain"]
-# Try the others when you have time: `release.try_release("crash")`, `"labels"` (each label is another one; the metrics
-# look perfect), `"slow"` (one request in eight takes 300 ms more). What the gate does not see: a release that is worse
-# for a kind of text that nobody sends meanwhile, and one that gets slow after an hour.
+# Try the others when you have time: `release.try_release("crash")`, `"labels"` (each label is a different one; the
+# metrics look perfect), `"slow"` (one request in eight takes 300 ms more). What the gate does not see: a release that
+# is worse for a kind of text that no one sends during the test, and one that gets slow after an hour.
 
 # %% [markdown] tags=["why"]
 # ## 7 · Drained (3 minutes)
@@ -714,8 +714,9 @@ print("of the good one:", fine.what, "after", fine.new.answered, "answers")
 # cat bench/drain.csv
 
 # %% [markdown] tags=["explain"]
-# Four things in a row make the zero: the pod becomes unready and leaves the Service, `preStop` gives 15 s in which
-# what is under way ends, then the API server stops, then the runners. Take `preStop` away and you get lab 05's losses.
+# Four steps, in this order, keep the losses at zero: the pod becomes unready and leaves the Service, `preStop` gives
+# 15 s in which what is under way ends, then the API server stops, then the runners. Take `preStop` away and you get
+# lab 05's losses.
 
 # %% tags=["do"]
 print(release.rest())
