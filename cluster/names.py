@@ -93,6 +93,14 @@ class Names:
         """The namespace of lab 06's releases."""
         return f"{self.namespace(workspace)}-release"
 
+    def staging(self, workspace: str) -> str:
+        """The namespace of lab 12 in which a release is tried."""
+        return f"{self.namespace(workspace)}-staging"
+
+    def production(self, workspace: str) -> str:
+        """The namespace of lab 12 to which a release is promoted."""
+        return f"{self.namespace(workspace)}-production"
+
     def bench_port(self, workspace: str) -> str:
         """The key in NODE_PORTS of those copies, which are asked in turn."""
         return {"": "bench", "walk": "walk-bench"}.get(workspace, "graded-bench")
@@ -154,6 +162,8 @@ def variables(workspace: str) -> dict[str, str]:
         "BENCH": names.bench(workspace),
         "SPLIT": names.split(workspace),
         "RELEASE": names.release(workspace),
+        "STAGING": names.staging(workspace),
+        "PRODUCTION": names.production(workspace),
         "REGISTRY": names.address,
         "REPOSITORY": names.repository(workspace),
         "IMAGE": f"{names.repository(workspace)}:{TAG}",
