@@ -127,8 +127,8 @@ one, other = (
     {p.name: p.read_bytes() for p in Path(store, folder).iterdir()}
     for store in ("store", "release/parts")
 )
-archives = [Path("release", f).read_bytes() for f in (f"{folder[7:]}.tar", "again.tar")]
-same = archives[0] == archives[1]
+first = Path("release", f"{places.classifier().replace(':', '-')}.tar").read_bytes()
+same = first == Path("release/again.tar").read_bytes()
 measured("12a", "a" if same else "b" if one == other else "c")
 for archive in Path("release").glob("*.tar"):
     archive.unlink()
@@ -145,7 +145,7 @@ for archive in Path("release").glob("*.tar"):
 
 # %% tags=["do"] language="shell"
 # cd release
-# # TODO unless there is a file key: ssh-keygen of -t ed25519, without a passphrase, -f key
+# # TODO unless there is a file key: ssh-keygen, -t ed25519, without a passphrase, -f key
 # ...
 # # solution
 # test -f key || ssh-keygen -q -t ed25519 -N '' -C 'the triage team' -f key
@@ -156,8 +156,8 @@ for archive in Path("release").glob("*.tar"):
 # cat allowed_signers
 
 # %% [markdown] tags=["explain"]
-# `key` stays with who signs; `allowed_signers` goes to all who check. (In earnest the key has a passphrase, or is in a
-# hardware token.) Two small programs: one signs, one checks.
+# `key` stays with the person who signs; `allowed_signers` goes to all who check. (In earnest the key has a passphrase,
+# or is in a hardware token.) Two small programs: one signs, one checks.
 
 # %% tags=["do"] language="work" magic_args="release/sign.sh"
 # # sign.sh: SHA256SUMS of what is released, and the signature of that list.
@@ -299,7 +299,7 @@ shutil.rmtree("release/copy")
 # signed = [line.split()[1] for line in open(folder / "SHA256SUMS")]
 # layers = []
 # for file in [*signed, "SHA256SUMS", "SHA256SUMS.sig"]:
-#     # TODO put the file; into layers what that returns, with "annotations": {TITLE: file}
+#     # TODO put the file; append what that returns, with "annotations": {TITLE: file}
 #     ...
 #     # solution
 #     line = put((folder / file).read_bytes())
@@ -396,13 +396,13 @@ measured("12c", sum(sent) / 1e6)
 #     "commit": head.strip(),
 #     "bento": f"{bento.parent.name}:{bento.name}",
 #     # TODO "lock": sha256 of the Bento's env/python/requirements.txt; "image": lab 04's
-#     ...
+#     "lock": ..., "image": ...,
 #     # solution
 #     "lock": sha256(bento / "env/python/requirements.txt"),
 #     "image": released["image"],
 #     # end
 #     # TODO "models": for each tag the sha256 of its saved_model.pkl in store/models
-#     ...
+#     "models": ...,
 #     # solution
 #     "models": {
 #         tag: sha256(Path("store/models", tag.replace(":", "/"), "saved_model.pkl"))
@@ -411,7 +411,7 @@ measured("12c", sum(sent) / 1e6)
 #     # end
 #     "artefact": Path("release/artefact").read_text().strip(),
 #     # TODO "configuration": sha256 of the one in release/parts
-#     ...
+#     "configuration": ...,
 #     # solution
 #     "configuration": sha256("release/parts/bentoml_configuration.yml"),
 #     # end
@@ -435,7 +435,8 @@ measured("12c", sum(sent) / 1e6)
 # ## 5 · Which model has this pod loaded? (7 minutes)
 #
 # Two namespaces: `$STAGING` and `$PRODUCTION`. What they have in common are lab 05's manifests; the record decides the
-# rest. `place.yaml` is laid over the Deployment in both. One replica will do on this machine.
+# rest. `place.yaml` is laid over the Deployment in both: one replica will do on this machine. In it `promote.py` puts
+# the record's image for IMAGE, and the classifier's version for VERSION, so that `kubectl describe pod` shows it.
 
 # %% tags=["do"] language="work" magic_args="release/place.yaml"
 # apiVersion: apps/v1
@@ -448,16 +449,21 @@ measured("12c", sum(sent) / 1e6)
 #   replicas: 1
 #   # end
 #   template:
+#     metadata:
+#       # TODO annotations: serving-lab/classifier is VERSION
+#       ...
+#       # solution
+#       annotations: {serving-lab/classifier: VERSION}
+#       # end
 #     spec:
 #       containers:
 #         - name: server
-#           image: IMAGE # promote.py puts the record's name here
+#           image: IMAGE
 
 # %% tags=["do"] language="work" magic_args="release/promote.py"
-# """`promote.py RECORD NAMESPACE`: what the record names runs there, or nothing changes."""
+# """`promote.py RECORD NAMESPACE`: what the record names runs there, and nothing else."""
 # import hashlib
 # import json
-# import shutil
 # import subprocess
 # import sys
 # from pathlib import Path
@@ -480,13 +486,15 @@ measured("12c", sum(sent) / 1e6)
 # # end
 # place = places.folder(namespace) # with a kustomization.yaml over deploy/
 # (place / "bentoml_configuration.yml").write_bytes(configuration)
-# patch = Path("release/place.yaml").read_text()
+# version = next(tag for tag in record["models"] if "classifier" in tag).split(":")[1]
 # # TODO image: the record's name of it
 # image = ...
 # # solution
 # image = record["image"]
 # # end
-# (place / "place.yaml").write_text(patch.replace("IMAGE", image))
+# patch = Path("release/place.yaml").read_text()
+# patch = patch.replace("IMAGE", image).replace("VERSION", version)
+# (place / "place.yaml").write_text(patch)
 # subprocess.run(["kubectl", "apply", "-k", place], check=True)
 
 # %% tags=["do"] language="shell"
@@ -517,8 +525,8 @@ for where, says in before.items():
 
 # %% tags=["predict"]
 # %%answer 12d
-# A volume with another classifier lies over the released one's folder in the pod. What
-# tells?
+# A volume with another classifier is mounted over the released one's folder in the pod.
+# What tells?
 # a  the image's digest, since the image has other files then
 # b  the header and bento.yaml, which name the model
 # c  the hash of the file in the pod, and the scores
@@ -609,7 +617,7 @@ claims.holds(not differs, "Both places run what the record says.")
 
 # %% tags=["do"] language="shell"
 # cp release/record.json release/before.json
-# sed -i 's/max_batch_size: 32/max_batch_size: 4/' release/parts/bentoml_configuration.yml
+# sed -i 's/max_batch_size: .*/max_batch_size: 4/' release/parts/bentoml_configuration.yml
 # # TODO sign.sh; share.py into release/artefact; record.py
 # ...
 # # solution
@@ -644,10 +652,18 @@ claims.holds(
 # python release/promote.py release/record.json $PRODUCTION
 # kubectl -n $PRODUCTION rollout status deployment/demo-text-intelligence
 # # end
+# # the old parts again: do they give the old record?
+# cp deploy/bentoml_configuration.yml release/parts
+# sh release/sign.sh && python release/share.py release/parts > release/artefact
+# python release/record.py && cmp release/record.json release/before.json
 
 # %% tags=["see"]
 differs = places.hold("release/record.json")
 claims.holds(not differs, "Both places run what the record says again.")
+
+# %% [markdown] tags=["explain"]
+# `cmp` is silent: from the same parts comes the same record, byte for byte. Nothing in it depends on who made it, or
+# when.
 
 # %% tags=["check"]
 # %grade sc11

@@ -1,7 +1,7 @@
 """Another classifier, laid over the released one in a Deployment that runs: a volume over one folder of the image.
 
 Image, tag, header and bento.yaml stay as they were. `lay_over` is how a trial that someone forgot comes about, for the
-lesson and for a mutant; `take_off` ends it.
+lesson and for a mutant: `python -m grader.world.drift NAMESPACE store/models/demo_classifier/VERSION`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 
 from cluster.names import IMAGE
 from grader.errors import LabError
-from grader.model import Facts
 from grader.processes import Completed
 from grader.world.objects import get, kubectl, server_of
 
@@ -37,39 +36,32 @@ def turn_round(saved: Path, target: Path) -> None:
         raise LabError(f"No other classifier can be made of {saved.name}: {done.stderr.strip()[-200:]}")
 
 
-def lay_over(namespace: str, model: Path) -> None:
-    """Mounts another classifier over that model's folder (of a store) in the running Deployment."""
+def hold_other(namespace: str, model: Path) -> None:
+    """A ConfigMap with another classifier than that one (its folder in a store), and with its model.yaml."""
     with tempfile.TemporaryDirectory() as folder:
         turn_round(model / "saved_model.pkl", other := Path(folder) / "other.pkl")
         files = {"model.yaml": (model / "model.yaml").read_bytes(), "saved_model.pkl": other.read_bytes()}
     packed = {name: base64.b64encode(data).decode() for name, data in files.items()}
     held = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}, "binaryData": packed}
     accept(kubectl("-n", namespace, "apply", "-f", "-", given=json.dumps(held)))
-    place = f"{BENTO}/models/{model.parent.name}/{model.name}"
-    mount = {"name": NAME, "mountPath": place, "readOnly": True}
-    patch(namespace, mount, {"name": NAME, "configMap": {"name": NAME}})
 
 
-def take_off(namespace: str) -> bool:
-    """Removes that volume where it is there, and says whether it was."""
-    mounts = server_of(pod_spec(namespace)).get("volumeMounts") or []
-    found = [m["mountPath"] for m in mounts if m["name"] == NAME]
-    for place in found:
-        patch(namespace, {"$patch": "delete", "mountPath": place}, {"$patch": "delete", "name": NAME})
-    return bool(found)
-
-
-def patch(namespace: str, mount: dict[str, object], volume: dict[str, object]) -> None:
-    """As a hand does it: what the manifests in files say is not asked, and not changed."""
-    server = {"name": server_of(pod_spec(namespace)).get("name"), "volumeMounts": [mount]}
-    change = {"spec": {"template": {"spec": {"volumes": [volume], "containers": [server]}}}}
-    accept(kubectl("-n", namespace, "patch", "deployment", IMAGE, "-p", json.dumps(change)))
-
-
-def pod_spec(namespace: str) -> Facts:
-    return dict(get(namespace, "deployment", IMAGE).get("spec", {}).get("template", {}).get("spec", {}))
+def lay_over(namespace: str, model: Path) -> None:
+    """Mounts another classifier over that one's folder in the running Deployment, as a hand does it: what the manifests
+    in files say is not asked, and not changed."""
+    hold_other(namespace, model)
+    server = server_of(get(namespace, "deployment", IMAGE)["spec"]["template"]["spec"])["name"]
+    mount = {"name": NAME, "mountPath": f"{BENTO}/models/{model.parent.name}/{model.name}", "readOnly": True}
+    spec = {"volumes": [{"name": NAME, "configMap": {"name": NAME}}],
+            "containers": [{"name": server, "volumeMounts": [mount]}]}  # fmt: skip
+    change = json.dumps({"spec": {"template": {"spec": spec}}})
+    accept(kubectl("-n", namespace, "patch", "deployment", IMAGE, "-p", change))
 
 
 def accept(done: Completed) -> None:
     if not done.ok:
         raise LabError(f"The cluster refuses it: {done.tail(2)}")
+
+
+if __name__ == "__main__":
+    lay_over(sys.argv[1], Path(sys.argv[2]))

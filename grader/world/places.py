@@ -35,7 +35,6 @@ bento, told = pathlib.Path("/home/bentoml/bento"), {}
 files = [p for p in sorted((bento / "models").glob("*/*/**/*")) if p.is_file() and not p.parent.name.startswith("..")]
 told["models"] = {p.relative_to(bento).as_posix(): hashed(p) for p in files}
 text = (bento / "bento.yaml").read_text()
-told["bento"] = re.search(r"^version: (\\S+)", text, re.M)[1]
 told["named"] = sorted(re.findall(r"^- tag: (\\S+)", text, re.M))
 words = pathlib.Path("/proc/1/environ").read_text(errors="replace").split("\\0")
 env = dict(v.split("=", 1) for v in words if "=" in v)

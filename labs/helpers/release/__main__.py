@@ -1,7 +1,7 @@
-"""`python -m labs.helpers.release trial | show`: production as release/trial says; the record beside what is served."""
+"""`python -m labs.helpers.release another | show`: another classifier for a trial; the record beside what is served."""
 
 import sys
 
-from labs.helpers.release.places import show, trial
+from labs.helpers.release.places import another, show
 
-sys.exit({"trial": trial, "show": show}[sys.argv[1]]())
+sys.exit({"another": another, "show": show}[sys.argv[1]]())

@@ -90,13 +90,15 @@ def look(namespace: str) -> Facts:
 
 
 def ask(namespace: str) -> dict[str, str]:
-    """Seven answers to "which classifier has this pod loaded?", each from another place."""
+    """Eight answers to "which classifier has this pod loaded?", each from another place."""
     seen = look(namespace)
     told = kubectl("exec", seen["name"], "--", "python", "-c", SAYS, namespace=namespace).splitlines()
     (path,) = [p for p in seen["models"] if p.startswith(f"models/{CLASSIFIER}/") and p.endswith(".pkl")]
     labels, scores = seen["answer"].get("labels", []), seen["answer"].get("scores", [])
+    form = r"jsonpath={.metadata.annotations.serving-lab/classifier}"
     return {
         "the image's digest": seen["image"].rpartition(":")[2][:12],
+        "the pod's annotation": kubectl("get", "pod", seen["name"], "-o", form, namespace=namespace) or "none",
         "bento.yaml": next(t for t in seen["named"] if t.startswith(CLASSIFIER)),
         "the environment": told[1],
         "/metrics, service_version": told[0],
@@ -152,14 +154,9 @@ def rest() -> str:
     return f"no pods in {STAGING} and {PRODUCTION}; `./lab clean 12` removes both"
 
 
-def trial() -> int:
-    """Makes production as release/trial says: with another classifier laid over the released one where that file is
-    there, and without where it is not."""
-    if Path("release/trial").exists():
-        drift.lay_over(PRODUCTION, Path("store/models", classifier().replace(":", "/")))
-    else:
-        drift.take_off(PRODUCTION)
-    wait(PRODUCTION)
+def another() -> int:
+    """Puts another classifier beside production's pods, as a ConfigMap that a patch can mount."""
+    drift.hold_other(PRODUCTION, Path("store/models", classifier().replace(":", "/")))
     return 0
 
 
