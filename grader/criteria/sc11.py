@@ -394,13 +394,12 @@ def promoted(ws: Any) -> Iterator[None]:
     """The scratch copy's own release, made again by its scripts and promoted to namespaces of its own, which are gone
     afterwards. mutant/after.sh is what is done to it then."""
     spaces = [read_names().staging(ws.name), read_names().production(ws.name)]
-    environment = {**ws.environ(), "STAGING": spaces[0], "PRODUCTION": spaces[1]}
     steps = ["sh release/sign.sh", "python release/share.py release/parts > release/artefact"]
     steps += ["python release/record.py", *(f"python release/promote.py {RECORD} {space}" for space in spaces)]
     after = ws.root / "mutant" / "after.sh"
     try:
         for step in [*steps, *(["sh -e mutant/after.sh"] if after.is_file() else [])]:
-            done = run(["sh", "-c", step], 120, ws.root, environment)
+            done = run(["sh", "-c", step], 120, ws.root, ws.environ())
             if not done.ok:
                 raise LabError(f"{step} ended with {done.code}: {done.tail(4)}")
         yield
