@@ -254,7 +254,7 @@ shutil.rmtree("release/copy")
 #
 #     HEAD  /v2/NAME/blobs/sha256:...      has it these bytes?
 #     POST  /v2/NAME/blobs/uploads/        where to put some: the answer's `location`
-#     PUT   LOCATION?digest=sha256:...     the bytes
+#     PUT   LOCATION&digest=sha256:...     the bytes
 #     PUT   /v2/NAME/manifests/sha256:...  the list of all of them, under its own hash
 #
 # No tag is needed, so none can move. (A registry's clean-up takes what no tag names: in earnest each release has one.)
@@ -286,11 +286,11 @@ shutil.rmtree("release/copy")
 #     """Sends what the registry has not; the line of a manifest about it."""
 #     digest = digest_of(data)
 #     if web.head(f"{API}/blobs/{digest}").status_code != 200:
-#         # TODO web.post for a place; web.put the data there, params={"digest": digest}
+#         # TODO web.post for a place; web.put the data there, with &digest=... behind it
 #         ...
 #         # solution
 #         place = web.post(f"{API}/blobs/uploads/").headers["location"]
-#         web.put(place, params={"digest": digest}, content=data).raise_for_status()
+#         web.put(f"{place}&digest={digest}", content=data).raise_for_status()
 #         # end
 #         print(f"sent {len(data)} bytes", file=sys.stderr)
 #     return {"mediaType": kind, "digest": digest, "size": len(data)}

@@ -38,7 +38,7 @@ POD: Facts = {
     "answer": {"labels": list(TEXTS.values()), "scores": [0.5, 0.6, 0.7]}, "problem": "", "server": True, "others": [],
     "folders": ["/home/bentoml/bento"], "steered": [], "loopback": False,
 }  # fmt: skip
-PLACE: Facts = {"namespace": "n", "deployment": True, "image": IMAGE, "images": [IMAGE], "mounted": [E]}
+PLACE: Facts = {"namespace": "n", "deployment": True, "image": IMAGE, "unpinned": [], "mounted": [E]}
 SEEN: dict[str, Facts] = {
     "recorded": {
         "problem": "", "record": RECORD, "bento": "v1", "release": IMAGE, "release_bento": "v1", "release_problem": "",
@@ -111,7 +111,7 @@ WRONG: dict[str, list[Callable[[dict[str, Facts]], Any]]] = {
         pod(image=IMAGE.replace(A, B)),
         lambda s: s["running"]["places"]["staging"].update(image="127.0.0.1:5001/demo-text-intelligence:bento-v1"),
         lambda s: s["running"]["places"]["staging"].update(deployment=False, pods={}),
-        lambda s: s["running"]["places"]["staging"].update(images=[IMAGE, "busybox:latest"]),
+        lambda s: s["running"]["places"]["staging"].update(unpinned=["busybox:latest"]),
         lambda s: s["running"].update(late={"staging": "it pulls"}),
         pod(problem="nothing can be run in it"),
     ],

@@ -180,7 +180,8 @@ def running(ws: Any) -> Facts:
     bento = newest(ws.store)
     told = bentos.read_yaml(ws.store / "bentos" / NAME / bento / "bento.yaml").get("models") if bento else None
     tags = {str(m["tag"]).partition(":")[0]: str(m["tag"]) for m in told or []}
-    facts: Facts = {"record": record, "named": sorted(tags.values()), "computed": compute(ws, tags)}
+    parts = {key: str(record.get(key)) for key in ("bento", "image", "configuration")}
+    facts: Facts = {"record": parts, "named": sorted(tags.values()), "computed": compute(ws, tags)}
     facts["store"] = {path: digest for tag in tags.values() for path, digest in files_of(ws.store, tag).items()}
     lock = state() / f"{names.cluster}-{spaces['production']}.lock"
     with locked(lock, "staging and production", lambda _: None), awake(list(spaces.values())) as late:
@@ -302,7 +303,8 @@ def nothing_private(seen: Facts) -> Finding:
 @check(recorded, after=shared_equals_store)
 def signed(seen: Facts) -> Finding:
     files, sums = seen["shared"]["files"], seen["sums"]
-    bare = [path for path in files if path not in (SUMS, SIGNATURE) and sums.get(path) != files[path]]
+    lists = {SUMS, SIGNATURE}
+    bare = [path for path in files if path not in lists and sums.get(path) != files[path]] + sorted(lists - set(files))
     found = seen["signature"] or (f"not in {SUMS}, or with another hash: {', '.join(bare[:3])}" if bare else "signed")
     wanted = f"a signature of one of {SIGNERS}, for {PURPOSE}, and each file's hash in {SUMS}"
     return Finding(not seen["signature"] and not bare, "all files of the shared store are signed for", found, wanted)
@@ -335,7 +337,7 @@ def places_run_the_image(seen: Facts) -> Finding:
         wrong += [f"no Deployment {IMAGE} in {told['namespace']}"] * (not told["deployment"])
         wrong += [f"no ready pod in {place}"] * (not told["pods"] and told["deployment"])
         wrong += [f"{place} names {told['image']}"] * (told["deployment"] and untagged(told["image"]) != wanted)
-        wrong += [f"{place} names {image}" for image in told["images"] if "@sha256:" not in image]
+        wrong += [f"{place} names {image}" for image in told["unpinned"]]
     wrong += [f"{pod} runs {facts['image']}" for pod, facts in each_pod(seen) if not facts["image"].endswith(digest)]
     wrong += [f"{pod}: {odd}" for pod, facts in each_pod(seen) if (odd := strange(facts))]
     found = "; ".join(dict.fromkeys(wrong[:3])) or "both"
@@ -367,10 +369,12 @@ def pods_load_the_models(seen: Facts) -> Finding:
     for pod, facts in each_pod(seen):
         other = [path for path, digest in facts["models"].items() if store.get(path) != digest]
         other += [path for path in store if path not in facts["models"]]
-        wrong += [f"{pod} has another {other[0]}"] * bool(other)
+        wrong += [f"{pod} has another {path}" for path in other[:1]]
         wrong += [f"{pod} answers {facts['answer']}"] * (not other and not alike(facts["answer"], computed))
         told = sorted(v for k, v in facts["headers"].items() if k.startswith("x-model-"))
-        wrong += [f"{pod} says that it serves {', '.join(told)}"] * bool(told and told != seen["named"])
+        told += [v for k, v in facts["headers"].items() if k == "x-service-version"]
+        meant = [*seen["named"], seen["record"]["bento"].rpartition(":")[2]]
+        wrong += [f"{pod} says that it serves {', '.join(told)}"] * bool(told and told != meant)
         wrong += [f"{pod} was built with {', '.join(facts['named'])}"] * (sorted(facts["named"]) != seen["named"])
     found = "; ".join(wrong[:2]) or "both models' bytes and scores"
     good = not wrong and bool(store) and len(computed["labels"]) == len(TEXTS)

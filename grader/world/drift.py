@@ -20,11 +20,11 @@ from grader.world.objects import get, kubectl, server_of
 
 NAME = "another-classifier"
 BENTO = "/home/bentoml/bento"
-# The same classifier with its labels' rows turned round: it loads, fits its signature, and answers otherwise.
+# The same classifier with the rows of its labels moved on by one: it loads, fits its signature, and answers otherwise.
 TURN = """
 import joblib, sys
 model = joblib.load(sys.argv[1])
-model.coef_, model.intercept_ = model.coef_[::-1].copy(), model.intercept_[::-1].copy()
+model.coef_, model.intercept_ = model.coef_[[1, 2, 0]], model.intercept_[[1, 2, 0]]
 joblib.dump(model, sys.argv[2])
 """
 

@@ -36,8 +36,8 @@ files = [p for p in sorted((bento / "models").glob("*/*/**/*")) if p.is_file() a
 told["models"] = {p.relative_to(bento).as_posix(): hashed(p) for p in files}
 text = (bento / "bento.yaml").read_text()
 told["named"] = sorted(re.findall(r"^- tag: (\\S+)", text, re.M))
-words = pathlib.Path("/proc/1/environ").read_text(errors="replace").split("\\0")
-env = dict(v.split("=", 1) for v in words if "=" in v)
+settings = pathlib.Path("/proc/1/environ").read_text(errors="replace").split("\\0")
+env = dict(v.split("=", 1) for v in settings if "=" in v)
 file = pathlib.Path(env.get("BENTOML_CONFIG", ""))
 told["configuration"] = hashed(file) if file.is_file() else ""
 body = json.dumps({"texts": json.loads(sys.argv[2])}).encode()
@@ -53,8 +53,8 @@ print(json.dumps({**told, **look(int(sys.argv[1]))}))
 
 
 def look_at(namespace: str) -> Facts:
-    """The Deployment's image and every other name of an image, the configuration that is mounted, and of each ready pod
-    what it runs, has and answers (`pods`)."""
+    """The Deployment's image, every image that is named by no digest, the files of configuration that are mounted, and
+    of each ready pod what it runs, has and answers (`pods`)."""
     deployment = get(namespace, "deployment", IMAGE)
     spec = deployment.get("spec", {}).get("template", {}).get("spec", {})
     everyone = get(namespace, "pods").get("items", [])
@@ -64,14 +64,16 @@ def look_at(namespace: str) -> Facts:
         "namespace": namespace,
         "deployment": bool(deployment),
         "image": server_of(spec).get("image", ""),
-        "images": sorted({c["image"] for one in [spec, *(p["spec"] for p in ready)] for c in containers_of(one)}),
+        "unpinned": unpinned([spec, *(p["spec"] for p in ready)]),
         "mounted": mounted(namespace, spec),
         "pods": {p["metadata"]["name"]: look_into(namespace, p) for p in ready},
     }
 
 
-def containers_of(spec: Facts) -> list[Facts]:
-    return [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
+def unpinned(specs: Sequence[Facts]) -> list[str]:
+    """Images that containers of those pods name by something else than a digest."""
+    containers = [c for s in specs for c in [*(s.get("containers") or []), *(s.get("initContainers") or [])]]
+    return sorted({str(c.get("image")) for c in containers if "@sha256:" not in str(c.get("image"))})
 
 
 def mounted(namespace: str, spec: Facts) -> list[str]:
