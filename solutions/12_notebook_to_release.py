@@ -25,7 +25,6 @@
 
 # %% tags=["do"]
 # %load_ext grader.magic
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -544,9 +543,9 @@ told = places.beside(before, places.ask(places.STAGING))
 measured("12d", "c" if "sha256 of the file" in told and len(told) == 2 else "a")
 
 # %% [markdown] tags=["explain"]
-# Digest, `bento.yaml`, header and metrics are what was *written* about the pod. The bytes are what it has, and the score
-# of a known ticket is what it does with them. (Lab 03 had a Bento that loads a newer model from a store: the header
-# told that one. Here nothing that is written tells.)
+# Digest, annotation, `bento.yaml` and header are what was *written* about the pod; BentoML's own metric knows no
+# version at all. The bytes are what the pod has, and the score of a known ticket is what it does with them. (In lab 03
+# a Bento loaded a newer model from a store: the header told that one.)
 #
 # Promote the record again. Does that repair it?
 
