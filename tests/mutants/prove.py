@@ -32,13 +32,14 @@ from mutants.turns import order, within
 
 NO_MUTANT = "this check has no mutant, so nothing shows that it can fail"
 NO_TIME = "no time in this run; it comes in turn"
+NOT_WALKED = "lab {lab} was not walked here: ./lab walk --later {lab}"
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class MutantResult:
     """PASS: caught by its check alone, or, of a right submission (`fails` is ""), passed. FAIL: not caught, or refused.
-    ERROR: it is not usable, or the control does not pass. NOT_RUN: no time, or `stale`."""
+    ERROR: it is not usable, or the control does not pass. NOT_RUN: no time, its lab not walked, or `stale`."""
 
     criterion: str
     id: str
@@ -92,6 +93,8 @@ class _Proof:
         short, fails = criterion.short, mutant.get("fails", "")
         if mutant.get("recorded") and not self.live:
             return self.leave(criterion, mutant)
+        if (lab := self.kit.lab(mutant["from"])).aside and not checkpoint(self.kit, lab.number).is_dir():
+            return MutantResult(short, mutant["id"], fails, Verdict.NOT_RUN, NOT_WALKED.format(lab=lab.number), 0)
         if short not in self.controls:
             self.say(f"{short} control: unchanged")
             self.controls[short] = check_control(self.kit, criterion)
