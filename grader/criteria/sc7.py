@@ -14,7 +14,7 @@ import re
 import time
 import tomllib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -285,8 +285,7 @@ def lived(ws: Any) -> Facts:
         return {"settings": {}}
     queries, jobs = read_queries(home), read_jobs(home)
     settings = {"disabled": {"enabled": False}, "4": batching(4), "32": batching(32)}
-    with contextlib.ExitStack() as stack:
-        running = start_all(stack, ws, settings, jobs)
+    with all_watched(ws, settings, jobs) as running:
         return {"settings": {n: under_load(*pair, queries) for n, pair in running.items()}}
 
 
@@ -308,16 +307,19 @@ def batching(size: int) -> Facts:
     return {"enabled": True, "max_batch_size": size, "max_latency_ms": 60_000}
 
 
-def start_all(
-    stack: contextlib.ExitStack, ws: Any, settings: dict[str, Facts], jobs: list[Facts]
-) -> dict[str, tuple[Served, Prometheus]]:
-    with ThreadPoolExecutor(len(settings)) as pool:  # they start at once: most of that time is torch's
-        waiting = {n: pool.submit(enter, stack, watched(ws, s, jobs)) for n, s in settings.items()}
-        return {n: w.result() for n, w in waiting.items()}
-
-
-def enter(stack: contextlib.ExitStack, context: Any) -> Any:
-    return stack.enter_context(context)
+@contextlib.contextmanager
+def all_watched(
+    ws: Any, settings: dict[str, Facts], jobs: list[Facts]
+) -> Iterator[dict[str, tuple[Served, Prometheus]]]:
+    """They start at once and end at once: most of the first is torch's time, and all of the second is waiting."""
+    stacks = {name: contextlib.ExitStack() for name in settings}
+    with ThreadPoolExecutor(len(settings)) as pool:
+        starts = {n: pool.submit(stacks[n].enter_context, watched(ws, s, jobs)) for n, s in settings.items()}
+        try:
+            yield {name: start.result() for name, start in starts.items()}
+        finally:
+            wait(starts.values())
+            list(pool.map(contextlib.ExitStack.close, stacks.values()))
 
 
 @contextlib.contextmanager
