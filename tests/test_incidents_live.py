@@ -33,6 +33,12 @@ KIT = Kit(ROOT)
 KNOWN = {name: found for lab in KIT.labs() for name, found in incidents.known_incidents(KIT, lab.number).items()}
 
 
+def was_walked(name: str) -> bool:
+    """Incidents of a lab that the walk leaves out come where that lab was walked."""
+    lab = KIT.lab(KNOWN[name][0].lab)
+    return not lab.aside or checkpoint(KIT, lab.number).is_dir()
+
+
 def added(edit: Facts) -> list[str]:
     """The lines that an edit adds."""
     return [line.strip() for line in edit["put"].splitlines() if line not in edit["find"].splitlines()]
