@@ -15,6 +15,8 @@ def judge_check(check: Check, evidence: Evidence | None, earlier: Mapping[str, C
         return CheckResult(check.id, Verdict.NOT_RUN, f"comes after {blocker}, which did not pass")
     if evidence is None:
         return CheckResult(check.id, Verdict.ERROR, f"the probe {check.probe} left no evidence")
+    if evidence.lacking:
+        return CheckResult(check.id, Verdict.NOT_RUN, clean(evidence.lacking)[:MOST])
     seen = {"probe": evidence.probe, "at": evidence.at, "seconds": evidence.seconds}
     if evidence.problem:
         return CheckResult(

@@ -16,6 +16,7 @@ from typing import Any
 from grader.errors import LabError
 from grader.kit import Kit
 from grader.model import Criterion, Evidence, Facts, Probe
+from grader.needs import missing
 from grader.processes import Completed, run
 from grader.workspace import Workspace
 
@@ -25,6 +26,8 @@ RECORD = "LAB_RECORD"  # where a grading's own process finds its record; no chil
 def look(ws: Workspace, criterion: Criterion, probe: Probe) -> Evidence:
     """The probe's evidence. What goes wrong with the probe itself is its `problem`, never an exception."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
+    if lacking := missing(ws.kit, probe.needs):
+        return Evidence(probe.name, at=at, lacking=str(lacking))
     environ = {name: value for name, value in ws.environ().items() if name != RECORD}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as out:
         command = [sys.executable, "-P", "-m", "grader.look", criterion.short, probe.name, str(ws.root), ws.name]

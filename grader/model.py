@@ -59,22 +59,26 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a probe saw. `problem` is set when the probe itself broke or ran out of time; then `facts` is empty."""
+    """What a probe saw. `problem` is set when the probe itself broke or ran out of time, `lacking` when the machine has
+    not what it needs (why, and what adds it); then `facts` is empty."""
 
     probe: str
     facts: Facts = field(default_factory=dict)
     at: str = ""  # ISO 8601, UTC
     seconds: float = 0.0
     problem: str = ""
+    lacking: str = ""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Looks at the world: `look(workspace)` returns facts (plain JSON) within `limit` seconds, or is killed."""
+    """Looks at the world: `look(workspace)` returns facts (plain JSON) within `limit` seconds, or is killed. Where its
+    own `needs` are not met, its checks alone are not run."""
 
     name: str
     look: Callable[..., Facts]
     limit: float
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from grader.serve import find_server as find_server
 from grader.workspace import Workspace, learner_workspace
 
 SERVE = r"--serve +(?P<name>[A-Za-z][\w-]*)( +--ready +(?P<path>/\S*))?( +--within +(?P<limit>[\d.]+))?"
-LINE = re.compile(rf"(--if +(?P<there>\S+))?({SERVE})?")
+LINE = re.compile(rf"(--if +(?P<there>\S+) *)?({SERVE})?")
 TRAP = """trap 'echo "line $LINENO ended with exit code $?" >&2' ERR; """
 
 

@@ -137,7 +137,7 @@ def test_of_two_walks_at_once_the_second_waits_and_says_so(toykit: Path) -> None
 def test_the_kit_lists_all_criteria() -> None:
     assert [c.id for c in Kit(ROOT).criteria()] == [
         "sc1-models-saved", "sc2-local-served", "sc3-bento-lean", "sc4-image-pushed",
-        "sc5-k8s-served", "sc6-batching-benchmarked", "sc7-metrics-queried", "sc8-shapes",
+        "sc5-k8s-served", "sc6-batching-benchmarked", "sc7-metrics-queried", "sc8-shapes", "sc9-choice",
         "sc11-release",
     ]  # fmt: skip
 

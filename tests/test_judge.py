@@ -137,3 +137,10 @@ def test_what_programs_printed_is_escaped() -> None:
     assert "<script>" not in page and "&lt;script&gt;" in page
     assert 'skipped="1"' in to_junit(nasty_report())
     assert "\x00" not in to_junit(nasty_report())
+
+
+def test_a_probe_that_lacks_what_it_needs_makes_its_checks_not_run_and_no_others() -> None:
+    lacking = {"p": Evidence("p", lacking="no unicorn: buy one"), "q": Evidence("q", {"n": 1})}
+    result = judge_criterion(criterion(FIRST, SECOND, OTHER), lacking)
+    assert verdicts(result) == ["not_run", "not_run", "pass"] and result.verdict is Verdict.NOT_RUN
+    assert result.checks[0].message == "no unicorn: buy one"
