@@ -74,8 +74,8 @@ print(places.lay_out())
 
 # %% [markdown] tags=["why"]
 # Now the models leave the store: `export` packs a version into one file, `import` puts it into another store. The
-# other store here is `release/parts`, which is empty. (`.tar`, since BentoML's own `.bentomodel` is packed by xz: a
-# minute for the embedder's 92 MB, to gain some 8%.)
+# other store here is `release/parts`, which is empty. (`.tar`, since BentoML's own `.bentomodel` is packed with xz,
+# which is slow for weights and makes them a tenth smaller.)
 
 # %% tags=["do"] language="shell"
 # for tag in $(cat release/names); do
@@ -249,14 +249,15 @@ shutil.rmtree("release/copy")
 #
 # `bentoml models push` needs BentoCloud. But you have a server that keeps bytes under their hashes: the registry. To
 # it an image is a **manifest**, a list of hashes, and nothing says that the bytes must be layers of a file system. A
-# manifest whose entries are your files is an **artefact**. Three kinds of requests make one:
+# manifest whose entries are your files is an **artefact**. Four kinds of requests make one:
 #
 #     HEAD  /v2/NAME/blobs/sha256:...      has it these bytes?
 #     POST  /v2/NAME/blobs/uploads/        where to put some: the answer's `location`
 #     PUT   LOCATION&digest=sha256:...     the bytes
 #     PUT   /v2/NAME/manifests/sha256:...  the list of all of them, under its own hash
 #
-# No tag is needed, so none can move. (A registry's clean-up takes what no tag names: in earnest each release has one.)
+# No tag is needed, so none can move. (A registry's clean-up may take what no tag names: in earnest each release has a
+# tag of its own, beside the digest.)
 
 # %% tags=["do"] language="work" magic_args="release/share.py"
 # """`python share.py FOLDER` puts what is signed into the registry; prints its name."""
@@ -594,7 +595,7 @@ claims.holds(not back, "Staging has the recorded models again.")
 # ## 6 · Production, and back (5 minutes)
 #
 # Promotion is the same command with another namespace. No build, no tag, no file that someone edits on the way: what
-# was tried is what is promoted.
+# was tried is what is promoted. The Secret is not: each place has its own, and the record knows none of them.
 
 # %% tags=["do"] language="shell"
 # # TODO the record to $PRODUCTION, and rollout status
@@ -602,6 +603,12 @@ claims.holds(not back, "Staging has the recorded models again.")
 # # solution
 # python release/promote.py release/record.json $PRODUCTION
 # kubectl -n $PRODUCTION rollout status deployment/demo-text-intelligence
+# # end
+# # TODO its own Secret demo-text-intelligence: HUB_TOKEN=opens-production
+# ...
+# # solution
+# kubectl -n $PRODUCTION create secret generic demo-text-intelligence \
+#   --from-literal=HUB_TOKEN=opens-production
 # # end
 
 # %% tags=["see"]
@@ -640,8 +647,9 @@ claims.holds(
 )
 
 # %% [markdown] tags=["explain"]
-# Two lines of the record differ, and they say what to look at. It is Friday evening; go back. You need the old record,
-# and neither a build nor the old workspace: the shared store has the old configuration under the old digest.
+# Two lines of the record differ, and they say what to look at. It is Friday evening; go back. You need the old record
+# and no build: the registry has the old image and the old configuration under their old digests. (Had the manifests in
+# `deploy/` changed as well, the record's commit would have the old ones.)
 
 # %% tags=["do"] language="shell"
 # # TODO the old record becomes the record; promote it to $PRODUCTION; rollout status
