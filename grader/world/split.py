@@ -18,10 +18,12 @@ import yaml
 
 from grader.errors import LabError
 from grader.model import Facts
-from grader.world.objects import get, kubectl, matches
+from grader.world.objects import get, kubectl, labels_of
 
 API, ALL = "api", "all"
 PORT = 3000
+OPTIONS = {"BENTOML_SERVE_RUNNER_NAME": "runner-name", "BENTOML_SERVE_DEPENDS": "depends", "BENTOML_PORT": "port",
+           "BENTOML_SERVE_RUNNER_MAP": "runner-map"}  # fmt: skip # BentoML's variables for its own options
 METHODS = {"embeddingrunner": "encode", "classifierrunner": "predict_proba"}  # where nothing was counted yet
 # Runs in a pod: asks one address, and says the status or the kind of its error.
 CANARY = """
@@ -38,7 +40,10 @@ except urllib.error.HTTPError as answer:
 except Exception as broken:
     print(type(getattr(broken, "reason", broken)).__name__)
 """
-PAGE = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:3000/metrics', timeout=10).read().decode())"
+PAGE = """
+import sys, urllib.request as u
+print(u.urlopen(f"http://127.0.0.1:{sys.argv[1]}/metrics", timeout=10).read().decode())
+"""
 # Some people, each with a connection of their own, ask one after the other: a JSON line of what they got.
 PEOPLE = """
 import http.client, json, sys, threading, time
@@ -73,17 +78,57 @@ class Part:
     part: str
     container: str
     words: str
+    image: str = ""
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int([str(PORT), *re.findall(r"--(?:port[= ]|bind[= ]tcp://\S*:)(\d+)", self.words)][-1])
 
 
-def parts_of(deployments: Sequence[Facts]) -> list[Part]:
+def parts_of(deployments: Sequence[Facts], namespace: str = "") -> list[Part]:
     """What each Deployment runs, by the words that its containers are started with; others are left out."""
     found = []
     for one in deployments:
-        for container in one["spec"]["template"]["spec"].get("containers") or []:
-            words = " ".join(map(str, [*(container.get("command") or []), *(container.get("args") or [])]))
+        for container in containers_of(one):
+            words = words_of(container, namespace)
             if part := part_of(words):
-                found.append(Part(one["metadata"]["name"], part, container["name"], words))
+                image = str(container.get("image", ""))
+                found.append(Part(one["metadata"]["name"], part, str(container.get("name", "")), words, image))
     return found
+
+
+def template_of(deployment: Facts) -> Facts:
+    """Its pod template; {} where there is none, as of one that is indented too little."""
+    return dict((deployment.get("spec") or {}).get("template") or {})
+
+
+def containers_of(deployment: Facts) -> list[Facts]:
+    found = (template_of(deployment).get("spec") or {}).get("containers")
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def words_of(container: Facts, namespace: str = "") -> str:
+    """What a container is started with, on one line and without quotes. Its variables are filled in, and those that
+    BentoML reads in place of an option stand as that option."""
+    listed = [
+        one for key in ("command", "args") for one in (container.get(key) or []) if isinstance(container[key], list)
+    ]
+    words = " ".join(map(str, listed))
+    given = {str(e.get("name")): value_of(e, namespace) for e in container.get("env") or [] if isinstance(e, dict)}
+    words += "".join(
+        f" --{o}={given[name]}" for name, o in OPTIONS.items() if given.get(name) and f"--{o}" not in words
+    )
+    for name, value in given.items():  # Kubernetes' form of a variable, and the two of a shell
+        for form in (f"$({name})", f"${{{name}}}"):
+            words = words.replace(form, value)
+        words = re.sub(rf"\${re.escape(name)}\b", value.replace("\\", r"\\"), words)
+    return re.sub(r"[\s\\\"']+", " ", words).strip()
+
+
+def value_of(variable: Facts, namespace: str) -> str:
+    field = ((variable.get("valueFrom") or {}).get("fieldRef") or {}).get("fieldPath")
+    return namespace if field == "metadata.namespace" else str(variable.get("value") or "")
 
 
 def part_of(words: str) -> str:
@@ -95,14 +140,28 @@ def part_of(words: str) -> str:
 
 def depends_of(words: str) -> dict[str, str]:
     """Where an API server asks each runner: name -> host:port; what is not tcp:// stays as it is."""
-    return {name: where.removeprefix("tcp://") for name, where in re.findall(r"--depends[= ](\w+)=(\S+)", words)}
+    told = re.findall(r"--depends[= ]((?:\w+=\S+ ?)+)", words)  # several in one, as its variable has them
+    pairs = [pair.partition("=")[::2] for some in told for pair in some.split()]
+    pairs += re.findall(r"(\w+) ?: ?(tcp://[^\s,}]+)", words)  # --runner-map, the older form, is JSON
+    return {name: where.removeprefix("tcp://") for name, where in pairs}
 
 
 def pods_of(namespace: str, deployment: str) -> list[str]:
     """Its ready pods that are not on their way out."""
-    selector = get(namespace, "deployment", deployment).get("spec", {}).get("selector")
-    pods = [p for p in get(namespace, "pods").get("items", []) if matches(selector, p["metadata"].get("labels") or {})]
-    return sorted(p["metadata"]["name"] for p in pods if "deletionTimestamp" not in p["metadata"] and is_ready(p))
+    return sorted(p["metadata"]["name"] for p in alive(namespace, deployment) if is_ready(p))
+
+
+def alive(namespace: str, deployment: str) -> list[Facts]:
+    """Its pods that are not on their way out. (By what made them: names may begin alike, and labels be the same.)"""
+    pods = get(namespace, "pods").get("items", [])
+    return [p for p in pods if "deletionTimestamp" not in p["metadata"] and maker_of(p) == deployment]
+
+
+def maker_of(pod: Facts) -> str:
+    """The Deployment whose ReplicaSet made it; "" for others."""
+    ending = f"-{labels_of(pod).get('pod-template-hash')}"
+    sets = [o["name"] for o in pod["metadata"].get("ownerReferences") or [] if o["kind"] == "ReplicaSet"]
+    return next((str(name).removesuffix(ending) for name in sets if name.endswith(ending)), "")
 
 
 def is_ready(pod: Facts) -> bool:
@@ -118,10 +177,10 @@ def run_in(namespace: str, pod: str, code: str, *words: str, container: str = ""
     return done.stdout.strip()
 
 
-def counted(namespace: str, pod: str, container: str = "") -> dict[str, int]:
+def counted(namespace: str, pod: str, container: str = "", port: int = PORT) -> dict[str, int]:
     """How many requests the runner in that pod has answered, by method."""
     found: dict[str, int] = {}
-    for line in run_in(namespace, pod, PAGE, container=container).splitlines():
+    for line in run_in(namespace, pod, PAGE, str(port), container=container).splitlines():
         path = re.search(r'^bentoml_runner_request_total.*endpoint="/(\w+)"', line)
         if path and path[1] not in ("livez", "readyz", "healthz", "metrics"):
             found[path[1]] = found.get(path[1], 0) + int(float(line.rsplit(" ", 1)[1]))
@@ -133,10 +192,10 @@ def fire(namespace: str, pod: str, address: str, method: str, token: str) -> str
     return run_in(namespace, pod, CANARY, f"http://{address}/{method}", token)
 
 
-def landed(namespace: str, pods: Sequence[str]) -> set[str]:
+def landed(namespace: str, pods: Sequence[str], container: str = "") -> set[str]:
     """The tokens of the canaries that ran in those pods; their folders are removed."""
     code = "import os, glob\nfor f in glob.glob('/tmp/canary-*'): os.rmdir(f); print(f.rpartition('-')[2])"
-    return {token for pod in pods for token in run_in(namespace, pod, code).split()}
+    return {token for pod in pods for token in run_in(namespace, pod, code, container=container).split()}
 
 
 def ask(namespace: str, pod: str, host: str, people: int, seconds: float, texts: Sequence[str]) -> Facts:
