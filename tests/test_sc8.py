@@ -32,7 +32,7 @@ SEEN: Facts = {
     "counted": {"embeddingrunner": {"e-1": {"encode": 67}, "e-2": {"encode": 40}},
                 "classifierrunner": {"c-1": {"predict_proba": 100}}},
     "replaced": {"late": [], "asked": 300, "lost": []},
-    "door": {name: dict.fromkeys(("client", "stranger", "neighbour"), "TimeoutError") for name in PODS},
+    "door": {name: dict.fromkeys(MODULE["KNOCKING"], "TimeoutError") for name in PODS}, "invited": [],
 }  # fmt: skip
 
 
@@ -92,15 +92,181 @@ def test_where_runners_are_asked_is_read_in_both_forms() -> None:
     assert split.depends_of(words) == {"a": "a:3000", "b": "b.x.svc:3000", "c": "http://c:3000"}
 
 
+@pytest.mark.parametrize(
+    ("check", "fault"),
+    [
+        ("runner-ports-closed", {"invited": ['runners: {"matchLabels": {}}']}),
+        ("services-find-runners", {"late": ["e"], "events": ["e-3: no node has room"]}),
+    ],
+)
+def test_a_fault_that_no_pod_shows_fails_its_check(check: str, fault: Facts) -> None:
+    """Nobody knocks from a namespace that is not there yet, and of two pods one is found and the other has no place."""
+    assert judged({**copy.deepcopy(SEEN), **fault}) == {check: "fail"}
+
+
+def test_what_stands_beside_the_parts_may_be_of_another_image() -> None:
+    seen = copy.deepcopy(SEEN)
+    seen["images"]["e/watcher"] = "another"
+    seen["images"]["c/runner"] = RELEASE.replace("@", ":v7@")  # the digest counts
+    assert judged(seen) == {}
+
+
+HERE = {"name": "NS", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
+
+
+@pytest.mark.parametrize(
+    ("container", "words"),
+    [
+        ({"args": ["a", "--port=$(PORT)"], "env": [{"name": "PORT", "value": "3001"}]}, "a --port=3001"),
+        ({"command": ["sh", "-c", 'exec a \\\n  --x "b.$NS.svc"'], "env": [HERE]}, "sh -c exec a --x b.mine.svc"),
+        ({"args": ["a"], "env": [{"name": "BENTOML_SERVE_RUNNER_NAME", "value": "x"}]}, "a --runner-name=x"),
+        ({"args": ["a", "--port=1"], "env": [{"name": "BENTOML_PORT", "value": "2"}]}, "a --port=1"),
+        ({"args": "a text", "env": [{"value": "no name"}]}, ""),
+    ],
+)  # fmt: skip
+def test_variables_of_a_container_are_filled_in(container: Facts, words: str) -> None:
+    assert split.words_of(container, "mine") == words
+
+
+@pytest.mark.parametrize(("words", "port"), [("a", 3000), ("a --port 81", 81), ("a --bind=tcp://0.0.0.0:82", 82)])
+def test_a_part_listens_where_its_words_say(words: str, port: int) -> None:
+    assert split.Part("d", "api", "c", words).port == port
+
+
+def test_runners_are_asked_where_the_older_forms_say_too() -> None:
+    wanted = {"a": "a:3000", "b": "b:80"}
+    assert split.depends_of("x --depends=a=tcp://a:3000 b=tcp://b:80 --port=1") == wanted
+    assert split.depends_of("x --runner-map {a: tcp://a:3000, b: tcp://b:80}") == wanted
+
+
+@pytest.mark.parametrize("spec", [None, {}, {"template": None}, {"template": {"spec": {"containers": {"name": "x"}}}}])
+def test_a_deployment_whose_template_is_misplaced_runs_nothing(spec: Any) -> None:
+    assert split.parts_of([{"metadata": {"name": "d"}, "spec": spec}]) == []
+
+
+def deployment(name: str, **spec: Any) -> Facts:
+    return {"kind": "Deployment", "metadata": {"name": name}, "spec": spec}
+
+
+@pytest.mark.parametrize(("replicas", "found"), [({}, 2), ({"replicas": 3}, 3), ({"replicas": 9}, 4)])
+def test_an_autoscaler_has_the_last_word_on_replicas(replicas: Facts, found: int) -> None:
+    target = {"scaleTargetRef": {"kind": "Deployment", "name": "e"}, "minReplicas": 2, "maxReplicas": 4}
+    scaler = {"kind": "HorizontalPodAutoscaler", "metadata": {"name": "any"}, "spec": target}
+    one, other, _ = MODULE["autoscaled"]([deployment("e", x=1, **replicas), deployment("c"), scaler])
+    assert (one["spec"]["replicas"], other["spec"]) == (found, {})
+
+
+def test_what_belongs_together_is_in_one_namespace() -> None:
+    def thing(kind: str, namespace: str) -> Facts:
+        return {"kind": kind, "metadata": {"name": "x", "namespace": namespace}}
+
+    together = [thing("Service", "a"), thing("Deployment", "a"), thing("PodMonitor", "b"), deployment("no word of it")]
+    assert MODULE["scattered"](together) == ""
+    assert "a, b" in MODULE["scattered"]([*together, thing("NetworkPolicy", "b")])
+
+
+def test_a_likeness_has_what_parts_share_and_is_none_of_them() -> None:
+    runner = {"name": "e", "part": "runner", "of": "lab"}
+    parts = [{"name": "demo", "of": "lab"}, runner, runner | {"name": "c"}]
+    assert MODULE["shared"](parts) == {"name": "other", "part": "runner", "of": "lab"}
+
+
+@pytest.mark.parametrize(
+    ("selector", "found"),
+    [
+        (None, []),
+        ({"matchLabels": {"kubernetes.io/metadata.name": "mine"}}, []),
+        ({"matchLabels": {"team": "ml"}}, []),
+        ({}, ["runners: {}"]),
+        ({"matchLabels": {"kubernetes.io/metadata.name": "theirs"}}, "theirs"),
+        ({"matchLabels": {"kubernetes.io/metadata.name": "not there yet"}}, "not there yet"),
+    ],
+)
+def test_who_is_invited_from_elsewhere(selector: Facts | None, found: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def namespace(name: str, **labels: str) -> Facts:
+        return {"metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name, **labels}}}
+
+    def policy(name: str, about: Facts, peer: Facts) -> Facts:
+        spec = {"podSelector": {"matchLabels": about}, "policyTypes": ["Ingress"], "ingress": [{"from": [peer]}]}
+        return {"metadata": {"name": name}, "spec": spec}
+
+    peer: Facts = {"podSelector": {}} | ({} if selector is None else {"namespaceSelector": selector})
+    there = {
+        "namespaces": [namespace("mine", team="ml"), namespace("theirs")],
+        "networkpolicies": [policy("runners", {"part": "runner"}, peer),
+                            policy("api", {"part": "api"}, {"namespaceSelector": {}})],
+    }  # fmt: skip
+    monkeypatch.setitem(MODULE, "get", lambda _, kind: {"items": there[kind]})
+    told = MODULE["invited"]("mine", [{"part": "runner"}])
+    assert told == found if isinstance(found, list) else len(told) == 1 and found in told[0]
+
+
+def test_a_pod_that_itself_waits_for_the_runners_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pod(name: str, phase: str) -> Facts:
+        return {"metadata": {"name": name}, "status": {"phase": phase}}
+
+    seen = iter([[pod("api-1", "Pending")], [pod("api-1", "Pending")], [pod("api-1", "Running")]])
+    monkeypatch.setattr(split, "alive", lambda *_: next(seen))
+    monkeypatch.setattr(split, "run_in", lambda _, name, *words, **__: "200\n200" if name == "api-1" else "")
+    monkeypatch.setitem(MODULE, "wait_until", lambda ready, *_, **__: any(ready() for _ in range(3)))
+    api = split.Part("api", "api", "server", "")
+    assert MODULE["reach"]("mine", api, {"a": "a:3000", "b": "b:80"}) == {"a": "200", "b": "200"}
+
+
+def test_a_parts_pods_are_those_that_its_deployment_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others' names begin with its own, or they have the same labels."""
+
+    def pod(name: str, maker: str) -> Facts:
+        about = {"name": name, "labels": {"part": "api", "pod-template-hash": "5f"}}
+        return {"metadata": {**about, "ownerReferences": [{"kind": "ReplicaSet", "name": f"{maker}-5f"}]}}
+
+    lone = {"metadata": {"name": "demo-5f-client", "labels": {"part": "api"}}}
+    pods = [pod("demo-embedder-5f-1", "demo-embedder"), pod("demo-5f-1", "demo"), pod("old-5f-1", "old"), lone]
+    monkeypatch.setattr(split, "get", lambda *_: {"items": pods})
+    assert [p["metadata"]["name"] for p in split.alive("mine", "demo")] == ["demo-5f-1"]
+
+
+@pytest.mark.parametrize(
+    ("services", "host"),
+    [
+        ({"demo-text-intelligence": ({"a": "typo"}, 80), "other": ({"a": "api"}, 80)}, "demo-text-intelligence"),
+        ({"runner": ({"a": "runner"}, 3000), "front": ({"a": "api"}, 8080), "none": ({}, 80)}, "front:8080"),
+        ({"runner": ({"a": "runner"}, 3000)}, "demo-text-intelligence"),
+    ],
+)
+def test_people_ask_the_service_of_the_api_server(services: Any, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [{"metadata": {"name": name}, "spec": {"selector": selector, "ports": [{"port": port}]}}
+             for name, (selector, port) in services.items()]  # fmt: skip
+    monkeypatch.setitem(MODULE, "get", lambda *_: {"items": items})
+    assert MODULE["front"]("mine", {"a": "api", "b": "more"}) == host
+
+
 def test_all_is_moved_and_the_old_namespace_is_nowhere() -> None:
+    named = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["mine"]}
+    policy = {"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "mine"}}},
+                       {"namespaceSelector": {"matchExpressions": [named]}}]}  # fmt: skip
     things = [
-        {"kind": "Namespace", "metadata": {"name": "mine"}},
-        {
-            "kind": "Service",
-            "metadata": {"name": "mine-s", "namespace": "mine"},
-            "spec": {"to": "tcp://e.mine.svc:3000"},
-        },
-    ]
-    home, service = MODULE["moved"](things, "theirs")["items"]
+        {"kind": "Namespace", "metadata": {"name": "mine", "labels": {"team": "ml"}}},
+        {"kind": "Service", "metadata": {"name": "mine-s", "namespace": "mine"},
+         "spec": {"to": "tcp://e.mine.svc:3000", "clusterIP": "10.0.0.9", "ports": [{"port": 80, "nodePort": 31000}]}},
+        {"kind": "NetworkPolicy", "metadata": {"name": "p", "namespace": "mine"}, "spec": policy},
+        {"kind": "ResourceQuota", "metadata": {"name": "q", "namespace": "mine"}},
+    ]  # fmt: skip
+    home, _, service, moved = MODULE["moved"](things, "theirs")["items"]
     assert home["metadata"]["name"] == service["metadata"]["namespace"] == "theirs"
-    assert (service["metadata"]["name"], service["spec"]["to"]) == ("mine-s", "tcp://e.theirs.svc:3000")
+    assert home["metadata"]["labels"]["team"] == "ml"
+    assert service["metadata"]["name"] == "mine-s"
+    assert service["spec"] == {"to": "tcp://e.theirs.svc:3000", "ports": [{"port": 80}]}
+    assert '"mine"' not in json.dumps(moved) and json.dumps(moved["spec"]).count('"theirs"') == 2
+
+
+def test_a_namespace_called_as_the_service_takes_no_name_from_it() -> None:
+    container = {"name": "demo", "image": "host/demo@sha256:1", "args": ["--depends=e=tcp://demo:80", "e.demo.svc"]}
+    thing = {
+        "kind": "Deployment",
+        "metadata": {"name": "demo", "namespace": "demo"},
+        "spec": {"containers": [container]},
+    }
+    moved = MODULE["moved"]([thing], "theirs")["items"][-1]
+    assert moved["metadata"] == {"name": "demo", "namespace": "theirs"}
+    assert moved["spec"]["containers"] == [{**container, "args": ["--depends=e=tcp://demo:80", "e.theirs.svc"]}]

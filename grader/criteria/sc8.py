@@ -7,6 +7,7 @@ runs where is told by what each pod counts, and who may reach a runner's port by
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import os
 import re
@@ -25,17 +26,21 @@ from grader.workspace import locked
 from grader.world import callers, pace, split
 from grader.world.drain import STALLED
 from grader.world.load.copies import GRADED, remove_left
-from grader.world.objects import get, kubectl
-from grader.world.releases import TEXTS, released
+from grader.world.objects import get, kubectl, labels_of, matches, way_in
+from grader.world.releases import TEXTS, released, untagged
 from grader.world.visitors import ELSEWHERE, LABEL, Visitor, prepare_elsewhere, prove_enforcement, sent
 
 RUNNERS = ("embeddingrunner", "classifierrunner")
-KINDS = {"Namespace", "ConfigMap", "Secret", "Service", "Deployment", "PodDisruptionBudget", "NetworkPolicy",
-         "HorizontalPodAutoscaler", "ServiceAccount"}  # fmt: skip
+LAID = {"ConfigMap", "Secret", "Service", "Deployment", "PodDisruptionBudget", "NetworkPolicy", "ServiceAccount"}
+# What belongs to a service, too, and is not laid out here: it counts, watches or leads to what is laid out.
+ASIDE = {"Namespace", "HorizontalPodAutoscaler", "ResourceQuota", "LimitRange", "Ingress", "HTTPRoute", "Role",
+         "RoleBinding", "ServiceMonitor", "PodMonitor", "PrometheusRule"}  # fmt: skip
+OWN_NAME = "kubernetes.io/metadata.name"  # each namespace's label that is its name
+AT_LARGE = {"serving-lab/graded": "visitor"}  # the grader's own pods, which may leave whatever the policies say
 ROLLS_OUT = 120  # seconds for the runners; the API server is ready soon after them
 PEOPLE, SECONDS = 24, 3.0
 RATE = 20.0  # requests a second while the API server is replaced, each over a connection of its own
-KNOCKING = ("client", "stranger", "neighbour")
+KNOCKING = ("client", "stranger", "likeness", "neighbour")
 SHUT = {"TimeoutError", "ConnectionRefusedError", "ConnectionResetError", "OSError"}  # no answer came
 REACH = """
 import sys, urllib.request
@@ -56,13 +61,15 @@ print(sum("--runner-name" in line.split("\\0") for line in lines))
 def shape(ws: Any) -> Facts:
     """The folder split/, rolled out and asked; some 70 s. Nothing of it stays."""
     things, problem = split.render(ws.root / "split")
-    strangers = sorted({thing["kind"] for thing in things} - KINDS)
+    strangers = sorted({thing["kind"] for thing in things} - LAID - ASIDE)
+    problem = problem or scattered(things)
     facts: Facts = {"problem": problem, "strangers": strangers, "release": released(ws.root)["release"]}
+    things = autoscaled(things)
     deployments = [thing for thing in things if thing["kind"] == "Deployment"]
     parts = split.parts_of(deployments)
     facts["parts"] = {f"{p.name}/{p.container}": p.part for p in parts}
     facts["images"] = images_of(deployments)
-    facts["replicas"] = {d["metadata"]["name"]: d["spec"].get("replicas", 1) for d in deployments}
+    facts["replicas"] = {d["metadata"]["name"]: (d.get("spec") or {}).get("replicas", 1) for d in deployments}
     if problem or strangers or not is_apart(facts):
         return facts
     with laid_out(things) as (namespace, refused):
@@ -70,8 +77,25 @@ def shape(ws: Any) -> Facts:
 
 
 def images_of(deployments: list[Facts]) -> dict[str, str]:
-    return {f"{d['metadata']['name']}/{c['name']}": c.get("image", "")
-            for d in deployments for c in d["spec"]["template"]["spec"].get("containers") or []}  # fmt: skip
+    return {f"{d['metadata']['name']}/{c.get('name')}": c.get("image", "")
+            for d in deployments for c in split.containers_of(d)}  # fmt: skip
+
+
+def scattered(things: list[Facts]) -> str:
+    """Why they are not together, if they are not: a policy in another namespace is about nobody here."""
+    homes = sorted({t["metadata"].get("namespace") or "" for t in things if t["kind"] in LAID} - {""})
+    return f"what belongs together is in several namespaces: {', '.join(homes)}" if len(homes) > 1 else ""
+
+
+def autoscaled(things: list[Facts]) -> list[Facts]:
+    """The Deployments with as many replicas as their autoscaler has them at rest, who is slower than this probe."""
+    found = copy.deepcopy(things)
+    for scaler in [thing.get("spec") or {} for thing in things if thing["kind"] == "HorizontalPodAutoscaler"]:
+        target = ("Deployment", (scaler.get("scaleTargetRef") or {}).get("name"))
+        for spec in [t.get("spec") or {} for t in found if (t["kind"], t["metadata"]["name"]) == target]:
+            now = spec.get("replicas", 1)
+            spec["replicas"] = min(max(now, scaler.get("minReplicas", 1)), scaler.get("maxReplicas", now))
+    return found
 
 
 def is_apart(facts: Facts) -> bool:
@@ -99,21 +123,48 @@ def laid_out(things: list[Facts]) -> Iterator[tuple[str, str]]:
 
 
 def moved(things: list[Facts], namespace: str) -> Facts:
-    """All in that namespace, and no name of the old one left in any text."""
+    """All in that namespace, and nothing that names the old one. Addresses and a node's ports are another's."""
     old = next((t["metadata"]["namespace"] for t in things if t["metadata"].get("namespace")), "")
-    kept = [thing for thing in things if thing["kind"] != "Namespace"]
-    text = json.dumps(kept)
-    text = re.sub(rf"(?<![\w-]){re.escape(old)}(?![\w-])", namespace, text) if old else text
-    items = [{**thing, "metadata": {**thing["metadata"], "namespace": namespace}} for thing in json.loads(text)]
+    labels = next((labels_of(thing) for thing in things if thing["kind"] == "Namespace"), {})
     strict = {"pod-security.kubernetes.io/enforce": "restricted", GRADED: "true"}
-    home = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": strict}}
-    return {"apiVersion": "v1", "kind": "List", "items": [home, *items]}
+    about = {"name": namespace, "labels": {k: v for k, v in labels.items() if k != OWN_NAME} | strict}
+    may_leave = {"podSelector": {"matchLabels": AT_LARGE}, "policyTypes": ["Egress"], "egress": [{}]}
+    items = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": about},
+        {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": may_leave,
+         "metadata": {"name": f"visitors-of-{namespace}", "namespace": namespace}},
+    ]  # fmt: skip
+    for thing in (readdressed(t, old, namespace) if old else copy.deepcopy(t) for t in things if t["kind"] in LAID):
+        thing["metadata"]["namespace"] = namespace
+        if thing["kind"] == "Service":
+            spec = thing.get("spec") or {}
+            kept = {k: v for k, v in spec.items() if not k.startswith("clusterIP") or v in ("None", ["None"])}
+            ports = [{k: v for k, v in port.items() if k != "nodePort"} for port in spec.get("ports") or []]
+            thing["spec"] = kept | ({"ports": ports} if ports else {})
+        items.append(thing)
+    return {"apiVersion": "v1", "kind": "List", "items": items}
+
+
+def readdressed(value: Any, old: str, new: str, key: str = "") -> Any:
+    """With the new namespace where the old one is meant: in addresses, in selectors, and as a value of its own. A name
+    or an image may have the same word in it."""
+    if isinstance(value, dict):
+        inner = OWN_NAME if value.get("key") == OWN_NAME else ""
+        return {k: readdressed(v, old, new, inner or k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [readdressed(one, old, new, key) for one in value]
+    if not isinstance(value, str):
+        return value
+    if value == old:
+        return new if key in ("value", "namespace", OWN_NAME) else value
+    return re.sub(rf"(?<=\w\.){re.escape(old)}(?![\w-])", new, value)
 
 
 def look_at(namespace: str, parts: list[split.Part]) -> Facts:
     """Everything that is seen of the parts while they run."""
     # as they run here, since an address may name the namespace
-    here = split.parts_of([get(namespace, "deployment", name) for name in sorted({p.name for p in parts})])
+    running = [get(namespace, "deployment", name) for name in sorted({p.name for p in parts})]
+    here = split.parts_of(running, namespace)
     by_part = {p.part: p for p in here}
     late = split.wait_until_out(namespace, [by_part[name].name for name in RUNNERS], pace.patience(ROLLS_OUT))
     # http:// finds the runner, too, and fails each request: what is answered tells
@@ -122,16 +173,48 @@ def look_at(namespace: str, parts: list[split.Part]) -> Facts:
     facts: Facts = {"late": late, "behind": behind(namespace, depends), "pods": pods}
     if late:
         return {**facts, "events": events(namespace)}
+    by_name = {one["metadata"]["name"]: labels_of(split.template_of(one)) for one in running}
+    labels = {name: by_name[by_part[name].name] for name in (split.API, *RUNNERS)}
+    facts["invited"] = invited(namespace, [labels[name] for name in RUNNERS])
     if strayed(facts):
         return facts  # no answer can come, and who would get in where does not matter yet
     facts["reached"] = reach(namespace, by_part[split.API], depends)
     facts["late"] = [] if any(v != "200" for v in facts["reached"].values()) else split.wait_until_out(
         namespace, [by_part[p].name for p in (split.API, split.ALL) if p in by_part], pace.patience(45))  # fmt: skip
-    with visitors(namespace) as (client, others, node, image):
-        facts |= work(namespace, client, by_part, pods, facts)
-        facts["door"] = knock(namespace, others, pods, facts["counted"], node, image)
-        facts["replaced"] = {} if facts["late"] or facts["lost"] else replace(namespace, client, by_part[split.API])
+    api = by_part[split.API]
+    node = get(namespace, "pod", pods[RUNNERS[0]][0])["spec"]["nodeName"]
+    with visitors(namespace, node, api.image, labels) as (client, others):
+        host = front(namespace, labels[split.API])
+        facts |= work(namespace, client, host, by_part, pods, facts)
+        facts["door"] = knock(namespace, others, by_part, pods, facts["counted"], node)
+        facts["replaced"] = {} if facts["late"] or facts["lost"] else replace(namespace, client, host, api)
     return facts
+
+
+def invited(namespace: str, runners: list[dict[str, str]]) -> list[str]:
+    """Policies about a runner with a rule for pods of other namespaces. They need not be there yet, so nobody could be
+    sent from them."""
+    homes = {n["metadata"]["name"]: labels_of(n) for n in get(namespace, "namespaces").get("items", [])}
+    found = []
+    for policy in get(namespace, "networkpolicies").get("items", []):
+        spec = policy["spec"]
+        about = any(matches(spec.get("podSelector"), labels) for labels in runners)
+        rules = spec.get("ingress") or [] if about and "Ingress" in spec.get("policyTypes", ["Ingress"]) else []
+        where = [peer["namespaceSelector"] for rule in rules for peer in rule.get("from") or [] if
+                 peer.get("namespaceSelector") is not None]  # fmt: skip
+        meant = [[name for name, labels in homes.items() if matches(one, labels)] for one in where]
+        found += [f"{policy['metadata']['name']}: {json.dumps(one)}" for one, names in zip(where, meant, strict=True)
+                  if names != [namespace]]  # fmt: skip
+    return found
+
+
+def front(namespace: str, labels: dict[str, str]) -> str:
+    """Where people ask the API server: the Service of lab 05's name, or else the one that selects its pods."""
+    services = {s["metadata"]["name"]: s["spec"] for s in get(namespace, "services").get("items", [])}
+    ours = [name for name, spec in services.items() if (spec.get("selector") or {}).items() <= labels.items()]
+    name = IMAGE if IMAGE in services else next((n for n in ours if services[n].get("selector")), IMAGE)
+    port = way_in(services.get(name, {}))["port"]
+    return name if port == 80 else f"{name}:{port}"
 
 
 def behind(namespace: str, depends: dict[str, str]) -> dict[str, list[str]]:
@@ -153,12 +236,16 @@ def events(namespace: str) -> list[str]:
 
 def reach(namespace: str, api: split.Part, depends: dict[str, str]) -> dict[str, str]:
     """What the API server's pod gets where it asks for each runner. A policy can reach a new pod some seconds late."""
-    found = get(namespace, "pods", "-o", "wide").get("items", [])
-    mine = [p["metadata"]["name"] for p in found if p["metadata"]["name"].startswith(f"{api.name}-")]
-    running = [p["metadata"]["name"] for p in found if p["status"].get("phase") == "Running"]
-    pod = next((name for name in mine if name in running), "")
-    if not pod:
+    running: list[str] = []
+
+    def runs() -> bool:  # it may wait for the runners itself before it starts
+        found = split.alive(namespace, api.name)
+        running[:] = [p["metadata"]["name"] for p in found if p["status"].get("phase") == "Running"]
+        return bool(running)
+
+    if not wait_until(runs, pace.patience(30), pause=1.0):
         return dict.fromkeys(RUNNERS, "no pod of the API server runs")
+    pod = running[0]
     for _ in range(3):
         said = split.run_in(namespace, pod, REACH, *depends.values(), container=api.container).split()
         if all(status == "200" for status in said):
@@ -168,30 +255,40 @@ def reach(namespace: str, api: split.Part, depends: dict[str, str]) -> dict[str,
 
 
 @contextlib.contextmanager
-def visitors(namespace: str) -> Iterator[tuple[str, list[Visitor], str, str]]:
-    """A client, and three who would reach a runner: that client, a pod without its label, and one elsewhere."""
+def visitors(
+    namespace: str, node: str, image: str, parts: dict[str, dict[str, str]]
+) -> Iterator[tuple[str, list[Visitor]]]:
+    """A client, and all who would reach a runner: that client, a pod without its label, one with what labels the parts
+    share, and one elsewhere that has the API server's."""
     tag = secrets.token_hex(3)
-    pod = get(namespace, "pods")["items"][0]
-    node, image = pod["spec"]["nodeName"], pod["spec"]["containers"][0]["image"]
     prepare_elsewhere()
-    client = Visitor("client", namespace, f"client-{tag}", LABEL)
-    stranger = Visitor("stranger", namespace, f"stranger-{tag}", {})
-    neighbour = Visitor("neighbour", ELSEWHERE, f"neighbour-{tag}", LABEL)
-    with sent([client, stranger, neighbour], image, node):
-        yield client.pod, [client, stranger, neighbour], node, image
+    client = Visitor("client", namespace, f"client-{tag}", {**LABEL, **AT_LARGE})
+    stranger = Visitor("stranger", namespace, f"stranger-{tag}", AT_LARGE)
+    likeness = Visitor("likeness", namespace, f"likeness-{tag}", {**shared(list(parts.values())), **AT_LARGE})
+    neighbour = Visitor("neighbour", ELSEWHERE, f"neighbour-{tag}", {**parts[split.API], **LABEL})
+    who = [client, stranger, likeness, neighbour]
+    with sent(who, image, node):
+        yield client.pod, who
 
 
-def work(namespace: str, client: str, parts: dict[str, split.Part], pods: Facts, facts: Facts) -> Facts:
+def shared(parts: list[dict[str, str]]) -> dict[str, str]:
+    """Labels of a pod that is like all parts and is none of them: what two have in common, and their other keys."""
+    every = {key: [labels[key] for labels in parts if key in labels] for one in parts for key in one}
+    return {key: next((v for v in values if values.count(v) > 1), "other") for key, values in every.items()}
+
+
+def work(namespace: str, client: str, host: str, parts: dict[str, split.Part], pods: Facts, facts: Facts) -> Facts:
     """The answers that people get, and what each runner's pod has counted meanwhile."""
 
     def count() -> dict[str, dict[str, dict[str, int]]]:
-        return {name: {p: split.counted(namespace, p, parts[name].container) for p in pods[name]} for name in RUNNERS}
+        where = {name: (parts[name].container, parts[name].port) for name in RUNNERS}
+        return {name: {p: split.counted(namespace, p, *where[name]) for p in pods[name]} for name in RUNNERS}
 
     before = count()
     ready = [] if facts["late"] else split.pods_of(namespace, parts[split.API].name)
     told: Facts = {"labels": {}, "lost": ["not asked: the API server is not ready"]}
     if ready:
-        told = split.ask(namespace, client, IMAGE, PEOPLE, SECONDS, list(TEXTS))
+        told = split.ask(namespace, client, host, PEOPLE, SECONDS, list(TEXTS))
     labels = {text: read_label(body) for text, body in told["labels"].items()}
     inside = {p: int(split.run_in(namespace, p, PROCESSES, container=parts[split.API].container)) for p in ready}
     return {"labels": labels, "lost": told["lost"][:5], "asked": len(told.get("waits", [])),
@@ -205,16 +302,16 @@ def read_label(body: str) -> str:
         return body[:60]
 
 
-def replace(namespace: str, client: str, api: split.Part) -> Facts:
+def replace(namespace: str, client: str, host: str, api: split.Part) -> Facts:
     """What people lose while the API server's pods are replaced, as each release does it. A single lost request can be
     the machine's: then it is done once more."""
-    found = replace_once(namespace, client, api)
-    return replace_once(namespace, client, api) if len(found["lost"]) == 1 and not found["late"] else found
+    found = replace_once(namespace, client, host, api)
+    return replace_once(namespace, client, host, api) if len(found["lost"]) == 1 and not found["late"] else found
 
 
-def replace_once(namespace: str, client: str, api: split.Part) -> Facts:
+def replace_once(namespace: str, client: str, host: str, api: split.Part) -> Facts:
     """Raises LabError when the machine stopped the sender, so that its losses say nothing."""
-    with callers.asking(namespace, client, f"http://{IMAGE}/classify", RATE, most=240) as answers:
+    with callers.asking(namespace, client, f"http://{host}/classify", RATE, most=240) as answers:
         time.sleep(2)
         kubectl("-n", namespace, "rollout", "restart", f"deployment/{api.name}")
         late = split.wait_until_out(namespace, [api.name], pace.patience(90))
@@ -233,33 +330,35 @@ def leaving(namespace: str) -> bool:
 
 
 def knock(
-    namespace: str, who: list[Visitor], pods: Facts, counted: Facts, node: str, image: str
+    namespace: str, who: list[Visitor], parts: dict[str, split.Part], pods: Facts, counted: Facts, node: str
 ) -> dict[str, dict[str, str]]:
     """Whose canary ran in which runner: "ran", or what the sender got instead. What ran is sent once more, since a
     policy can reach a new pod late; what runs again is checked against a policy that lets in nobody."""
     found: dict[str, dict[str, str]] = {}
     for _ in range(2):
-        found = knock_once(namespace, who, pods, counted)
+        found = knock_once(namespace, who, parts, pods, counted)
         if not any("ran" in told.values() for told in found.values()):
             return found
         time.sleep(4)
-    prove_enforcement(next(v for v in who if v.role == "neighbour"), image, node)
+    prove_enforcement(next(v for v in who if v.role == "neighbour"), parts[split.API].image, node)
     return found
 
 
-def knock_once(namespace: str, who: list[Visitor], pods: Facts, counted: Facts) -> dict[str, dict[str, str]]:
+def knock_once(
+    namespace: str, who: list[Visitor], parts: dict[str, split.Part], pods: Facts, counted: Facts
+) -> dict[str, dict[str, str]]:
     """All of them at once, each at the first pod of each runner."""
     tokens = {(name, v.role): secrets.token_hex(4) for name in RUNNERS for v in who}
 
     def fire(name: str, v: Visitor) -> str:
         address = get(namespace, "pod", pods[name][0])["status"]["podIP"]
         method = next((m for told in counted[name].values() for m in told), split.METHODS[name])
-        return split.fire(v.namespace, v.pod, f"{address}:{split.PORT}", method, tokens[name, v.role])
+        return split.fire(v.namespace, v.pod, f"{address}:{parts[name].port}", method, tokens[name, v.role])
 
     with ThreadPoolExecutor() as pool:
         told = {(name, v.role): pool.submit(fire, name, v) for name in RUNNERS for v in who}
         said = {spot: one.result() for spot, one in told.items()}
-    ran = {token for name in RUNNERS for token in split.landed(namespace, pods[name])}
+    ran = {token for name in RUNNERS for token in split.landed(namespace, pods[name], parts[name].container)}
     return {name: {v.role: "ran" if tokens[name, v.role] in ran else said[name, v.role] for v in who}
             for name in RUNNERS}  # fmt: skip
 
@@ -278,8 +377,9 @@ def parts_are_apart(seen: Facts) -> Finding:
 
 @check(shape, after=parts_are_apart)
 def released_image(seen: Facts) -> Finding:
-    others = {place: image for place, image in seen["images"].items() if image != seen["release"]}
-    good = bool(seen["release"]) and not others and set(seen["images"]) >= set(seen["parts"])
+    images = {place: seen["images"].get(place, "none") for place in seen["parts"]}
+    others = {place: image for place, image in images.items() if untagged(image) != untagged(seen["release"])}
+    good = bool(seen["release"]) and not others
     return Finding(good, "all parts run the released image", str(others or "all"), seen["release"])
 
 
@@ -287,9 +387,12 @@ def released_image(seen: Facts) -> Finding:
 def services_find_runners(seen: Facts) -> Finding:
     """The Service that the API server asks for a runner has that runner's pods behind it, and no others."""
     wrong, why = strayed(seen), "; ".join(seen.get("events", []))
-    found = f"behind {wrong}" if wrong else "each runner's pods"
-    found += f"; not rolled out: {', '.join(seen['late'])}: {why}" if wrong and why else ""
-    return Finding(not wrong, "each runner is asked through a Service that finds its pods", found, str(seen["pods"]))
+    stuck = seen["late"] if "events" in seen else []  # ready pods may all be found, and one more never gets ready
+    found = f"behind {wrong}" if wrong else "each runner's pods that is ready" if stuck else "each runner's pods"
+    found += f"; not rolled out: {', '.join(stuck)}: {why}" if stuck else ""
+    return Finding(
+        not wrong and not stuck, "each runner is asked through a Service that finds its pods", found, str(seen["pods"])
+    )
 
 
 def strayed(seen: Facts) -> dict[str, str]:
@@ -344,7 +447,7 @@ def runners_do_the_work(seen: Facts) -> Finding:
 
 @check(shape, after=runners_do_the_work)
 def embedder_scaled_alone(seen: Facts) -> Finding:
-    where = {part: place.split("/")[0] for place, part in seen["parts"].items()}
+    where = {part: place.split("/")[0] for place, part in seen["parts"].items() if part != split.ALL}
     replicas = {part: seen["replicas"].get(name, 0) for part, name in where.items()}
     done = done_by(seen, "embeddingrunner")
     idle = [pod for pod, n in done.items() if n < seen["asked"] / 50]
@@ -373,7 +476,8 @@ def runner_ports_closed(seen: Facts) -> Finding:
     """A status is an answer: whoever gets one has reached the port, whatever became of the pickle."""
     ran = [f"{who} in {name}" for name, told in seen["door"].items() for who, said in told.items() if said == "ran"]
     found = f"a pickle of these ran: {', '.join(ran)}" if ran else str(seen["door"])
+    found += f"; policies that let in other namespaces: {'; '.join(seen['invited'])}" if seen.get("invited") else ""
     shut = [told.get(who) in SHUT for name in RUNNERS for told in [seen["door"].get(name, {})] for who in KNOCKING]
-    good = all(shut) and not ran
-    wanted = "refused: of a client, of a pod without the label, of a pod in another namespace"
+    good = all(shut) and not ran and seen.get("invited") == []
+    wanted = "refused: of a client, of pods without the label or with that of all parts, of a pod in another namespace"
     return Finding(good, "nobody but the API server can send a pickle to a runner", found, wanted)
