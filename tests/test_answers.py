@@ -192,7 +192,7 @@ def test_an_explanation_types_no_figure_of_a_machines(question: answers.Question
 
 
 # Seconds, what hangs on them, and chance (06s): on a busy machine they are further off than a learner's "near".
-TIMED = {"01d", "02a", "02b", "06s", "07b", "07c", "07f", "07g", "08b", "08c"}
+TIMED = {"01d", "02a", "02b", "06s", "07b", "07c", "07f", "07g", "08b", "08c", "11c"}
 
 
 def agrees(question: answers.Question, it: Any) -> bool:

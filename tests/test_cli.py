@@ -138,7 +138,7 @@ def test_the_kit_lists_all_criteria() -> None:
     assert [c.id for c in Kit(ROOT).criteria()] == [
         "sc1-models-saved", "sc2-local-served", "sc3-bento-lean", "sc4-image-pushed",
         "sc5-k8s-served", "sc6-batching-benchmarked", "sc7-metrics-queried", "sc8-shapes", "sc9-choice",
-        "sc11-release",
+        "sc10-modern", "sc11-release",
     ]  # fmt: skip
 
 

@@ -11,12 +11,10 @@ import contextlib
 import itertools
 import json
 import os
-import random
-import string
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,69 +25,52 @@ from grader.kit import check, probe
 from grader.model import Facts, Finding
 from grader.processes import free_port, started, wait_until
 from grader.world import pace
-from grader.world.kit_modules import kit_module
-from grader.world.saved import CLASSIFIER, EMBEDDER, SavedModels, saved_models
+from grader.world.asker import (
+    BAD,
+    CROWD,
+    LAB_TEXTS,
+    OTHERS,
+    STILL,
+    Runners,
+    ask,
+    ask_badly,
+    ask_closed,
+    ask_frozen,
+    ask_models,
+    at_once,
+    counted,
+    draw,
+    in_turn,
+    send,
+)
+from grader.world.saved import CLASSIFIER, EMBEDDER, saved_models
 from grader.world.servers import PORT, Served, frozen, served
+from grader.world.told import (
+    JSON,
+    compare,
+    differing,
+    is_json,
+    many,
+    pairs,
+    same_both,
+    same_label,
+    same_score,
+    shape_problem,
+    short,
+)
 
 SERVICE_NAME = "demo_text_intelligence"
-RUNNERS = ("embeddingrunner", "classifierrunner")
-LAB_TEXTS = ["I was charged twice", "Where is my parcel?"]  # those of the notebook
+PARTS = Runners()
+RUNNERS = PARTS.names
 SIZES = (0, 1, 2, 10, 64)  # texts in the requests that come one after the other
 MANY = ("sizes", "together", "burst")  # facts that hold several answers
-POOL = 96  # texts that the requests are drawn from, none of them seen before
-PATIENCE = 15.0  # seconds that one caller waits
-CLEAR = 0.02  # a label is compared where its score leads by this much
-CLOSE = 0.001  # batching moves a score by 0.000001, another classifier by 0.05 and more
 # Nothing is shed for being slow, and 64 texts of one request fit into a batch, so a service that hands each text to
 # the dispatcher on its own passes, and one that hands over all of them answers too, as long as nobody else asks.
 BATCHING = {"enabled": True, "max_batch_size": 64, "max_latency_ms": 60_000}
 CONFIG = {"version": 1, "runners": {name: {"batching": BATCHING} for name in RUNNERS}}
-JSON = "application/json"
-CLIENTS = itertools.cycle(
-    ["python-httpx/0.28.1", "curl/8.14.1", "python-requests/2.32.5", "Go-http-client/1.1", "k6/1.2"]
-)
-STILL = 1.5  # seconds for which a runner's process stands still: who answers meanwhile did without it
-CROWD = (1, 2, 3, 1, 4, 2, 1, 3)  # texts of the callers who meet while a runner stands still; all fit into one batch
 DEAD = 3.0  # seconds that a caller waits for a service one of whose runners is dead
 MODELS = {"embeddingrunner": EMBEDDER, "classifierrunner": CLASSIFIER}  # what each runner opens when it starts
 BACK = 15.0  # seconds in which a runner that was killed has been started again and has looked for its model
-
-# Words of one token each, so that MiniLM still reads what comes after a thousand characters of them.
-LONG = "information department international development communication responsibility organization performance "
-OTHERS = {
-    "with accents": "Für die Lieferung à Genève wurde mehr abgebucht, señor {}",
-    "with a capital ẞ": "DIE GROẞE KISTE AUS DER HAUPTSTRAẞE KAM NIE AN {}",
-    "in Japanese": "荷物が税関で止まっています。いつ届きますか {}",
-    "in Cyrillic letters": "Деньги списаны дважды, верните {}",
-    "with emoji": "📦📦 where 😡 {} 💸",
-    "with a link that has no https://": "see www.shop.example/account/password/reset?user={} please",
-    "with an order's number of four digits": "my order 8421 of {} never came, nor did AB-5510",
-    "with amounts in other currencies": "you took 1.234,50 € of {} from me, not 12 GBP",
-    "with a mail address that has a plus": "write to anna.b+payments@mail.{}.co.example about the invoice",
-    "of several lines": "Hello\n\nmy parcel {}\tis late\r\nanna",
-    "with signs as HTML writes them": "I paid &pound;12 &amp; &lt;b&gt;nothing&lt;/b&gt; came {}",
-    "that ends in punctuation": "where is my {}???!!!",
-    "after 1,200 spaces": " " * 1200 + "the payment of {} was taken twice",
-    "of 1,800 characters, whose end says what it is about": LONG * 16 + "refund my payment {} invoice card billing",
-}
-
-BAD = {
-    "no JSON": (b'{"texts": ', JSON),
-    "an empty body": (b"", JSON),
-    "an array": (b'["a text"]', JSON),
-    "an object without texts": (b'{"text": ["a"]}', JSON),
-    "texts that are one string": (b'{"texts": "a text"}', JSON),
-    "texts that are null": (b'{"texts": null}', JSON),
-    "a number among the texts": (b'{"texts": ["a text", 7]}', JSON),
-    "a list among the texts": (b'{"texts": ["a text", ["b"]]}', JSON),
-    "an empty text": (b'{"texts": ["a text", ""]}', JSON),
-    "65 texts": (json.dumps({"texts": ["a"] * 65}).encode(), JSON),
-    "a text of 3,000 characters": (json.dumps({"texts": ["a" * 3000]}).encode(), JSON),
-    "a body of 2 MiB": (b'{"texts": ["a"]}'.ljust(2 << 20), JSON),
-    "100,000 opening brackets": (b"[" * 100_000, JSON),
-    "half of a character (a lone surrogate)": (b'{"texts": ["\\ud83d"]}', JSON),
-    "plain text, called so": (b'{"texts": ["a text"]}', "text/plain"),
-}
 
 
 @probe(limit=240)
@@ -101,7 +82,7 @@ def answers(ws: Any) -> Facts:
         with served(ws.service, ws.store, config=CONFIG, bare=[*MODELS.values()]) as server:
             facts: Facts = {"problem": server.problem, "foreign": server.foreign, "seconds": server.seconds}
             facts["log"] = server.log() if server.problem else ""
-            facts["two"] = counted(server, LAB_TEXTS)
+            facts["two"] = counted(server, LAB_TEXTS, PARTS)
             if server.problem or shape_problem(facts["two"], 2):
                 facts["log"] = server.log()
                 return facts
@@ -134,99 +115,19 @@ def ask_server(server: Served, store: Path, pool: list[str], others: dict[str, s
     facts["names"] = {"workers": sorted(server.workers()), "service": service_names(server), **batch_limits(server)}
     if not facts["stays"]["alive"]:
         return facts
-    facts["sizes"] = in_turn(server, [draw(pool, size) for size in SIZES])
+    facts["sizes"] = in_turn(server, [draw(pool, size) for size in SIZES], PARTS)
     if any(answer["status"] is None for answer in facts["sizes"]):
         return facts
     facts["closed"] = ask_closed(server, store, draw(pool, 2))
     if shape_problem(facts["closed"], 2):  # seconds a request, from here on
         return facts | {"bad": ask_badly(server)}
-    facts["again"] = counted(server, facts["sizes"][-2]["texts"])
+    facts["again"] = counted(server, facts["sizes"][-2]["texts"], PARTS)
     facts["others"] = {kind: ask(server, [text]) for kind, text in others.items()}
-    facts["frozen"] = {name: ask_frozen(server, name, [draw(pool, size) for size in CROWD]) for name in RUNNERS}
+    facts["frozen"] = {name: ask_frozen(server, name, [draw(pool, n) for n in CROWD], PARTS) for name in RUNNERS}
     facts["bad"] = ask_badly(server)
     facts["together"] = at_once(server, [draw(pool, 1 + i % 2) for i in range(16)])
     facts["burst"] = at_once(server, [draw(pool, (1, 2, 10, 64)[i % 4]) for i in range(32)])
     return facts | ask_killed(server, [draw(pool, 2) for _ in RUNNERS])
-
-
-def draw(pool: list[str], size: int) -> list[str]:
-    """Texts for one request, in no order; from ten on, one of them stands there twice."""
-    texts = random.sample(pool, size)
-    return [*texts[:-1], texts[0]] if size >= 10 else texts
-
-
-def ask(server: Served, texts: list[str]) -> Facts:
-    return {"texts": texts, **send(server, json.dumps({"texts": texts}).encode(), JSON, pace.patience(PATIENCE))}
-
-
-def send(server: Served, body: bytes, kind: str, patience: float) -> Facts:
-    """The answer's status and body; without one `status` is None, and `problem` says how that ended."""
-    try:
-        headers = {"content-type": kind, "user-agent": next(CLIENTS)}
-        got = httpx.post(f"{server.url}/classify", content=body, headers=headers, timeout=patience)
-    except httpx.TimeoutException:
-        return {"status": None, "body": None, "problem": f"no answer in {patience:g} s", "type": ""}
-    except httpx.HTTPError as broken:
-        problem = f"{type(broken).__name__}: {broken}"[:200]
-        return {"status": None, "body": None, "problem": problem, "type": ""}
-    said = got.headers.get("content-type", "")
-    try:
-        return {"status": got.status_code, "body": got.json(), "problem": "", "type": said}
-    except ValueError:
-        return {"status": got.status_code, "body": None, "problem": f"no JSON: {got.text[:80]!r}", "type": said}
-
-
-def counted(server: Served, texts: list[str]) -> Facts:
-    """The answer, and how many calls each runner took for it."""
-    before = server.runner_calls()
-    answer = ask(server, texts)
-
-    def calls() -> dict[str, int]:
-        now = server.runner_calls()
-        return {name: now.get(name, 0) - before.get(name, 0) for name in RUNNERS}
-
-    if texts and answer["status"] == 200:  # a runner counts its call after it has answered
-        wait_until(lambda: all(calls().values()), 1.0)
-    return {**answer, "calls": calls()}
-
-
-def in_turn(server: Served, requests: list[list[str]]) -> list[Facts]:
-    """One after the other, up to the first that is not answered."""
-    found: list[Facts] = []
-    for texts in requests:
-        if not found or found[-1]["status"] is not None:
-            found.append(counted(server, texts))
-    return found
-
-
-def at_once(server: Served, requests: list[list[str]]) -> list[Facts]:
-    with ThreadPoolExecutor(len(requests)) as pool:
-        return list(pool.map(lambda texts: ask(server, texts), requests))
-
-
-def ask_frozen(server: Served, runner: str, requests: list[list[str]]) -> Facts:
-    """Callers who meet while that runner's processes stand still: whether one of them is answered meanwhile, what all
-    get afterwards, and how many batches the runner makes of their calls."""
-    processes, before = server.workers().get(runner, []), server.batches().get(runner, [0, 0])
-    with ThreadPoolExecutor(len(requests)) as pool:
-        with frozen(processes):
-            waiting = [pool.submit(ask, server, texts) for texts in requests]
-            time.sleep(STILL)
-            early = [w.result() for w in waiting if w.done()]
-        answers = [w.result() for w in waiting]
-    now = server.batches().get(runner, [0, 0])
-    batches, calls = (n - b for n, b in zip(now, before, strict=True))
-    told = {"status": next((a["status"] for a in early if a["status"] == 200), None), "answers": answers}
-    return {**told, "batches": batches, "calls": calls}
-
-
-def ask_closed(server: Served, store: Path, texts: list[str]) -> Facts:
-    """The answer while the store cannot be read: who loads a model for each request has none then."""
-    server.close_store()
-    try:
-        return {**ask(server, texts), "log": server.log(3)}
-    finally:
-        server.open_store(store)
 
 
 def ask_killed(server: Served, requests: list[list[str]]) -> Facts:
@@ -273,15 +174,6 @@ def ask_bare(server: Served, lives: list[str], texts: list[str]) -> list[str]:
     return lives if answers else []
 
 
-def ask_badly(server: Served) -> dict[str, Facts]:
-    found: dict[str, Facts] = {}
-    for name, (body, kind) in BAD.items():
-        found[name] = send(server, body, kind, 5.0)
-        if found[name]["problem"].startswith("no answer"):
-            break  # it may hang now, and one such fact is enough
-    return found
-
-
 def service_names(server: Served) -> list[str]:
     return sorted({labels["service_name"] for _, labels, _ in server.metrics() if "service_name" in labels})
 
@@ -293,77 +185,6 @@ def batch_limits(server: Served) -> Facts:
         if name == "bentoml_runner_adaptive_batch_size_bucket" and labels["le"] != "+Inf":
             found[labels["runner_name"]] = max(found.get(labels["runner_name"], 0), float(labels["le"]))
     return {"max_batch": found}
-
-
-def ask_models(ws: Any, subject: SavedModels) -> Facts:
-    """What the saved models say of POOL fresh texts; what hinders them is a fact too, and sc1's business."""
-    candidates, others = fresh_texts(ws, 2 * POOL), other_texts()
-    subject.get_ready(torch=False)
-    try:
-        latest, told = score_all(ws, subject, every := [*LAB_TEXTS, *candidates, *others.values()])
-    except NoAnswer as problem:
-        return {"problem": str(problem), "pool": candidates[:POOL], "others": others, "latest": "", "answers": {}}
-    by_version = {tag: dict(zip(every, rows, strict=True)) for tag, rows in told.items()}
-    pool = [text for text in candidates if by_version[latest][text]["lead"] > CLEAR][:POOL]
-    pool += [t for t in candidates if t not in pool][: POOL - len(pool)]  # of a soft classifier, all leads are small
-    return {"problem": "", "pool": pool, "others": others, "latest": latest, "answers": by_version}
-
-
-class NoAnswer(Exception):
-    """The saved models, or preprocess.py, do not answer as they should."""
-
-
-def score_all(ws: Any, subject: SavedModels, texts: list[str]) -> tuple[str, dict[str, list[Facts]]]:
-    """The latest classifier's tag, and what it and up to three older ones say, to tell it apart from those."""
-    about = must(subject.ask("describe_model", name=CLASSIFIER))
-    subject.ask("use_service", folder=str(ws.service))
-    prepared = must(subject.ask("prepare", texts=texts))  # the learner's, which sc1 has looked at
-    if not isinstance(prepared, list) or not all(isinstance(t, str) for t in prepared) or len(prepared) != len(texts):
-        raise NoAnswer(f"prepare() gave no list of {len(texts)} strings")
-    vectors = kit_module(ws, "weights").load_encoder().encode(prepared).tolist()
-    tags = [about["tag"], *(older["tag"] for older in about["older"][:3])]
-    return tags[0], {tag: labels_and_scores(subject, tag, vectors) for tag in tags}
-
-
-def must(told: tuple[Any, str]) -> Any:
-    if told[1]:
-        raise NoAnswer(told[1])
-    return told[0]
-
-
-def labels_and_scores(subject: SavedModels, tag: str, vectors: list[list[float]]) -> list[Facts]:
-    """For each text the label, its score, and by how much it leads."""
-    must(subject.ask("load", tag=tag))
-    scores, labels = must(subject.ask("predict_proba", tag=tag, rows=vectors)), must(subject.ask("classes", tag=tag))
-    found = []
-    try:
-        for row in scores:
-            second, first = sorted(map(float, row))[-2:]
-            found.append({"label": str(labels[row.index(max(row))]), "score": first, "lead": first - second})
-    except (TypeError, ValueError, IndexError) as wrong:
-        raise NoAnswer(f"{tag} gave no row of scores for each text ({type(wrong).__name__})") from None
-    if len(found) != len(vectors):
-        raise NoAnswer(f"{tag} gave {len(found)} rows of scores for {len(vectors)} texts")
-    return found
-
-
-def fresh_texts(ws: Any, count: int) -> list[str]:
-    """Tickets from the kit's templates, each with a word that nobody has written before."""
-    known = [text for text, _ in kit_module(ws, "tickets").held_out(600)]
-    return [f"{text} {word}" for text, word in zip(random.sample(known, count), fresh_words(count), strict=True)]
-
-
-def other_texts() -> dict[str, str]:
-    """Texts that no template gives, by what is unusual in them: whoever prepares in another way than prepare(), or
-    reads a part of a text alone, answers one of them otherwise. Each has a word that nobody has written before."""
-    wide = {ord(c): ord(c) + 0xFEE0 for c in map(chr, range(0x21, 0x7F))}
-    return {kind: text.format(*fresh_words(1)) for kind, text in OTHERS.items()} | {
-        "in letters of full width": f"The invoice of order #84213 shows $49.99 {fresh_words(1)[0]}".translate(wide)
-    }
-
-
-def fresh_words(count: int) -> list[str]:
-    return ["".join(random.choices(string.ascii_lowercase, k=9)) for _ in range(count)]
 
 
 @contextlib.contextmanager
@@ -396,32 +217,6 @@ class Answer(http.server.BaseHTTPRequestHandler):
         pass
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
 """
-
-
-def shape_problem(answer: Facts, count: int) -> str:
-    """What is wrong with the form of an answer for that many texts, or nothing."""
-    if answer["status"] != 200 or answer["body"] is None:
-        status = "" if answer["status"] is None else f"status {answer['status']}"
-        return " ".join(p for p in (status, answer["problem"] or short(answer["body"])) if p)
-    body = answer["body"]
-    if not isinstance(body, dict) or not all(isinstance(body.get(k), list) for k in ("labels", "scores")):
-        return f"{short(body)}, not an object with the lists `labels` and `scores`"
-    labels, scores = body["labels"], body["scores"]
-    if (len(labels), len(scores)) != (count, count):
-        return f"{many(len(labels), 'label')} and {many(len(scores), 'score')}"
-    if not all(isinstance(label, str) for label in labels):
-        return f"labels that are not words: {short(labels)}"
-    fits = all(isinstance(s, int | float) and not isinstance(s, bool) and 0 <= s <= 1 for s in scores)
-    return "" if fits else f"scores that are not numbers from 0 to 1: {short(scores)}"
-
-
-def short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) < 120 else f"{text[:117]}..."
-
-
-def many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 @check(answers)
@@ -541,32 +336,6 @@ def asks_again(seen: Facts) -> Finding:
     return Finding(True, "The same texts a second time ask the runners again.", found, wanted)
 
 
-def pairs(answers: list[Facts]) -> Iterator[tuple[str, str, float]]:
-    """(text, label, score) of all texts in those answers that have the right form."""
-    for answer in answers:
-        if not shape_problem(answer, len(answer["texts"])):
-            yield from zip(answer["texts"], answer["body"]["labels"], answer["body"]["scores"], strict=True)
-
-
-Same = Callable[[Facts, str, float], bool]  # (what the models say of a text, its label, its score) -> do they agree?
-
-
-def differing(answers: list[Facts], told: dict[str, Facts], same: Same) -> list[str]:
-    return [text for text, label, score in pairs(answers) if not same(told[text], label, score)]
-
-
-def same_score(told: Facts, _: str, score: float) -> bool:
-    return bool(abs(told["score"] - score) < CLOSE)
-
-
-def same_both(told: Facts, label: str, score: float) -> bool:
-    return same_label(told, label, score) and same_score(told, label, score)
-
-
-def same_label(told: Facts, label: str, _: float) -> bool:
-    return bool(told["label"] == label)
-
-
 @check(answers, after=asks_both_runners)
 def saved_version(seen: Facts) -> Finding:
     """Whose scores are they? An older version that fits while the latest does not is the one that is served; a runner
@@ -602,20 +371,6 @@ def scores_right(seen: Facts) -> Finding:
 def one_by_one(seen: Facts) -> list[Facts]:
     """The answers to one caller after the other: the notebook's, later ones, the same again, with the store closed."""
     return [seen["two"], seen["stays"], *seen["sizes"], seen["again"], seen["closed"]]
-
-
-def compare(asked: list[Facts], told: dict[str, Facts], same: Same, what: str) -> Finding:
-    """Each text's label, or score, against what the saved models say when they are asked directly."""
-    total = len(list(pairs(asked)))
-    wrong = [(t, label, score) for t, label, score in pairs(asked) if not same(told[t], label, score)]
-    if not wrong:
-        message = f"The {what} of each of {total} texts is what the saved models say of it."
-        return Finding(True, message, f"{total} of {total}", total)
-    text, label, score = wrong[0]
-    own = told[text]
-    message = f"{len(wrong)} of {total} texts got another {what} than the saved models give to prepare(text)"
-    says = f"{label} {score:.3f}, the models say {own['label']} {own['score']:.3f}"
-    return Finding(False, f"{message}. One, {text!r}, got {says}.", f"{total - len(wrong)} of {total}", total)
 
 
 @check(answers, after=scores_right)
@@ -708,11 +463,6 @@ def answers_in_json(seen: Facts) -> Finding:
         message = f"The header content-type of an answer is {' and '.join(wrong) or 'not there'}"
         return Finding(False, f"{message}: a client that goes by it does not read the body as JSON.", found, JSON)
     return Finding(True, f"Answers are called {' and '.join(found)}.", found, JSON)
-
-
-def is_json(kind: str) -> bool:
-    kind = kind.partition(";")[0].strip().lower()
-    return kind == JSON or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 @check(answers, after=one_answer_per_text)

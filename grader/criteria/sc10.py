@@ -1,0 +1,313 @@
+"""sc10: the service of lab 11, on BentoML's modern API, keeps what lab 02's service promised its callers.
+
+The probe serves a scratch copy of modern/ on a free port and asks it as sc2 asks the classic service: the asker takes
+either form (grader/world/asker.py). The services that it depends on are found by their processes, whatever they are
+called. At the end many callers keep asking for some seconds, since inner connections are lost under load alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from grader.kit import check, probe
+from grader.model import Facts, Finding
+from grader.world.asker import (
+    BAD,
+    CROWD,
+    LAB_TEXTS,
+    STILL,
+    Services,
+    ask,
+    ask_badly,
+    ask_closed,
+    ask_frozen,
+    ask_models,
+    counted,
+    draw,
+    in_turn,
+)
+from grader.world.saved import saved_models
+from grader.world.servers import Served, served
+from grader.world.told import compare, differing, is_json, many, same_both, same_label, same_score, shape_problem, short
+
+TARGET = "service"  # without a build file: of the services in service.py the one that no other depends on
+SIZES = (0, 1, 2, 10, 64)
+PEOPLE, SECONDS = 32, 5.0  # who ask at the same time, and for how long at least
+ENOUGH, LONGEST = 400, 20.0  # requests that they send on a slow machine, too, and the seconds that it gets for them
+ANSWER = ("labels", "scores")
+
+
+@probe(limit=240)
+def answers(ws: Any) -> Facts:
+    """All that the service does when it is asked; about 30 s, a third of it until the server is ready."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    parts = Services()
+    with ThreadPoolExecutor(1) as pool, saved_models(ws) as subject:
+        saved = pool.submit(ask_models, ws, subject)  # in the time that the server takes to start
+        with served(ws.root / "modern", ws.store, target=target_of(ws.root / "modern")) as server:
+            parts.find(server)
+            facts: Facts = {"problem": server.problem, "log": "", "two": counted(server, LAB_TEXTS, parts)}
+            if server.problem or shape_problem(facts["two"], 2):
+                return facts | {"log": server.log()}
+            facts["parts"] = {name: len(ids) for name, ids in sorted(parts.workers(server).items())}
+            told = saved.result()
+            facts |= ask_server(server, ws.store, parts, told)
+            kept = {text for answer in alone_and_met(facts) for text in answer["texts"]}
+            return facts | {"saved": only(told, kept)}
+
+
+def target_of(folder: Path) -> str:
+    """What `bentoml serve` is given: the service that the build file names, if there is one."""
+    try:
+        named = yaml.safe_load((folder / "bentofile.yaml").read_text())["service"]
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        return TARGET
+    return named if isinstance(named, str) and re.fullmatch(r"[\w.]+(:[\w.]+)?", named) else TARGET
+
+
+def only(told: Facts, texts: set[str]) -> Facts:
+    """Of what the saved models say: the label and score of the texts that the service was asked for."""
+    rows = {tag: {t: {k: row[k] for k in ("label", "score")} for t, row in by_text.items() if t in texts}
+            for tag, by_text in told["answers"].items()}  # fmt: skip
+    return {"problem": told["problem"], "latest": told["latest"], "answers": rows}
+
+
+def ask_server(server: Served, store: Any, parts: Services, told: Facts) -> Facts:
+    """One caller after the other, then bad ones, then some who meet while a part stands still, then a crowd."""
+    pool = told["pool"]
+    facts: Facts = {"sizes": in_turn(server, [draw(pool, size) for size in SIZES], parts)}
+    if any(answer["status"] is None for answer in facts["sizes"]):
+        return facts
+    facts["closed"] = ask_closed(server, store, draw(pool, 2))
+    facts["promised"] = promised(server)
+    facts["bad"] = ask_badly(server)
+    if shape_problem(facts["closed"], 2):  # seconds a request, from here on
+        return facts
+    names = [name for name, calls in facts["sizes"][2]["calls"].items() if calls]
+    facts["frozen"] = {name: ask_frozen(server, name, [draw(pool, n) for n in CROWD], parts) for name in names}
+    return facts | {"crowd": ask_long(server, pool, told["answers"].get(told["latest"], {}))}
+
+
+def ask_long(server: Served, pool: list[str], own: Facts) -> Facts:
+    """PEOPLE who ask again as soon as they have an answer: how their requests ended, and which got another's answer."""
+    asked: list[Facts] = []
+    began = time.monotonic()
+
+    def keep_asking(number: int) -> None:
+        with httpx.Client() as client:
+            while (past := time.monotonic() - began) < SECONDS or (len(asked) < ENOUGH and past < LONGEST):
+                asked.append(ask(server, draw(pool, 1 + number % 2), client.post))
+
+    with ThreadPoolExecutor(PEOPLE) as people:
+        list(people.map(keep_asking, range(PEOPLE)))
+    lost = [a for a in asked if a["status"] != 200]
+    ends = Counter(str(a["status"] or a["problem"]) for a in asked)
+    wrong = [a for a in asked if a["status"] == 200 and shape_problem(a, len(a["texts"]))]
+    mixed = differing(asked, own, same_both) if own else []
+    first = short(lost[0]["body"]) if lost and lost[0]["body"] is not None else ""
+    return {"ends": dict(ends), "first": first, "wrong": len(wrong) + len(mixed), "log": why(server) if lost else ""}
+
+
+def why(server: Served) -> str:
+    """The errors that its log ends with; between them are thousands of lines of access."""
+    lines = [line for line in server.log(2000).splitlines() if re.match(r"[\w.]+(Error|Exception)\b", line)]
+    return "\n".join(dict.fromkeys(line[:160] for line in lines[-20:]))
+
+
+def promised(server: Served) -> Facts:
+    """The names of the fields that its OpenAPI document promises to take and to give at /classify."""
+    try:
+        document = httpx.get(f"{server.url}/docs.json", timeout=10).json()
+        post = document["paths"]["/classify"]["post"]
+        takes, gives = post["requestBody"], post["responses"]["200"]
+        return {"takes": fields(document, takes), "gives": fields(document, gives)}
+    except (httpx.HTTPError, ValueError, LookupError, TypeError) as wrong:
+        return {"takes": [], "gives": [], "problem": f"{type(wrong).__name__}: {wrong}"[:120]}
+
+
+def fields(document: Facts, body: Facts) -> list[str]:
+    """The properties of what is sent as JSON, wherever the document keeps them."""
+    schema = body["content"]["application/json"]["schema"]
+    for _ in range(5):
+        place = schema.get("$ref", "")
+        if not place.startswith("#/"):
+            break
+        schema = document
+        for step in place[2:].split("/"):
+            schema = schema[step]
+    return sorted(str(name) for name in schema.get("properties") or {})
+
+
+def alone_and_met(facts: Facts) -> list[Facts]:
+    """Every good answer that is kept: one by one, and of callers who met."""
+    met = [answer for still in facts.get("frozen", {}).values() for answer in still["answers"]]
+    return [facts["two"], *facts["sizes"], *([facts["closed"]] if "closed" in facts else []), *met]
+
+
+@check(answers)
+def two_labels_two_scores(seen: Facts) -> Finding:
+    """Lab 02's own form, asked of the modern service."""
+    wanted = {"labels": ["a word", "a word"], "scores": ["0 to 1", "0 to 1"]}
+    if seen["problem"]:
+        return Finding(False, f"{seen['problem'].capitalize()}. The end of its log:\n{seen['log']}", None, wanted)
+    found = seen["two"]["body"]
+    if wrong := shape_problem(seen["two"], 2):
+        message = f"POST /classify with two texts gave {wrong}. The end of the log:\n{seen['log']}"
+        return Finding(False, message, found, wanted)
+    return Finding(True, f"Two texts, two labels and two scores: {short(found)}.", found, wanted)
+
+
+@check(answers, after=two_labels_two_scores)
+def parts_of_their_own(seen: Facts) -> Finding:
+    """A service that depends on two others runs as three processes or more."""
+    found = seen["parts"]
+    others = {name: count for name, count in found.items() if name != "api" and count > 0}
+    told = ", ".join(others) or "none"
+    if len(others) < 2 or found.get("api", 0) < 1:
+        message = f"Beside the service that callers ask runs {told}; wanted are two, one for each model"
+        return Finding(False, f"{message}: what is not depended on gets no process.", found, "two beside the API")
+    return Finding(True, f"Beside the service that callers ask there are {told}.", found, "two beside the API")
+
+
+@check(answers, after=two_labels_two_scores)
+def one_answer_per_text(seen: Facts) -> Finding:
+    found = {}
+    for answer in seen["sizes"]:
+        count = len(answer["texts"])
+        found[str(count)] = wrong = shape_problem(answer, count)
+        if wrong:
+            wanted = f"{many(count, 'label')} and {many(count, 'score')}"
+            message = f"A request of {many(count, 'text')} got {wrong}; wanted are {wanted}."
+            return Finding(False, message, found, wanted)
+    asked = ", ".join(found)
+    if list(found) != [str(size) for size in SIZES]:
+        return Finding(False, f"Requests of {asked or 'no'} texts were answered.", asked, list(SIZES))
+    return Finding(True, f"Requests of {asked} texts got a label and a score for each text.", asked, asked)
+
+
+@check(answers, after=one_answer_per_text)
+def loads_once(seen: Facts) -> Finding:
+    closed = seen["closed"]
+    if wrong := shape_problem(closed, 2):
+        message = f"With the store closed after the start, a request got {wrong}: a model is loaded for each request"
+        return Finding(False, f"{message}. The end of the log:\n{closed['log']}", wrong, "an answer as before")
+    return Finding(True, "Once started, it needs the store no more: nothing is loaded for a request.", 200, 200)
+
+
+@check(answers, after=[parts_of_their_own, loads_once])
+def parts_do_the_work(seen: Facts) -> Finding:
+    """By their own counters, and by what happens while one of them stands still."""
+    wanted = "two parts, 1 call or more each"
+    for answer in [seen["two"], *seen["sizes"]]:
+        busy = [name for name, calls in answer["calls"].items() if calls > 0]
+        if answer["texts"] and len(busy) < 2:
+            asked = many(len(answer["texts"]), "text")
+            message = f"A request with {asked} was answered by the API and {' and '.join(busy) or 'no other service'}"
+            return Finding(False, f"{message}, by the services' own counters.", answer["calls"], wanted)
+    for name, still in seen["frozen"].items():
+        if still["status"] == 200:
+            message = f"With the process of {name} stopped, a request was answered all the same: not by that service"
+            return Finding(
+                False, f"{message}, whatever /metrics counts.", still["status"], "no answer until it goes on"
+            )
+        if lost := [a for a in still["answers"] if a["status"] != 200]:
+            message = f"After the process of {name} stood still for {STILL:g} s, {many(len(lost), 'caller')} of"
+            message += f" {len(still['answers'])} who waited got no answer (the first: {lost[0]['status']})"
+            return Finding(False, f"{message}.", lost[0]["status"], "an answer as before")
+    if len(seen["frozen"]) < 2:
+        return Finding(False, "Fewer than two services took part in an answer.", list(seen["frozen"]), wanted)
+    return Finding(True, "Each request reached both services, by their own counters.", seen["two"]["calls"], wanted)
+
+
+@check(answers, after=parts_do_the_work)
+def answers_right(seen: Facts) -> Finding:
+    """Each text's label and score against what the saved models say of it."""
+    saved, asked = seen["saved"], [seen["two"], *seen["sizes"], seen["closed"]]
+    if saved["problem"]:
+        message = f"The saved models cannot be asked, to compare with: {saved['problem']}. sc1 says more."
+        return Finding(False, message, saved["problem"], "an answer")
+    latest = saved["answers"][saved["latest"]]
+    if differing(asked, latest, same_score):
+        for tag, told in saved["answers"].items():
+            if tag != saved["latest"] and not differing(asked, told, same_score):
+                message = f"The scores are those of {tag}; the latest in the store is {saved['latest']}."
+                return Finding(False, message, tag, saved["latest"])
+    labels = compare(asked, latest, same_label, "label")
+    return compare(asked, latest, same_score, "score") if labels.ok else labels
+
+
+@check(answers, after=answers_right)
+def makes_batches(seen: Facts) -> Finding:
+    """Callers who wait for a service together are computed together."""
+    found = {name: [still["batches"], still["calls"]] for name, still in seen["frozen"].items()}
+    wanted = "fewer batches than calls"
+    for name, (batches, calls) in found.items():
+        met = f"{len(CROWD)} callers waited for {name} at the same moment"
+        if not calls:
+            return Finding(False, f"{met}, and it makes no batches: its method is not batchable.", found, wanted)
+        if not 0 < batches < calls:
+            return Finding(False, f"{met}, and it computed {calls} calls in {batches} batches.", found, wanted)
+    return Finding(True, "Callers who wait for a service together are computed together.", found, wanted)
+
+
+@check(answers, after=answers_right)
+def no_answer_lost(seen: Facts) -> Finding:
+    """Many callers for some seconds: each gets an answer, its own."""
+    crowd, latest = seen["crowd"], seen["saved"]["answers"][seen["saved"]["latest"]]
+    total, good = sum(crowd["ends"].values()), crowd["ends"].get("200", 0)
+    asked = f"{PEOPLE} callers at once sent {total} requests"
+    if good != total or good < PEOPLE:
+        ends = ", ".join(f"{count} x {end}" for end, count in sorted(crowd["ends"].items()))
+        message = f"{asked}: {ends}. One after the other, all are answered"
+        said = f" A lost one said {crowd['first']}." if crowd["first"] else ""
+        return Finding(False, f"{message}.{said} The end of the log:\n{crowd['log']}", crowd["ends"], {"200": total})
+    met = [answer for still in seen["frozen"].values() for answer in still["answers"]]
+    cut = sum(bool(shape_problem(answer, len(answer["texts"]))) for answer in met)
+    if count := crowd["wrong"] + cut + len(differing(met, latest, same_both)):
+        message = f"{asked}, and {many(count, 'text')} got another answer than alone"
+        return Finding(False, f"{message}: callers share something that they should not.", count, 0)
+    return Finding(True, f"{asked}, and each got its own answer.", crowd["ends"], crowd["ends"])
+
+
+@check(answers, after=one_answer_per_text)
+def bad_input_refused(seen: Facts) -> Finding:
+    """A status from 400 to 499, and an object that names what is wrong."""
+    found = {name: a["status"] for name, a in seen["bad"].items()}
+    for name, answer in seen["bad"].items():
+        status, body = answer["status"], answer["body"]
+        if status is None or not 400 <= status < 500:
+            said = answer["problem"] if status is None else f"status {status} with {short(body)}"
+            return Finding(False, f"Bad input, {name}: {said}. Programs read the status first.", found, "400 to 499")
+        if not isinstance(body, dict) or not any(isinstance(v, str) and v.strip() for v in body.values()):
+            message = f"Bad input, {name}: status {status} with the body {short(body)}; wanted is a JSON object"
+            return Finding(False, f"{message} that names what is wrong.", body, {"error": "a word"})
+        if not is_json(answer["type"]):
+            message = f"Bad input, {name}: a refusal whose header content-type is {answer['type'] or 'empty'}"
+            return Finding(False, f"{message}.", answer["type"], "application/json")
+    if rest := [name for name in BAD if name not in found]:
+        return Finding(False, f"Bad input, {rest[0]}: it was not asked any more.", found, "400 to 499")
+    return Finding(True, f"{len(found)} bad requests were refused with a status from 400 to 499.", found, "400 to 499")
+
+
+@check(answers, after=one_answer_per_text)
+def contract_told(seen: Facts) -> Finding:
+    """What /docs.json promises to whoever writes a client."""
+    found, wanted = {k: seen["promised"][k] for k in ("takes", "gives")}, {"takes": ["texts"], "gives": list(ANSWER)}
+    if why := seen["promised"].get("problem"):
+        return Finding(False, f"/docs.json does not describe POST /classify ({why}).", found, wanted)
+    if "texts" not in found["takes"]:
+        message = f"/docs.json says that /classify takes {', '.join(found['takes']) or 'anything'}, not texts"
+        return Finding(False, f"{message}: a parameter of the function is a field of the request.", found, wanted)
+    if missing := [name for name in ANSWER if name not in found["gives"]]:
+        message = f"/docs.json does not promise {' and '.join(missing)} in an answer"
+        return Finding(False, f"{message}: the document is made from the function's types.", found, wanted)
+    return Finding(True, "/docs.json promises texts, labels and scores.", found, wanted)

@@ -1,0 +1,86 @@
+"""What a service told its callers, held against the form that an answer has and against what the saved models say.
+
+Pure: facts in (grader/world/asker.py gathers them), words and findings out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from grader.model import Facts, Finding
+
+JSON = "application/json"
+CLOSE = 0.001  # batching moves a score by 0.000001, another classifier by 0.05 and more
+
+
+def shape_problem(answer: Facts, count: int) -> str:
+    """What is wrong with the form of an answer for that many texts, or nothing."""
+    if answer["status"] != 200 or answer["body"] is None:
+        status = "" if answer["status"] is None else f"status {answer['status']}"
+        return " ".join(p for p in (status, answer["problem"] or short(answer["body"])) if p)
+    body = answer["body"]
+    if not isinstance(body, dict) or not all(isinstance(body.get(k), list) for k in ("labels", "scores")):
+        return f"{short(body)}, not an object with the lists `labels` and `scores`"
+    labels, scores = body["labels"], body["scores"]
+    if (len(labels), len(scores)) != (count, count):
+        return f"{many(len(labels), 'label')} and {many(len(scores), 'score')}"
+    if not all(isinstance(label, str) for label in labels):
+        return f"labels that are not words: {short(labels)}"
+    fits = all(isinstance(s, int | float) and not isinstance(s, bool) and 0 <= s <= 1 for s in scores)
+    return "" if fits else f"scores that are not numbers from 0 to 1: {short(scores)}"
+
+
+def short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) < 120 else f"{text[:117]}..."
+
+
+def many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def is_json(kind: str) -> bool:
+    kind = kind.partition(";")[0].strip().lower()
+    return kind == JSON or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def pairs(answers: list[Facts]) -> Iterator[tuple[str, str, float]]:
+    """(text, label, score) of all texts in those answers that have the right form."""
+    for answer in answers:
+        if not shape_problem(answer, len(answer["texts"])):
+            yield from zip(answer["texts"], answer["body"]["labels"], answer["body"]["scores"], strict=True)
+
+
+Same = Callable[[Facts, str, float], bool]  # (what the models say of a text, its label, its score) -> do they agree?
+
+
+def differing(answers: list[Facts], told: dict[str, Facts], same: Same) -> list[str]:
+    return [text for text, label, score in pairs(answers) if not same(told[text], label, score)]
+
+
+def same_score(told: Facts, _: str, score: float) -> bool:
+    return bool(abs(told["score"] - score) < CLOSE)
+
+
+def same_both(told: Facts, label: str, score: float) -> bool:
+    return same_label(told, label, score) and same_score(told, label, score)
+
+
+def same_label(told: Facts, label: str, _: float) -> bool:
+    return bool(told["label"] == label)
+
+
+def compare(asked: list[Facts], told: dict[str, Facts], same: Same, what: str) -> Finding:
+    """Each text's label, or score, against what the saved models say when they are asked directly."""
+    total = len(list(pairs(asked)))
+    wrong = [(t, label, score) for t, label, score in pairs(asked) if not same(told[t], label, score)]
+    if not wrong:
+        message = f"The {what} of each of {total} texts is what the saved models say of it."
+        return Finding(True, message, f"{total} of {total}", total)
+    text, label, score = wrong[0]
+    own = told[text]
+    message = f"{len(wrong)} of {total} texts got another {what} than the saved models give to prepare(text)"
+    says = f"{label} {score:.3f}, the models say {own['label']} {own['score']:.3f}"
+    return Finding(False, f"{message}. One, {text!r}, got {says}.", f"{total - len(wrong)} of {total}", total)
