@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
+from facts import put
 from fuzzing import KEPT, read_evidence
 
 from grader.judge import judge_criterion
@@ -33,15 +34,6 @@ def judged(seen: Facts) -> dict[str, str]:
 def message(seen: Facts, check: str) -> str:
     results = judge_criterion(SC10, {"answers": Evidence("answers", seen)}).checks
     return next(r.message for r in results if r.id == check)
-
-
-def put(*path: Any, to: Any) -> Callable[[Any], None]:
-    def change(facts: Any) -> None:
-        for step in path[:-1]:
-            facts = facts[step]
-        facts[path[-1]] = to
-
-    return change
 
 
 LOST = {"ends": {"200": 300, "500": 30}, "first": "", "wrong": 0, "log": "ServerDisconnectedError"}

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from conftest import ROOT
+from facts import put
 
 from grader.errors import LabError
 from grader.judge import judge_criterion
@@ -77,15 +78,6 @@ def message(facts: dict[str, Any], check: str) -> str:
 
 def test_good_facts_pass() -> None:
     assert set(verdicts(good()).values()) == {Verdict.PASS}
-
-
-def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
-    def change(facts: Any) -> None:
-        for step in path[:-1]:
-            facts = facts[step]
-        facts[path[-1]] = to
-
-    return change
 
 
 WRONG = [

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
+from facts import put
 
 from grader.judge import judge_criterion
 from grader.kit import Kit
@@ -70,15 +71,6 @@ def judged(seen: dict[str, Facts], **lacking: str) -> dict[str, str]:
 
 def test_good_facts_pass() -> None:
     assert judged(good()) == {}
-
-
-def put(*path: Any, to: Any) -> Callable[[Any], None]:
-    def change(facts: Any) -> None:
-        for step in path[:-1]:
-            facts = facts[step]
-        facts[path[-1]] = to
-
-    return change
 
 
 OUT = ("v2", "answers", 1, "outputs")

@@ -37,7 +37,21 @@ from grader.world.asker import (
 )
 from grader.world.saved import saved_models
 from grader.world.servers import Served, served
-from grader.world.told import compare, differing, is_json, many, same_both, same_label, same_score, shape_problem, short
+from grader.world.told import (
+    compare,
+    differing,
+    is_json,
+    lost_meanwhile,
+    many,
+    needs_no_store,
+    one_for_each,
+    same_both,
+    same_label,
+    same_score,
+    says_what,
+    shape_problem,
+    short,
+)
 
 TARGET = "service"  # without a build file: of the services in service.py the one that no other depends on
 SIZES = (0, 1, 2, 10, 64)
@@ -180,27 +194,12 @@ def parts_of_their_own(seen: Facts) -> Finding:
 
 @check(answers, after=two_labels_two_scores)
 def one_answer_per_text(seen: Facts) -> Finding:
-    found = {}
-    for answer in seen["sizes"]:
-        count = len(answer["texts"])
-        found[str(count)] = wrong = shape_problem(answer, count)
-        if wrong:
-            wanted = f"{many(count, 'label')} and {many(count, 'score')}"
-            message = f"A request of {many(count, 'text')} got {wrong}; wanted are {wanted}."
-            return Finding(False, message, found, wanted)
-    asked = ", ".join(found)
-    if list(found) != [str(size) for size in SIZES]:
-        return Finding(False, f"Requests of {asked or 'no'} texts were answered.", asked, list(SIZES))
-    return Finding(True, f"Requests of {asked} texts got a label and a score for each text.", asked, asked)
+    return one_for_each(seen["sizes"], SIZES)
 
 
 @check(answers, after=one_answer_per_text)
 def loads_once(seen: Facts) -> Finding:
-    closed = seen["closed"]
-    if wrong := shape_problem(closed, 2):
-        message = f"With the store closed after the start, a request got {wrong}: a model is loaded for each request"
-        return Finding(False, f"{message}. The end of the log:\n{closed['log']}", wrong, "an answer as before")
-    return Finding(True, "Once started, it needs the store no more: nothing is loaded for a request.", 200, 200)
+    return needs_no_store(seen["closed"])
 
 
 @check(answers, after=[parts_of_their_own, loads_once])
@@ -219,10 +218,8 @@ def parts_do_the_work(seen: Facts) -> Finding:
             return Finding(
                 False, f"{message}, whatever /metrics counts.", still["status"], "no answer until it goes on"
             )
-        if lost := [a for a in still["answers"] if a["status"] != 200]:
-            message = f"After the process of {name} stood still for {STILL:g} s, {many(len(lost), 'caller')} of"
-            message += f" {len(still['answers'])} who waited got no answer (the first: {lost[0]['status']})"
-            return Finding(False, f"{message}.", lost[0]["status"], "an answer as before")
+        if lost := lost_meanwhile(name, still, STILL):
+            return lost
     if len(seen["frozen"]) < 2:
         return Finding(False, "Fewer than two services took part in an answer.", list(seen["frozen"]), wanted)
     return Finding(True, "Each request reached both services, by their own counters.", seen["two"]["calls"], wanted)
@@ -287,7 +284,7 @@ def bad_input_refused(seen: Facts) -> Finding:
         if status is None or not 400 <= status < 500:
             said = answer["problem"] if status is None else f"status {status} with {short(body)}"
             return Finding(False, f"Bad input, {name}: {said}. Programs read the status first.", found, "400 to 499")
-        if not isinstance(body, dict) or not any(isinstance(v, str) and v.strip() for v in body.values()):
+        if not says_what(body):
             message = f"Bad input, {name}: status {status} with the body {short(body)}; wanted is a JSON object"
             return Finding(False, f"{message} that names what is wrong.", body, {"error": "a word"})
         if not is_json(answer["type"]):

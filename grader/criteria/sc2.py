@@ -50,11 +50,15 @@ from grader.world.told import (
     compare,
     differing,
     is_json,
+    lost_meanwhile,
     many,
+    needs_no_store,
+    one_for_each,
     pairs,
     same_both,
     same_label,
     same_score,
+    says_what,
     shape_problem,
     short,
 )
@@ -279,27 +283,12 @@ def configured(seen: Facts) -> Finding:
 
 @check(answers, after=stays_up)
 def one_answer_per_text(seen: Facts) -> Finding:
-    found = {}
-    for answer in seen["sizes"]:
-        count = len(answer["texts"])
-        found[str(count)] = wrong = shape_problem(answer, count)
-        if wrong:
-            wanted = f"{many(count, 'label')} and {many(count, 'score')}"
-            message = f"A request of {many(count, 'text')} got {wrong}; wanted are {wanted}."
-            return Finding(False, message, found, wanted)
-    asked = ", ".join(found)
-    if list(found) != [str(size) for size in SIZES]:
-        return Finding(False, f"Requests of {asked or 'no'} texts were answered.", asked, list(SIZES))
-    return Finding(True, f"Requests of {asked} texts got a label and a score for each text.", asked, asked)
+    return one_for_each(seen["sizes"], SIZES)
 
 
 @check(answers, after=one_answer_per_text)
 def loads_once(seen: Facts) -> Finding:
-    closed = seen["closed"]
-    if wrong := shape_problem(closed, 2):
-        message = f"With the store closed after the start, a request got {wrong}: a model is loaded for each request"
-        return Finding(False, f"{message}. The end of the log:\n{closed['log']}", wrong, "an answer as before")
-    return Finding(True, "Once started, it needs the store no more: nothing is loaded for a request.", 200, 200)
+    return needs_no_store(seen["closed"])
 
 
 @check(answers, after=[two_runners, loads_once])
@@ -318,10 +307,8 @@ def asks_both_runners(seen: Facts) -> Finding:
         if still["status"] == 200:
             message = f"With the process of {name} stopped, a request was answered all the same: not by that runner"
             return Finding(False, f"{message}, whatever /metrics counts.", still, "no answer until it goes on")
-        if lost := [a for a in still["answers"] if a["status"] != 200]:
-            message = f"After the process of {name} stood still for {STILL:g} s, {many(len(lost), 'caller')} of"
-            message += f" {len(still['answers'])} who waited got no answer (the first: {lost[0]['status']})"
-            return Finding(False, f"{message}.", lost[0]["status"], "an answer as before")
+        if lost := lost_meanwhile(name, still, STILL):
+            return lost
     return Finding(True, "Each request reached both runners, by their own counters.", seen["two"]["calls"], wanted)
 
 
@@ -494,7 +481,7 @@ def errors_are_objects(seen: Facts) -> Finding:
     wanted = {"error": "a word", "message": "a sentence"}
     for name, answer in seen["bad"].items():
         body = answer["body"]
-        if not isinstance(body, dict) or not any(isinstance(v, str) and v.strip() for v in body.values()):
+        if not says_what(body):
             what = answer["problem"] or f"the body {short(body)}"
             message = f"Bad input, {name}: status {answer['status']} with {what}; wanted is a JSON object"
             return Finding(False, f"{message} that names what is wrong.", body, wanted)

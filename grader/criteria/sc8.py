@@ -172,7 +172,7 @@ def look_at(namespace: str, parts: list[split.Part]) -> Facts:
     pods = {name: split.pods_of(namespace, by_part[name].name) for name in RUNNERS}
     facts: Facts = {"late": late, "behind": behind(namespace, depends), "pods": pods}
     if late:
-        return {**facts, "events": events(namespace)}
+        return {**facts, "events": split.warnings(namespace)[-3:]}
     by_name = {one["metadata"]["name"]: labels_of(split.template_of(one)) for one in running}
     labels = {name: by_name[by_part[name].name] for name in (split.API, *RUNNERS)}
     facts["invited"] = invited(namespace, [labels[name] for name in RUNNERS])
@@ -226,12 +226,6 @@ def behind(namespace: str, depends: dict[str, str]) -> dict[str, list[str]]:
         ends = [e for s in slices for e in s.get("endpoints") or []]
         found[name] = sorted({e["targetRef"]["name"] for e in ends if e.get("targetRef")})
     return found
-
-
-def events(namespace: str) -> list[str]:
-    found = get(namespace, "events").get("items", [])
-    told = [f"{e['involvedObject']['name']}: {e.get('message', '')[:200]}" for e in found if e.get("type") == "Warning"]
-    return list(dict.fromkeys(told))[-3:]
 
 
 def reach(namespace: str, api: split.Part, depends: dict[str, str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from grader.model import Facts
 from grader.world import listeners, pace
 from grader.world.objects import expand, get, kubectl, matches, server_of
 from grader.world.releases import TEXTS
-from grader.world.split import is_ready, wait_until_out
+from grader.world.split import is_ready, wait_until_out, warnings
 
 PORT = 3000
 ROLLS_OUT = 120  # seconds from a start to ready; 25 to 40 where the image is on the node
@@ -126,6 +126,4 @@ def scale(namespace: str, replicas: int) -> None:
 
 def why(namespace: str) -> str:
     """The last warnings of a namespace, each once."""
-    found = get(namespace, "events").get("items", [])
-    told = [f"{e['involvedObject']['name']}: {e.get('message', '')[:160]}" for e in found if e.get("type") == "Warning"]
-    return "; ".join(list(dict.fromkeys(told))[-2:])
+    return "; ".join(warnings(namespace, 160)[-2:])

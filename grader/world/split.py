@@ -168,6 +168,15 @@ def is_ready(pod: Facts) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions") or [])
 
 
+def warnings(namespace: str, letters: int = 200) -> list[str]:
+    """What the cluster complained of there, each sentence once, the last ones at the end."""
+    found = get(namespace, "events").get("items", [])
+    told = [
+        f"{e['involvedObject']['name']}: {e.get('message', '')[:letters]}" for e in found if e.get("type") == "Warning"
+    ]
+    return list(dict.fromkeys(told))
+
+
 def run_in(namespace: str, pod: str, code: str, *words: str, container: str = "", limit: float = 60) -> str:
     """What that Python prints in the pod. Raises LabError when it cannot be run."""
     where = ["-c", container] if container else []

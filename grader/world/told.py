@@ -6,7 +6,7 @@ Pure: facts in (grader/world/asker.py gathers them), words and findings out.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from grader.model import Facts, Finding
@@ -44,6 +44,11 @@ def many(count: int, what: str) -> str:
 def is_json(kind: str) -> bool:
     kind = kind.partition(";")[0].strip().lower()
     return kind == JSON or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def says_what(body: Any) -> bool:
+    """Whether an error's body is an object that says in words what is wrong."""
+    return isinstance(body, dict) and any(isinstance(v, str) and v.strip() for v in body.values())
 
 
 def pairs(answers: list[Facts]) -> Iterator[tuple[str, str, float]]:
@@ -84,3 +89,40 @@ def compare(asked: list[Facts], told: dict[str, Facts], same: Same, what: str) -
     message = f"{len(wrong)} of {total} texts got another {what} than the saved models give to prepare(text)"
     says = f"{label} {score:.3f}, the models say {own['label']} {own['score']:.3f}"
     return Finding(False, f"{message}. One, {text!r}, got {says}.", f"{total - len(wrong)} of {total}", total)
+
+
+# ---------------------------------------------------------------- findings that both forms of the service share
+
+
+def one_for_each(answers: Sequence[Facts], sizes: Sequence[int]) -> Finding:
+    """Of requests with so many texts each: as many labels and scores as texts."""
+    found = {}
+    for answer in answers:
+        count = len(answer["texts"])
+        found[str(count)] = wrong = shape_problem(answer, count)
+        if wrong:
+            wanted = f"{many(count, 'label')} and {many(count, 'score')}"
+            message = f"A request of {many(count, 'text')} got {wrong}; wanted are {wanted}."
+            return Finding(False, message, found, wanted)
+    asked = ", ".join(found)
+    if list(found) != [str(size) for size in sizes]:
+        return Finding(False, f"Requests of {asked or 'no'} texts were answered.", asked, list(sizes))
+    return Finding(True, f"Requests of {asked} texts got a label and a score for each text.", asked, asked)
+
+
+def needs_no_store(closed: Facts) -> Finding:
+    """Of a request of two texts while the store could not be read."""
+    if wrong := shape_problem(closed, 2):
+        message = f"With the store closed after the start, a request got {wrong}: a model is loaded for each request"
+        return Finding(False, f"{message}. The end of the log:\n{closed['log']}", wrong, "an answer as before")
+    return Finding(True, "Once started, it needs the store no more: nothing is loaded for a request.", 200, 200)
+
+
+def lost_meanwhile(name: str, still: Facts, seconds: float) -> Finding | None:
+    """Who waited for a part that stood still, and got no answer after it went on; None if all got one."""
+    lost = [a for a in still["answers"] if a["status"] != 200]
+    if not lost:
+        return None
+    message = f"After the process of {name} stood still for {seconds:g} s, {many(len(lost), 'caller')} of"
+    message += f" {len(still['answers'])} who waited got no answer (the first: {lost[0]['status']})"
+    return Finding(False, f"{message}.", lost[0]["status"], "an answer as before")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import click
 
@@ -53,7 +53,8 @@ def clean(labs: tuple[str, ...]) -> None:
     brought for them. Your files stay, and lab 05's service runs on; a lab makes again what it needs."""
     need_cluster()
     chosen, before = labs or tuple(sorted(COPIES)), asked_for()
-    spaces = [space for lab in chosen for space in copies_of(lab)]
+    there = namespaces()
+    spaces = [space for lab in chosen for space in copies_of(lab, there)]
     parts = [(seen, take) for lab in chosen for seen, take in PLATFORM.get(lab, []) if get(*seen)]
     for space in spaces:
         say(f"namespace {space}")
@@ -61,7 +62,7 @@ def clean(labs: tuple[str, ...]) -> None:
     for (space, _, name), take in parts:
         say(f"{name} in {space}")
         take()
-    if not wait_until(lambda: not any(space in namespaces() for space in spaces), 120, pause=2.0):
+    if not wait_until(lambda: set(spaces).isdisjoint(namespaces()), 120, pause=2.0):
         raise LabError("Some of it is still there after two minutes.", "`./lab clean` again, or kubectl get events -A.")
     freed = before - asked_for()
     asked = f"their pods had asked for {freed / 2**20:.0f} MiB" if spaces or parts else "there was nothing to free"
@@ -80,10 +81,10 @@ def namespaces() -> list[str]:
     return [n["metadata"]["name"] for n in get("default", "namespaces").get("items", [])]
 
 
-def copies_of(lab: str) -> list[str]:
-    """The namespaces of that lab's copies, of each workspace: the learner's, the walk's, those that tests left."""
+def copies_of(lab: str, there: Sequence[str]) -> list[str]:
+    """Those of that lab's copies, of each workspace: the learner's, the walk's, those that tests left."""
     form = re.compile(rf"{NAMESPACE}(-[a-z0-9-]+)?-({'|'.join(COPIES[lab])})")
-    return [name for name in namespaces() if form.fullmatch(name)]
+    return [name for name in there if form.fullmatch(name)]
 
 
 def asked_for() -> float:

@@ -67,12 +67,6 @@ def measure(played: twin.Setting, seconds: float = 6, users: int = 80) -> Xray:
         return load(server, users, seconds + 2, begin=2)
 
 
-def take(setting: Setting, base: Facts, service: Path, store: Path, users: int, seconds: float) -> Xray:
-    """Serves a copy with that setting, looks into its runners under a closed loop, and reads what they wrote."""
-    with looked_into(setting.configuration(base), service, store) as server:
-        return load(server, users, seconds)
-
-
 def load(server: Served, users: int, seconds: float, begin: float = 0) -> Xray:
     """`summary` counts from second `begin` on; events and /metrics, which have to agree, over all of the load."""
     before, began = metrics.batches(fetch(server.url)), time.monotonic()

@@ -8,8 +8,7 @@ import time
 import httpx
 import psutil
 
-from grader.processes import carriers
-from grader.world.asker import Services, service_of
+from grader.world.asker import Services
 from grader.world.servers import Served, frozen
 
 LARGE = 300.0  # MB: more than a process without torch and its model has
@@ -19,10 +18,10 @@ PATIENCE = 8.0  # seconds for an answer about health; a probe of the kubelet has
 def processes(server: Served) -> dict[str, float]:
     """The memory in MB of each worker process, by the service that it runs; "api" is the one that callers ask."""
     found: dict[str, float] = {}
-    for process in carriers(server.mark):
-        with contextlib.suppress(psutil.Error):
-            if role := service_of(process.cmdline()):
-                found[role] = found.get(role, 0.0) + process.memory_info().rss / 1e6
+    for role, ids in Services().workers(server).items():
+        for one in ids:
+            with contextlib.suppress(psutil.Error):
+                found[role] = found.get(role, 0.0) + psutil.Process(one).memory_info().rss / 1e6
     return dict(sorted(found.items(), key=lambda item: item[0] != "api"))
 
 
