@@ -1,4 +1,4 @@
-"""`./lab clean`: takes away what labs 06 to 08 and 12 left in the cluster. Each lab makes again what it needs.
+"""`./lab clean`: takes away what labs 06 to 08, 10 and 12 left in the cluster. Each lab makes again what it needs.
 
 Files, images and lab 05's service stay; so do definitions of kinds, which take no room in a node.
 """
@@ -27,6 +27,7 @@ COPIES = {
     "06": ("split", "release", "ramp", "drain"),
     "07": ("bench",),
     "08": ("seen",),
+    "10": ("choice",),
     "12": ("staging", "production"),
 }
 
@@ -49,7 +50,7 @@ PLATFORM: dict[str, list[tuple[tuple[str, str, str], Callable[[], None]]]] = {
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("labs", nargs=-1, type=click.Choice(sorted(COPIES)))
 def clean(labs: tuple[str, ...]) -> None:
-    """Free what LABS (06, 07, 08, 12; all without any) took of the cluster: their copies of the service, and what was
+    """Free what LABS (06, 07, 08, 10, 12; all without any) took of the cluster: their copies of the service, and what was
     brought for them. Your files stay, and lab 05's service runs on; a lab makes again what it needs."""
     need_cluster()
     chosen, before = labs or tuple(sorted(COPIES)), asked_for()

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,8 +26,9 @@ FAULTS = ("", "crash", "labels", "errors", "slow")
 def prepare() -> str:
     """The gateway, and two copies of your Deployment: `stable` and `new`, with a Service each."""
     began = time.monotonic()
-    gateway.bring()
-    canary.lay_out(NAMESPACE, SPACE)
+    with ThreadPoolExecutor() as pool:  # neither waits for the other
+        for part in [pool.submit(gateway.bring), pool.submit(canary.lay_out, NAMESPACE, SPACE)]:
+            part.result()
     return f"the gateway and two releases are ready in {SPACE} after {time.monotonic() - began:.0f} s"
 
 
