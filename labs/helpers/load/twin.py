@@ -35,8 +35,9 @@ class Service:
     a: float
     b: float
     visit: float
-    steal: float = 0.7  # of the time that the API process works while a batch is computed, the batch loses so much
+    steal: float = 0.72  # of the time that the API process works while a batch is computed, the batch loses so much
     sends: float = 0.5  # visits for each answer that the runner sends, 503s too, before it begins the next batch
+    onward: float = 1.4  # visits for what follows a 200: the classifier's call and the caller's answer
     evenness: float = 0.25  # of the API process's work: 1 is a queue's usual chance; less is bursts and longer pauses
 
 
@@ -144,7 +145,7 @@ class Twin:
     def at(self, when: float, act: Callable[..., None], *given: Any) -> None:
         heapq.heappush(self.events, (when, next(self.order), act, given))
 
-    def through_api(self, visits: int, act: Callable[..., None], *given: Any) -> None:
+    def through_api(self, visits: float, act: Callable[..., None], *given: Any) -> None:
         """Acts when the API process has done this work too. None takes the same time twice: much is done in a burst."""
         even = self.service.evenness
         took = self.service.visit * self.chance.gamma(visits * even) / even
@@ -207,7 +208,7 @@ class Twin:
         """The API process has read the runner's answer, so its connection is free; a 200 goes on to the classifier."""
         self.open -= 1
         if status == 200:
-            self.through_api(2, self.answer, request, status)
+            self.through_api(self.service.onward, self.answer, request, status)
         else:
             self.answer(request, status)
         self.look()
