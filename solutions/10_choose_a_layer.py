@@ -12,12 +12,12 @@
 #
 # Your service runs as a plain Deployment. Three others offer to take it from there: a server with a standard
 # protocol, a controller that makes the Deployment for you, a platform with a web page. Each costs something that its
-# front page does not list. Here you run two of them with your own two models, read what the third wants, and decide
-# for six teams. After this notebook you can
+# front page does not list. Here you run the first beside your own service, with the same two models, look into kept
+# runs of the second, read what the third wants, and decide for six teams. After this notebook you can
 #
 # - put a model behind MLServer, and ask it in the V2 protocol;
 # - tell what a layer wants of a team: lines, objects, processes, memory, seconds, measured;
-# - have KServe's controller run your image, and say what it leaves to you;
+# - write the object from which KServe's controller runs your image, and say what it leaves to you;
 # - write the bill of Yatai, and the questions that BentoCloud must answer;
 # - choose a layer for a team, and say which condition rules out another.
 #
@@ -55,7 +55,8 @@ from preprocess import prepare
 
 class Triage(MLModel):
     async def load(self):
-        # TODO self.encoder, self.classifier: bentoml.models.get(...).load_model()
+        # TODO self.encoder, self.classifier: bentoml.models.get(...).load_model() of
+        # demo_embedder:latest and demo_classifier:latest, as lab 01 saved them
         ...
         # solution
         self.encoder = bentoml.models.get("demo_embedder:latest").load_model()
@@ -69,7 +70,8 @@ class Triage(MLModel):
         # solution
         texts = StringCodec.decode_input(payload.inputs[0])
         # end
-        # TODO rows of the prepared texts; their labels as a list; each best score
+        # TODO rows: prepare takes the whole list, encode what it gives; labels: a list;
+        # scores: an array, each text's best probability
         ...
         # solution
         rows = self.encoder.encode(prepare(texts))
@@ -87,11 +89,12 @@ class Triage(MLModel):
 
 # %% [markdown] tags=["explain"]
 # `prepare` comes from `service/preprocess.py`, the same module as in training: MLServer knows nothing of it, so
-# Python's path must lead there.
+# Python's path must lead there. BentoML is in MLServer's environment only to read its model store.
 #
 # Two files of settings belong to a model folder. `model-settings.json` names the model and its class, and its inputs
-# and outputs: what every client reads before it asks. `settings.json` is the server's. Without a `host` it listens on
-# every address of the machine.
+# and outputs, each with `name`, `datatype` and `shape`: what every client reads before it asks. A length that is not
+# fixed is -1, and MLServer's codecs send each answer as a column: `[-1, 1]`. Texts are `BYTES`, the scores `FP32`.
+# `settings.json` is the server's. Without a `host` it listens on every address of the machine.
 
 # %% tags=["do"]
 # TODO model: name, implementation "triage.Triage", inputs, outputs (labels, scores)
@@ -116,7 +119,7 @@ measure.write("settings.json", {"host": "127.0.0.1", "metrics_endpoint": None})
 # # end
 
 # %% tags=["see"] language="shell" magic_args="--if choice/installed"
-# # TODO curl what every client can read: /v2/models/triage
+# # TODO curl what every client can read: /v2/models/triage at 127.0.0.1:$PORT_V2
 # ...
 # # solution
 # curl -s "127.0.0.1:$PORT_V2/v2/models/triage"
@@ -200,12 +203,13 @@ if measure.has("mlserver"):
 #
 # MLServer is a process, as your service is: someone still writes the Deployment. **KServe** takes that over. Its
 # controller watches for objects of a kind of its own, `InferenceService`, and makes the rest. It can run with Knative,
-# or in **Standard** mode, with nothing but Kubernetes' own objects. A model whose server it does not know is a
-# **custom predictor**: your image, in a container. Write the object for lab 04's image. It listens on port 3000.
+# or in `Standard` mode (older guides say `RawDeployment`), with nothing but Kubernetes' own objects. A model whose
+# server it does not know is a **custom predictor**: your image, in a container. Write the object for lab 04's image.
+# It listens on port 3000.
 
 # %% tags=["do"] language="work" magic_args="choice/kserve.yaml"
 # apiVersion: serving.kserve.io/v1beta1
-# # TODO kind; metadata: name, and the annotation serving.kserve.io/deploymentMode
+# # TODO kind; metadata: name: triage, and the annotation serving.kserve.io/deploymentMode
 # ...
 # # solution
 # kind: InferenceService
@@ -290,7 +294,7 @@ cards.show_bill()
 # builder = { needs = "e", lab = false }
 # # end
 #
-# # decides: the condition that the answer decides
+# # decides: which of the conditions in the last line above the answer decides
 # [bentocloud]
 # # TODO region, connection, price, operation = { decides }
 # ...
@@ -347,7 +351,7 @@ cards.show_cards()
 # %% tags=["do"] language="work" magic_args="choice/cards.toml"
 # # because: conditions of the card. rejected: a layer that is out, and the one it breaks
 # [air-gap]
-# # TODO air-gap: layer, because = [...], words (your own), rejected, breaks
+# # TODO layer, because = [...], words (your own), rejected, breaks
 # ...
 # # solution
 # layer = "deployment"
@@ -357,7 +361,7 @@ cards.show_cards()
 # breaks = "no-way-out"
 # # end
 # [residency]
-# # TODO residency: the same five
+# # TODO the same five
 # ...
 # # solution
 # layer = "kserve"
@@ -367,7 +371,7 @@ cards.show_cards()
 # breaks = "no-contract"
 # # end
 # [two-engineers]
-# # TODO two-engineers: the same five
+# # TODO the same five
 # ...
 # # solution
 # layer = "bentocloud"
@@ -377,7 +381,7 @@ cards.show_cards()
 # breaks = "two-people"
 # # end
 # [v2-for-all]
-# # TODO v2-for-all: the same five
+# # TODO the same five
 # ...
 # # solution
 # layer = "kserve"
@@ -387,7 +391,7 @@ cards.show_cards()
 # breaks = "one-kind"
 # # end
 # [graphs]
-# # TODO graphs: the same five
+# # TODO the same five
 # ...
 # # solution
 # layer = "seldon"
@@ -397,7 +401,7 @@ cards.show_cards()
 # breaks = "graphs"
 # # end
 # [tiny]
-# # TODO tiny: the same five
+# # TODO the same five
 # ...
 # # solution
 # layer = "deployment"

@@ -60,7 +60,7 @@ clock = timing.Clock()
 
 # %% tags=["do"]
 # %%work modern/parts.py
-"""The two services that compute. Each runs in a process of its own."""
+"""The two services that compute: texts to vectors, vectors to probabilities."""
 
 import os
 
@@ -79,7 +79,8 @@ models = open_models()
 class Embedder:
     model = BentoModel(models.embedder.tag)
 
-    # TODO __init__: self.model.load_model(); encode(self, texts: list[str]), batchable
+    # TODO __init__: self.encoder, from self.model.load_model(); then a method
+    # encode(self, texts: list[str]), batchable, with max_batch_size=64
     ...
 
     # solution
@@ -97,7 +98,7 @@ class Embedder:
 class Classifier:
     model = BentoModel(models.classifier.tag)
 
-    # TODO the same with predict_proba(self, rows: np.ndarray)
+    # TODO the same: self.classifier, and predict_proba(self, rows: np.ndarray)
     ...
 
     # solution
@@ -116,8 +117,13 @@ class Classifier:
 # The types are not comments: BentoML reads them, to know what comes over the wire.
 #
 # The class that callers ask says on which others it depends. `bentoml.depends(Embedder)` is an object of that class
-# when all runs in one process, and otherwise a client with the same methods. The classes' methods are plain `def`;
-# `to_async` has them for an `async def` to `await`.
+# when all runs in one process, and otherwise a client with the same methods. The classes' methods are plain `def`,
+# which a service runs in a thread, and it has one thread unless the decorator says `threads=`; `to_async` has the
+# methods for an `async def` to `await`.
+#
+# The rest is in your `service/service.py` under the same names: `prepare` takes the list, `models.classes` has the
+# labels in the order of the classifier's columns, `count_labels` counts them, `protect` takes the service and `models`.
+# No texts are no work: they get an empty answer, without a call.
 
 # %% tags=["do"]
 # %%work modern/service.py
@@ -142,7 +148,8 @@ class Answer(BaseModel):
 @bentoml.service(name="demo_text_modern")
 class Triage:
     # TODO embedder and classifier: what this one depends on
-    embedder = classifier = ...
+    embedder = ...
+    classifier = ...
     # solution
     embedder = bentoml.depends(Embedder)
     classifier = bentoml.depends(Classifier)
@@ -258,6 +265,9 @@ print("refused and counted:", refused)
 measured("11b", "b" if refused.get("422") else "a")
 
 # %% [markdown] tags=["explain"]
+# The docstring of `guard.py` says that such a request is in none of BentoML's counters. That was true where it came
+# from; here it is not, and you copied the sentence with the code.
+#
 # The prefix is `bentoml_service_` for all three; `runner_name` tells them apart. Each query of lab 08 must be written
 # again, and the one for errors gets a new meaning: refusals count. `bentoml_api_server_*` and `bentoml_runner_*` are
 # gone.
@@ -293,7 +303,7 @@ servers.write_config("tryout/sides.yml", servers.batching(64))
 
 # %% tags=["predict"]
 # %%answer 11c
-# TODO of a hundred requests of thirty people to the modern one, how many are lost?
+# TODO of a hundred requests of thirty people to the modern one, how many get no 200?
 ...
 # solution
 "20: the tests had one caller, and something always breaks under load."
@@ -362,7 +372,7 @@ measured("11d", "b" if set(ends) != {"200"} else "a")
 
 # %% tags=["do"]
 # %%work modern/parts.py
-"""The two services that compute. Each runs in a process of its own."""
+"""The two services that compute: texts to vectors, vectors to probabilities."""
 
 import os
 
@@ -473,7 +483,8 @@ sides.draw(second)
 #   requirements_txt: requirements.txt
 #   lock_packages: false
 # envs:
-#   # TODO a name and a value each: UV_EXTRA_INDEX_URL and UV_INDEX_STRATEGY of lab 03
+#   # TODO name and value, as in lab 03: UV_EXTRA_INDEX_URL is
+#   # https://download.pytorch.org/whl/cpu, UV_INDEX_STRATEGY is unsafe-best-match
 #   - ...
 #   # solution
 #   - {name: UV_EXTRA_INDEX_URL, value: "https://download.pytorch.org/whl/cpu"}

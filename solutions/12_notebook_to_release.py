@@ -48,7 +48,8 @@ print(places.lay_out())
 # # solution
 # folder=$(bentoml get demo_text_intelligence:latest -o path)
 # # end
-# # TODO grep -oE the models' tags in its bento.yaml, sort -u, into release/names
+# # TODO grep -oE the tags of demo_embedder and demo_classifier in its bento.yaml, where
+# # each is named more than once: sort -u, into release/names
 # ...
 # # solution
 # grep -oE 'demo_(embedder|classifier):\w+' "$folder/bento.yaml" | sort -u > release/names
@@ -63,7 +64,7 @@ print(places.lay_out())
 
 # %% tags=["do"] language="shell"
 # git init -q -b main
-# # TODO git add service and deploy, without ':!*__pycache__*'
+# # TODO git add service and deploy; ':!*__pycache__*' as a third leaves byte code out
 # ...
 # # solution
 # git add service deploy ':!*__pycache__*'
@@ -74,8 +75,8 @@ print(places.lay_out())
 
 # %% [markdown] tags=["why"]
 # Now the models leave the store: `export` packs a version into one file, `import` puts it into another store. The
-# other store here is `release/parts`, which is empty. (`.tar`, since BentoML's own `.bentomodel` is packed with xz,
-# which is slow for weights and makes them a tenth smaller.)
+# other store here is `release/parts`. So far it has lab 05's configuration in it and no model. (`.tar`, since
+# BentoML's own `.bentomodel` is packed with xz, which is slow for weights and makes them a tenth smaller.)
 
 # %% tags=["do"] language="shell"
 # for tag in $(cat release/names); do
@@ -102,7 +103,7 @@ print(places.lay_out())
 # the same in both archives?
 # a  everything: they have the same hash
 # b  the files in them, byte for byte; the archives differ
-# c  only the tag: import writes the model's files again
+# c  only the tag: import makes new files of the model
 # TODO the letter of one of these, and why
 ...
 # solution
@@ -114,7 +115,8 @@ print(places.lay_out())
 # export BENTOML_HOME=$PWD/release/parts
 # bentoml models export "$tag" "$PWD/release/again.tar" > /dev/null
 # sha256sum "release/$name.tar" release/again.tar
-# # TODO sha256sum of the classifier's two files in store/ and in release/parts/
+# # TODO sha256sum of all files in the version's folder, in store/ and in release/parts/
+# # (models/demo_classifier/...)
 # ...
 # # solution
 # sha256sum {store,release/parts}/models/${tag/:/\/}/*
@@ -162,13 +164,15 @@ for archive in Path("release").glob("*.tar"):
 # # sign.sh: SHA256SUMS of what is released, and the signature of that list.
 # set -eu
 # cd "$(dirname "$0")/parts"
-# # TODO find models and the configuration: -type f, no `latest`; sort, sha256sum
+# # TODO find models bentoml_configuration.yml: -type f, without `latest`, which is a
+# # pointer and moves; sort; sha256sum of all into SHA256SUMS
 # ...
 # # solution
 # find models bentoml_configuration.yml -type f ! -name latest |
 #   sort | xargs sha256sum > SHA256SUMS
 # # end
-# # TODO ssh-keygen -Y sign, with ../key, for -n model-store: SHA256SUMS in, .sig out
+# # TODO ssh-keygen -Y sign, with ../key, for -n model-store: SHA256SUMS on standard input,
+# # SHA256SUMS.sig out of it (given a file's name it would ask before it overwrites)
 # ...
 # # solution
 # ssh-keygen -Y sign -f ../key -n model-store < SHA256SUMS > SHA256SUMS.sig
@@ -252,7 +256,7 @@ shutil.rmtree("release/copy")
 # manifest whose entries are your files is an **artefact**. Four kinds of requests make one:
 #
 #     HEAD  /v2/NAME/blobs/sha256:...      has it these bytes?
-#     POST  /v2/NAME/blobs/uploads/        where to put some: the answer's `location`
+#     POST  /v2/NAME/blobs/uploads/        where to put some: the answer's `location`, a whole URL
 #     PUT   LOCATION&digest=sha256:...     the bytes
 #     PUT   /v2/NAME/manifests/sha256:...  the list of all of them, under its own hash
 #
@@ -669,8 +673,9 @@ differs = places.hold("release/record.json")
 claims.holds(not differs, "Both places run what the record says again.")
 
 # %% [markdown] tags=["explain"]
-# `cmp` is silent: from the same parts comes the same record, byte for byte. Nothing in it depends on who made it, or
-# when.
+# `cmp` is silent: from the same commit, parts and key comes the same record, byte for byte, whenever it is made. (An
+# Ed25519 signature of the same list is the same.) What the record does not hold is `place.yaml` and `promote.py`; in
+# earnest both are in a repository of their own, and the program that promotes checks the record's commit out first.
 
 # %% tags=["check"]
 # %grade sc11
