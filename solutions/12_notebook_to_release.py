@@ -171,7 +171,7 @@ for archive in Path("release").glob("*.tar"):
 # find models bentoml_configuration.yml -type f ! -name latest |
 #   sort | xargs sha256sum > SHA256SUMS
 # # end
-# # TODO ssh-keygen -Y sign, with ../key, for -n model-store: SHA256SUMS on standard input,
+# # TODO ssh-keygen -Y sign -f ../key, for -n model-store: SHA256SUMS as standard input,
 # # SHA256SUMS.sig out of it (given a file's name it would ask before it overwrites)
 # ...
 # # solution
