@@ -1,5 +1,5 @@
-"""How close a service comes to the limit: raw `encode` in as many processes as there are cores, on the same machine, in the
-same minutes. `./lab bench ladder`, `growth` and `peers` measure with this.
+"""How close a service comes to the limit: raw `encode` in as many processes as there are cores, on the same machine, in
+the same minutes. `./lab bench ladder`, `growth` and `peers` measure with this.
 
     contestant  Contestant: who is measured: how it is started, asked and checked
     asker       the closed loop at the least cost: one process, asyncio's own sockets, requests as bytes
@@ -11,19 +11,20 @@ same minutes. `./lab bench ladder`, `growth` and `peers` measure with this.
     store       both models, saved by the reference service; its own labels for 600 held-out texts
     steps       the ladder's contestants: the reference service, and what each step adds to it
     growth      the same service from 1 to 400 clients, in 1, 2 and 4 replicas, with texts of 8 to 256 tokens
-    page        docs/limit.md and its pictures
+    extras      packages that a step adds, in a folder of their own; onnx: the exported models
+    page        docs/limit.md and its pictures, made of the run files
     cli         the commands
 
 An entry (one round of one contestant) is JSON, in the run folder and in the run file alike:
     name, round, at                 who, which round, when (ISO 8601, UTC)
     problem                         why there are no figures; "" where there are
-    load                            clients, seconds, warm (seconds left out before), tokens (of a text; 0: the kit's tickets)
+    load                            clients, seconds, warm (seconds left out before), tokens (of each text; 0: tickets)
     goodput, rate                   answers with 200, all ends, a second
-    ends                            {"200": 5600}: how requests ended; "closed", "timeout", "refused" where no status came
+    ends, ends_warm                 {"200": 5600}: how requests ended; "closed", "timeout", "refused" without a status
     p50_ms, p95_ms, p99_ms, mean_ms of the 200s
     raw, r                          raw texts a second (mean of before and after), goodput / raw
     raw_before, raw_after           the two
-    cores                           {"embeddingrunner": 1.5, ..., "sender": 0.05}: cores that processes of that role used
+    cores                           {"embeddingrunner": 1.5, ..., "sender": 0.05}: cores that processes of a role used
     busy, others                    share of the machine that worked; cores that neither server nor sender used
     processes                       [{"role", "rss_mb", "pss_mb"}]: memory at the end of the load
     rss_mb, pss_mb                  of all; PSS counts memory that n processes share as 1/n

@@ -1,8 +1,8 @@
 """The closed loop at the least cost: each client asks, waits for the answer and asks again, on a connection of its own.
 
-Locust and aiohttp take 0.3 to 0.4 ms of a core for a request (`./lab bench ladder --senders` measures it): at 700 requests
-a second on two cores that is a seventh of the machine, taken from the server. Here a request is bytes that are ready, and
-an answer is whole when its head's length has come. Its log has the form of grader/world/load/log.py.
+What a sender uses of a core is taken from the server, so a request here is bytes that are ready, and an answer is whole
+when the length that its head names has come. `./lab bench senders` measures what it uses, beside Locust and aiohttp.
+Its log has the form of grader/world/load/log.py.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -71,26 +72,27 @@ class Requests:
 
 # Each is one token of MiniLM's vocabulary (tests/test_limit.py), so a text of n of them has n tokens and the two that
 # frame every text.
-WORDS = (
-    "parcel order late card money account email phone street house city letter price paid lost sent box door week month "
-    "morning evening driver office shop store customer service help need want change wrong right open close today again"
-).split()
+WORDS = """
+parcel order late card money account email phone street house city letter price paid lost sent box door week month
+morning evening driver office shop store customer service help need want change wrong right open close today again
+""".split()  # noqa: SIM905
 
 
 def sized(number: int, tokens: int) -> str:
-    """A text of so many tokens, framing ones included: the number's digits to the base of len(WORDS), then more words."""
+    """A text of so many tokens, framing ones included: the number's digits to the base of len(WORDS), as words. No
+    other number gives it, as long as the number has no more digits than the text has words."""
     words, rest = list[str](), number
     for place in range(max(1, tokens - 2)):
         rest, digit = divmod(rest, len(WORDS))
-        words.append(WORDS[digit if rest or digit else place % len(WORDS)])
+        words.append(WORDS[(digit + place) % len(WORDS)])
     return " ".join(words)
 
 
 class Crowd:
     """All clients of one load, and what became of their requests."""
 
-    def __init__(self, host: str, port: int, load: Load, requests: Requests) -> None:
-        self.host, self.port, self.load, self.requests = host, port, load, requests
+    def __init__(self, places: Sequence[tuple[str, int]], load: Load, requests: Requests) -> None:
+        self.places, self.load, self.requests = places, load, requests
         self.ended = list[Request]()
         self.people = [Person(self, number) for number in range(load.clients)]
         self.begin = self.stop = 0.0
@@ -121,7 +123,8 @@ class Person(asyncio.Protocol):
 
     async def connect(self) -> None:
         try:
-            await asyncio.get_running_loop().create_connection(lambda: self, self.crowd.host, self.crowd.port)
+            host, port = self.crowd.places[self.number % len(self.crowd.places)]
+            await asyncio.get_running_loop().create_connection(lambda: self, host, port)
         except OSError:
             self.sent = time.monotonic()
             self.finish("refused")
@@ -171,9 +174,9 @@ class Person(asyncio.Protocol):
 
 def main(options: dict[str, Any], folder: Path) -> None:
     """In the sender's own process: the first line that it prints says when it began (time.monotonic())."""
-    place, load = urlsplit(options["url"]), Load(**options["load"])
+    load, urls = Load(**options["load"]), [urlsplit(url) for url in options["urls"]]
     requests = Requests(options["path"], options["template"], options["first"], load.tokens)
-    crowd = Crowd(place.hostname or "", place.port or 80, load, requests)
+    crowd = Crowd([(url.hostname or "", url.port or 80) for url in urls], load, requests)
     asyncio.run(crowd.run())
     sender = {"loop": "closed", "users": load.clients, "seconds": load.warm + load.seconds, "began": crowd.begin}
     Log(crowd.ended, {**sender, "load": asdict(load)}).save(folder)

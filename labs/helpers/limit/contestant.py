@@ -1,4 +1,4 @@
-"""Who is measured. A contestant is data, so the reference service, a step of the ladder and a peer are measured alike."""
+"""Who is measured. A contestant is data, so the reference, a step of the ladder and a peer are measured alike."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ TEXT = "%TEXT%"
 
 
 class Running(Protocol):
-    """A server that was started (`grader.world.servers.Served` is one): ready when `problem` is empty. Its processes, and
-    no others, carry `mark` (`grader.processes.started` gives it)."""
+    """A server that was started (`grader.world.servers.Served` is one): ready when `problem` is empty. Its processes,
+    and no others, carry `mark` (`grader.processes.started` gives it). Several servers that are measured as one also
+    have `urls` and `marks`."""
 
     @property
     def url(self) -> str: ...
@@ -43,8 +44,8 @@ def anything(_: str) -> Facts:
 
 @dataclass(frozen=True)
 class Contestant:
-    """`start` opens a running server and ends it, by its mark, when the block is left. `check(url)` raises WrongAnswers,
-    or gives facts for the entry. `template` is a request's body, JSON with %TEXT% where the text goes."""
+    """`start` opens a running server and ends it, by its mark, when the block is left. `check(url)` raises
+    WrongAnswers, or gives facts for the entry. `template`: a request's body, JSON with %TEXT% where the text goes."""
 
     name: str
     says: str  # one line, for people

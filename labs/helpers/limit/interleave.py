@@ -1,4 +1,4 @@
-"""Rounds of several contestants in an order that no drift favours, raw measured between them; goes on where it stopped."""
+"""Rounds of several contestants in an order that no drift favours, raw between them; goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class AnotherPlan(LabError):
 
 @dataclass(frozen=True)
 class Plan:
-    """`kind` names the run (ladder, growth, peers). `loads`: more than one where a contestant is measured under several."""
+    """`kind` names the run (ladder, growth, peers). Each contestant is measured under each of the `loads`."""
 
     kind: str
     names: tuple[str, ...]
@@ -68,14 +68,16 @@ def run(
     if not todo:
         return True
     with Yardstick(service) as raw:
-        before = raw.measure(plan.raw_seconds)
+        before, tokens = 0.0, -1
         for done, (place, number, name, load) in enumerate(todo, 1):
             began = time.monotonic()
             if minutes and began + longest > deadline:
                 return False
             with Progress(f"{done} of {len(todo)}: {name}, round {number}"):
+                if load.tokens != tokens:
+                    before, tokens = raw.measure(plan.raw_seconds, load.tokens), load.tokens
                 entry = rounds.measure(known[name], load, place)
-                after = raw.measure(plan.raw_seconds)
+                after = raw.measure(plan.raw_seconds, load.tokens)
             entry = {"round": number, **entry, **beside(entry, before, after)}
             write_atomic(path_of(folder, place, name), (json.dumps(entry, indent=1) + "\n").encode())
             say(line(entry, done, len(todo)))

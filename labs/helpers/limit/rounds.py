@@ -46,7 +46,7 @@ def measure(contestant: Contestant, load: Load, number: int) -> Facts:
         with contestant.start() as running:
             if running.problem:
                 return {**entry, "problem": f"{running.problem}\n{running.log()}"}
-            told = contestant.check(running.url)
+            told, *_ = [contestant.check(url) for url in getattr(running, "urls", (running.url,))]
             seen = ask(contestant, running, load, first=number * APART)
             return {**entry, **seen, "first_s": running.seconds, "facts": {**contestant.facts, **told}}
     except LabError as trouble:
@@ -59,20 +59,22 @@ def now() -> str:
 
 def ask(contestant: Contestant, running: Running, load: Load, first: int) -> Facts:
     """Loads a running server, and says what it gave and took in the seconds after the warm-up."""
-    target.check(running.url)
-    where = {"url": running.url, "path": contestant.path, "template": contestant.template}
+    urls, marks = getattr(running, "urls", (running.url,)), getattr(running, "marks", (running.mark,))
+    for url in urls:
+        target.check(url)
+    where = {"urls": urls, "path": contestant.path, "template": contestant.template}
     options = json.dumps({**where, "load": asdict(load), "first": first})
     with tempfile.TemporaryDirectory(prefix="asker-") as folder:
         command = [sys.executable, "-P", "-m", "labs.helpers.limit.asker", options, folder]
-        with started(command) as (sender, mark):
+        with started(command) as (sender, own):
             assert sender.stdout
             line = sender.stdout.readline()
             if not line.startswith("{"):
                 raise SenderBroke(line + sender.stdout.read())
             begin = json.loads(line)["begin"] + load.warm
-            processes = watch.processes_of(running.mark)
+            processes = [process for mark in marks for process in watch.processes_of(mark)]
             roles = watch.roles_of(processes, contestant.role)
-            asking = watch.processes_of(mark)
+            asking = watch.processes_of(own)
             roles |= dict.fromkeys((process.pid for process in asking), SENDER)
             sleep_until(begin)
             before = watch.look([*processes, *asking])

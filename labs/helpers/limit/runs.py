@@ -1,4 +1,4 @@
-"""Run files: one dated, sealed JSON for each run, in docs/limit/runs/. Pages and pictures are made of them, never typed."""
+"""Run files: one dated, sealed JSON a run, in docs/limit/runs/. Pages and pictures are made of them, never typed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def folder() -> Path:
 
 
 def keep(run: Path, into: Path | None = None, versions: Facts | None = None) -> Path:
-    """Writes the run folder as one file, DATE-KIND.json, and returns it; a later run of the same day takes its place."""
+    """Writes the run folder as one file, DATE-KIND.json, and returns it; a later one of that day takes its place."""
     plan, seen = json.loads((run / "plan.json").read_text()), entries(run)
     whole = {
         "schema": 1,

@@ -1,4 +1,4 @@
-"""The yardstick: `SentenceTransformer.encode` at batch 32 in as many processes as cores, one thread each, and nothing else.
+"""The yardstick: `SentenceTransformer.encode` at batch 32 in as many processes as cores, a thread each, nothing else.
 
 What it gives is the most that a server of the same model on the same machine could answer if all that is not the model
 cost nothing. It is measured beside each round, since machines differ, and one machine differs from hour to hour.
@@ -25,22 +25,31 @@ WORKER = f"""
 import json, sys, time
 import torch
 from grader.world.load.texts import text
+from labs.helpers.limit.asker import sized
 from preprocess import prepare
 from weights import load_encoder
 torch.set_num_threads(1)
 encoder = load_encoder()
-texts = prepare([text(number) for number in range(int(sys.argv[1]), int(sys.argv[1]) + 4096)])
-encoder.encode(texts[:64], batch_size={BATCH}, show_progress_bar=False)
+first, made = int(sys.argv[1]), {{}}
+
+def texts(tokens):
+    if tokens not in made:
+        numbers = range(first, first + 4096)
+        made[tokens] = prepare([sized(n, tokens) if tokens else text(n) for n in numbers])
+    return made[tokens]
+
+encoder.encode(texts(0)[:64], batch_size={BATCH}, show_progress_bar=False)
 print("ready", flush=True)
 at = 0
 for line in sys.stdin:
-    begin, seconds = json.loads(line)
+    begin, seconds, tokens = json.loads(line)
+    given, size = texts(tokens), {BATCH} * (10 if tokens < 64 else 2)
     time.sleep(max(0.0, begin - time.monotonic()))
     began, done = time.monotonic(), 0
     while (spent := time.monotonic() - began) < seconds:
-        chunk = [texts[(at + i) % len(texts)] for i in range({10 * BATCH})]
+        chunk = [given[(at + i) % len(given)] for i in range(size)]
         encoder.encode(chunk, batch_size={BATCH}, show_progress_bar=False)
-        at, done = at + len(chunk), done + len(chunk)
+        at, done = at + size, done + size
     print(json.dumps([done, spent]), flush=True)
 """
 
@@ -54,8 +63,8 @@ class YardstickBroke(LabError):
 
 
 class Yardstick:
-    """`with Yardstick(service) as raw: raw.measure()`: texts a second. The processes load the model once and wait, using
-    no core, between two measurements."""
+    """`with Yardstick(service) as raw: raw.measure()`: texts a second. The processes load the model once, and use no
+    core between two measurements."""
 
     def __init__(self, service: Path, count: int = 0) -> None:
         self.service, self.count = service, count or psutil.cpu_count() or 1
@@ -80,12 +89,13 @@ class Yardstick:
             worker.kill()
             worker.communicate()
 
-    def measure(self, seconds: float = 3.0) -> float:
-        """Texts a second of all processes together. Raises YardstickBroke."""
-        begin = time.monotonic() + 0.1
+    def measure(self, seconds: float = 3.0, tokens: int = 0) -> float:
+        """Texts a second of all processes together; texts of so many tokens, or (0) the tickets that a load sends.
+        Raises YardstickBroke."""
+        begin = time.monotonic() + 0.3
         for worker in self.workers:
             assert worker.stdin
-            worker.stdin.write(json.dumps([begin, seconds]) + "\n")
+            worker.stdin.write(json.dumps([begin, seconds, tokens]) + "\n")
             worker.stdin.flush()
         told = [json.loads(self.read(worker)) for worker in self.workers]
         return float(sum(done / spent for done, spent in told))
