@@ -2,7 +2,7 @@
 
     cd service && PYTHONPATH=limit bentoml serve one_each:svc
 
-What it costs is in lanes.py: it speaks the runner's private protocol.
+What it costs is in wire.py: it speaks the runner's private protocol.
 """
 
 from typing import Any
@@ -12,9 +12,9 @@ from answers import answering, count_texts, told
 from bentoml.io import JSON
 from contract import DescribedService
 from frame import open_models, protect
-from lanes import lanes_of
 from preprocess import prepare
 from runnable import classifier_runner
+from wire import lanes_of
 
 models = open_models()
 embedder = workers.embedding_runner(models.embedder)

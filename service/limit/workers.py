@@ -12,13 +12,10 @@ from typing import Any
 
 import bentoml
 import runnable
+from lengths import alike
 from runnable import AT_ONCE, each_item
 
 EMBEDDER, NICE = os.environ.get("EMBEDDER", "torch"), int(os.environ.get("NICE", "0"))
-ALIKE = (
-    3.0  # the longest of the texts that are computed together has at most so many times the shortest one's characters
-)
-SHORT = 120  # characters; shorter texts are never computed apart: a call has a price of its own
 
 
 class OneThread(runnable.EmbeddingRunnable):
@@ -50,21 +47,6 @@ class OneThread(runnable.EmbeddingRunnable):
         if len(parts) == 1:
             return parts[0] if groups[0] == list(range(len(texts))) else parts[0][np.argsort(groups[0])]
         return np.concatenate(parts)[np.argsort([i for group in groups for i in group])]
-
-
-def alike(texts: list[str]) -> list[list[int]]:
-    """The texts' numbers, in groups that are computed together; one group, in order, where lengths are alike."""
-    longest, shortest = max(map(len, texts)), min(map(len, texts))
-    if longest <= max(SHORT, ALIKE * shortest):
-        return [list(range(len(texts)))]
-    groups: list[list[int]] = []
-    for number in sorted(range(len(texts)), key=lambda i: len(texts[i])):
-        first = len(texts[groups[-1][0]]) if groups else 0
-        if groups and len(texts[number]) <= max(SHORT, ALIKE * first):
-            groups[-1].append(number)
-        else:
-            groups.append([number])
-    return groups
 
 
 def embedding_runner(model: bentoml.Model) -> bentoml.legacy.Runner:

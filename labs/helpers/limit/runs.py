@@ -1,4 +1,4 @@
-"""Run files: one dated, sealed JSON a run, in docs/limit/runs/. Pages and pictures are made of them, never typed."""
+"""Run files: docs/limit/runs/KIND.json, dated and sealed. Pages and pictures are made of them, never typed."""
 
 from __future__ import annotations
 
@@ -42,19 +42,20 @@ def folder() -> Path:
 
 
 def keep(run: Path, into: Path | None = None, versions: Facts | None = None) -> Path:
-    """Writes the run folder as one file, DATE-KIND.json, and returns it; a later one of that day takes its place."""
+    """Writes the run folder as one file, KIND.json, in place of the run before it, which git has; returns it."""
     plan, seen = json.loads((run / "plan.json").read_text()), entries(run)
     whole = {
         "schema": 1,
         "kind": plan["kind"],
-        "date": seen[0]["at"][:10],
+        "made": seen[0]["at"],
+        "ended": seen[-1]["at"],
         "machine": machine.facts(),
         "versions": {**packages(PACKAGES), **(versions or {})},
         "commit": commit(),
         "plan": plan,
         "entries": seen,
     }
-    path = (into or folder()) / f"{whole['date']}-{whole['kind']}.json"
+    path = (into or folder()) / f"{whole['kind']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, (json.dumps({**whole, "seal": seal(whole)}, indent=1) + "\n").encode())
     return path
@@ -68,8 +69,8 @@ def read(path: Path) -> Facts:
     return found
 
 
-def newest(kind: str, where: Path | None = None) -> Path | None:
-    return max((where or folder()).glob(f"[0-9]*-{kind}.json"), default=None)
+def path_of(kind: str) -> Path:
+    return folder() / f"{kind}.json"
 
 
 def seal(whole: Facts) -> str:

@@ -95,8 +95,8 @@ LADDER = chain(
         target="gathered:svc",
     ),
     add(
-        "one-each", "one connection and one call at a time to each embedding worker", "service/limit/lanes.py",
-        "100 lines that speak the runner's private protocol", False, target="one_each:svc",
+        "one-each", "one connection and one call at a time to each embedding worker", "service/limit/lanes.py, wire.py",
+        "90 lines (wire.py) that speak the runner's private protocol", False, target="one_each:svc",
     ),
     add(
         "nice", "embedding processes give way to the API server", "NICE=5 (service/limit/workers.py)",
