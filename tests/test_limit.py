@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -315,7 +316,7 @@ def test_the_crowd_asks_in_turn_and_counts_every_end(capsys: pytest.CaptureFixtu
     assert all(0 <= one.sent <= one.ended for one in crowd.ended)
     for person in range(4):  # never two questions at once
         mine = sorted((one.sent, one.ended) for one in crowd.ended if one.user == person)
-        assert all(before[1] <= after[0] for before, after in zip(mine, mine[1:], strict=False))
+        assert all(before[1] <= after[0] for before, after in pairwise(mine))
     assert json.loads(capsys.readouterr().out)["begin"] == crowd.begin
 
 
@@ -345,14 +346,14 @@ def test_sized_texts_have_as_many_tokens_as_they_say_and_differ() -> None:
 
 def entry(name: str, goodput: float, number: int = 1, **other: Any) -> dict[str, Any]:
     about = {"adds": f"what {name} adds", "where": "a file", "costs": "", "supported": True, "agreement": 1.0}
-    figures = {key: goodput / 10 for key in ("p50_ms", "p95_ms", "p99_ms", "mean_ms")}
+    figures = dict.fromkeys(("p50_ms", "p95_ms", "p99_ms", "mean_ms"), goodput / 10)
     raw = {"raw": 1000.0, "raw_before": 990.0, "raw_after": 1010.0, "r": goodput / 1000}
     use = {"busy": 0.9, "others": 0.0, "cores": {"api": 0.6, "embeddingrunner": 0.9, "sender": 0.05}}
     memory = {"processes": [{"role": "api", "rss_mb": 90.0, "pss_mb": 50.0}], "rss_mb": 90.0, "pss_mb": 50.0}
     return {
         "name": name, "round": number, "at": "2026-11-26T12:00:00+00:00", "problem": "", "goodput": goodput,
-        "load": {"clients": 80, "seconds": 8.0, "warm": 4.0, "tokens": 0}, "ends": {"200": 800}, "ends_warm": {"200": 9},
-        "first_s": 9.0, "facts": {**about, "held_out": 600}, **figures, **raw, **use, **memory, **other,
+        "load": {"clients": 80, "seconds": 8.0, "warm": 4.0, "tokens": 0}, "ends": {"200": 800},
+        "ends_warm": {"200": 9}, "first_s": 9.0, "facts": {**about, "held_out": 600}, **figures, **raw, **use, **memory, **other,
     }  # fmt: skip
 
 
@@ -434,7 +435,9 @@ def test_the_page_is_made_of_the_run_file_and_of_nothing_else(tmp_path: Path) ->
         "schema": 1, "kind": "ladder", "made": "2026-11-26T12:00:00+00:00", "ended": "2026-11-26T12:20:00+00:00",
         "machine": {"cpus": 2, "cpu": "a CPU", "memory_gib": 24, "python": "3.11"}, "versions": {"torch": "2"},
         "commit": "abc", "plan": {"names": ["reference", "fast"], "rounds": 2, "seed": 18, "loads": []},
-        "entries": [entry("reference", 250.0), entry("fast", 731.0), entry("fast", 737.0, 2, ends={"200": 1, "503": 3})],
+        "entries": [
+            entry("reference", 250.0), entry("fast", 731.0), entry("fast", 737.0, 2, ends={"200": 1, "503": 3}),
+        ],
     }  # fmt: skip
     path = tmp_path / "ladder.json"
     path.write_text(json.dumps({**run, "seal": runs.seal(run)}))
@@ -452,7 +455,7 @@ def test_the_page_that_is_there_is_what_its_run_files_give() -> None:
 
 
 def test_each_step_says_what_it_adds_and_names_files_that_are_there() -> None:
-    for before, step in zip(steps.LADDER, steps.LADDER[1:], strict=False):
+    for before, step in pairwise(steps.LADDER):
         assert step.adds and step.where and step.costs and step != before
         for word in step.where.replace(",", " ").split():
             if word.endswith(".py"):

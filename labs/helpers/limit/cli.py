@@ -12,6 +12,7 @@ from grader.errors import UnknownName
 from labs.helpers.limit import extras, growth, interleave, page, runs, steps
 from labs.helpers.limit.asker import Load
 from labs.helpers.limit.interleave import Plan
+from labs.helpers.limit.senders import measure as measure_senders
 from labs.helpers.limit.store import service, state
 
 WHOLE = "the run is whole"
@@ -59,6 +60,13 @@ def grow(rounds: int, minutes: float, part: tuple[str, ...], fresh: bool, keep: 
         if not interleave.run(plan, chosen, folder, service(), minutes):
             return
         end(folder, keep)
+
+
+@main.command()
+def senders() -> None:
+    """What the load's own sender uses of a core for a request, beside Locust and (where it is installed) wrk."""
+    for name, told in measure_senders().items():
+        print(f"{name:>14}  {told['rate']:7.0f} requests a second, {told['ms_a_request']:.3f} ms of a core for each")
 
 
 def begun(folder: Path, fresh: bool) -> Path:

@@ -217,7 +217,7 @@ def replicas(run: Facts) -> str:
     lines = [
         "## One, two and four replicas",
         "",
-        "No cluster: each replica is a server of its own on this machine, with one embedding process; all its processes "
+        "No cluster: each replica is a server of its own on this machine, with one embedding process; its processes "
         f"share {share} of a core ({kind}, from the moment that it is ready). Clients are spread evenly over them.",
         "",
         "| step | replicas | answers a second | p50, p95 ms | errors | MB (PSS) | seconds until all answered |",
