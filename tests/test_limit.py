@@ -353,7 +353,8 @@ def entry(name: str, goodput: float, number: int = 1, **other: Any) -> dict[str,
     return {
         "name": name, "round": number, "at": "2026-11-26T12:00:00+00:00", "problem": "", "goodput": goodput,
         "load": {"clients": 80, "seconds": 8.0, "warm": 4.0, "tokens": 0}, "ends": {"200": 800},
-        "ends_warm": {"200": 9}, "first_s": 9.0, "facts": {**about, "held_out": 600}, **figures, **raw, **use, **memory, **other,
+        "ends_warm": {"200": 9}, "first_s": 9.0, "facts": {**about, "held_out": 600},
+        **figures, **raw, **use, **memory, **other,
     }  # fmt: skip
 
 

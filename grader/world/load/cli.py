@@ -104,6 +104,7 @@ pass_on(
     "labs.helpers.limit.cli",
     "From the reference service to close to the limit, step by step (docs/limit.md).",
 )
+pass_on("senders", "labs.helpers.limit.cli", "What the load's own sender uses of a core, beside Locust and wrk.")
 pass_on(
     "growth",
     "labs.helpers.limit.cli",

@@ -12,6 +12,7 @@ the same minutes. `./lab bench ladder`, `growth` and `peers` measure with this.
     steps       the ladder's contestants: the reference service, and what each step adds to it
     growth      the same service from 1 to 400 clients, in 1, 2 and 4 replicas, with texts of 8 to 256 tokens
     extras      packages that a step adds, in a folder of their own; onnx: the exported models
+    senders     what this sender, Locust and wrk use of a core
     page        docs/limit.md and its pictures, made of the run files
     cli         the commands
 
