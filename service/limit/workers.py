@@ -3,8 +3,8 @@
 Two processes of one thread compute 1.5 times as many texts as one of two threads: torch's threads wait for one
 another in every layer. What it costs: the model's memory once more for each core; `./lab bench ladder` reports both.
 
-EMBEDDER chooses what computes: "torch" (the default), "onnx" or "int8" (see onnx_encoder.py). NICE=5 lets the API
-server, which everybody waits for, go first where cores are short.
+EMBEDDER chooses what computes: "torch" (the default), "onnx" or "int8" (see onnx_encoder.py). EMBEDDER_NICE=5 lets
+the API server, which everybody waits for, go first where cores are short.
 """
 
 import os
@@ -15,7 +15,7 @@ import runnable
 from lengths import alike
 from runnable import AT_ONCE, each_item
 
-EMBEDDER, NICE = os.environ.get("EMBEDDER", "torch"), int(os.environ.get("NICE", "0"))
+EMBEDDER, NICE = os.environ.get("EMBEDDER", "torch"), int(os.environ.get("EMBEDDER_NICE", "0"))
 
 
 class OneThread(runnable.EmbeddingRunnable):

@@ -54,10 +54,18 @@ class Contestant:
     template: str = '{"texts": ["%TEXT%"]}'
     check: Callable[[str], Facts] = anything
     facts: Facts = field(default_factory=dict)
-    role: Callable[[Sequence[str]], str] = lambda words: role_of(list(words)) or last_word(words)
+    role: Callable[[Sequence[str]], str] = lambda words: role_in(words)
+
+
+def role_in(command: Sequence[str]) -> str:
+    """A short name for a process: "api", a runner's, or the module or program that it runs."""
+    line = " ".join(command)
+    for known in ("bentoml serve", "resource_tracker"):
+        if known in line:
+            return known
+    return role_of(list(command)) or last_word(command)
 
 
 def last_word(command: Sequence[str]) -> str:
-    """A short name for a process that has no role: the module or program that it runs."""
     words = [word for word in command if word and not word.startswith("-")]
     return (words[-1] if words else "").rsplit("/", 1)[-1][:40] or "other"

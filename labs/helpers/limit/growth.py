@@ -85,7 +85,9 @@ def replicated(name: str, count: int) -> Contestant:
     step = replace(steps.KNOWN[name], config=steps.merge(steps.KNOWN[name].config, one))
     facts = {"step": name, "replicas": count, "cores_each": SHARE, "limited_by": group_kind()}
     label = f"{name}-x{count}"
-    return Contestant(label, f"{count} replicas", lambda: opened(step, count), check=agreeing(label, 0.99), facts=facts)
+    return Contestant(
+        label, f"{count} replicas", lambda: opened(step, count), check=agreeing(label, 0.99, 100), facts=facts
+    )
 
 
 @contextlib.contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -81,9 +83,10 @@ def ask(contestant: Contestant, running: Running, load: Load, first: int) -> Fac
             sleep_until(begin + load.seconds)
             after = watch.look([*processes, *asking])
             memory = watch.memory(processes, roles)
-            sender.wait(PATIENCE + 10)
-            if not (Path(folder) / "requests.csv").is_file():
-                raise SenderBroke(sender.stdout.read())
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                sender.wait(PATIENCE + 10)
+            if not (Path(folder) / "sender.json").is_file():  # written last
+                raise SenderBroke("" if sender.poll() is None else sender.stdout.read())
         log = Log.load(Path(folder))
     used = watch.cores(before, after, roles)
     return {**told_by(log, load), "cores": used, **watch.machine(before, after, used), **totals(memory)}

@@ -99,8 +99,8 @@ LADDER = chain(
         "90 lines (wire.py) that speak the runner's private protocol", False, target="one_each:svc",
     ),
     add(
-        "nice", "embedding processes give way to the API server", "NICE=5 (service/limit/workers.py)",
-        "where other programs run, they take the embedder's core first", True, env={"NICE": "5"},
+        "nice", "embedding processes give way to the API server", "EMBEDDER_NICE=5 (service/limit/workers.py)",
+        "where other programs run, they take the embedder's core first", True, env={"EMBEDDER_NICE": "5"},
     ),
     add(
         "onnx", "ONNX Runtime instead of torch, float32", "service/limit/onnx_encoder.py",
