@@ -412,6 +412,18 @@ def test_a_run_goes_on_where_it_stopped_and_refuses_another_plan(tmp_path: Path,
     assert {one["r"] for one in found if not one["problem"]} == {0.25}
 
 
+def test_a_disturbed_round_is_put_away_and_measured_again(
+    tmp_path: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = iter([1.0, 0.0, 0.5, 0.5, 0.5])  # the second round never finds the machine quiet
+    monkeypatch.setattr(rounds, "measure", lambda *_: entry("a", 250.0, others=next(busy)))
+    assert interleave.run(Plan("ladder", ("a",), rounds=1), [fake("a")], tmp_path / "one", tmp_path, say=str)
+    assert [one["others"] for one in interleave.entries(tmp_path / "one")] == [0.0]
+    assert len(list((tmp_path / "one").glob("refused-*"))) == 1
+    assert interleave.run(Plan("ladder", ("a",), rounds=1), [fake("a")], tmp_path / "two", tmp_path, say=str)
+    assert [one["others"] for one in interleave.entries(tmp_path / "two")] == [0.5] and next(busy, None) is None
+
+
 def test_a_run_file_is_sealed(tmp_path: Path, measured: list[str]) -> None:
     plan = Plan("ladder", ("a", "b"), rounds=2)
     interleave.run(plan, [fake("a"), fake("b")], tmp_path / "run", tmp_path, say=lambda _: None)

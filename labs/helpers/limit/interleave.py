@@ -19,6 +19,8 @@ from labs.helpers.limit.contestant import Contestant
 from labs.helpers.limit.yardstick import Yardstick
 
 Say = Callable[[str], None]
+OTHERS = 0.15  # cores: a round beside which other programs used more is put away, and measured again
+TRIES = 3  # of each round, however busy the machine is
 
 
 class AnotherPlan(LabError):
@@ -64,13 +66,14 @@ def run(
     begin(plan, folder)
     known = {contestant.name: contestant for contestant in contestants}
     todo = [(place, *one) for place, one in enumerate(plan.order(), 1) if not path_of(folder, place, one[1]).exists()]
-    deadline, longest = time.monotonic() + 60 * minutes, 0.0
+    deadline, longest, done = time.monotonic() + 60 * minutes, 0.0, 0
     if not todo:
         return True
     with Yardstick(service) as raw:
-        before, tokens = 0.0, -1
-        for done, (place, number, name, load) in enumerate(todo, 1):
-            began = time.monotonic()
+        before, tokens, queue = 0.0, -1, list(todo)
+        while queue:
+            place, number, name, load = queue.pop(0)
+            began, done = time.monotonic(), done + 1
             if minutes and began + longest > deadline:
                 return False
             with Progress(f"{done} of {len(todo)}: {name}, round {number}"):
@@ -79,7 +82,10 @@ def run(
                 entry = rounds.measure(known[name], load, place)
                 after = raw.measure(plan.raw_seconds, load.tokens)
             entry = {"round": number, **entry, **beside(entry, before, after)}
-            write_atomic(path_of(folder, place, name), (json.dumps(entry, indent=1) + "\n").encode())
+            put = putting(folder, place, name, entry)
+            write_atomic(put, (json.dumps(entry, indent=1) + "\n").encode())
+            if put != path_of(folder, place, name):
+                queue.append((place, number, name, load))
             say(line(entry, done, len(todo)))
             before, longest = after, max(longest, time.monotonic() - began)
     return True
@@ -97,6 +103,13 @@ def path_of(folder: Path, place: int, name: str) -> Path:
     return folder / f"{place:03}-{name}.json"
 
 
+def putting(folder: Path, place: int, name: str, entry: Facts) -> Path:
+    """Where an entry goes: among those that count, or, since other programs disturbed it, beside them."""
+    tries = [folder / f"refused-{place:03}-{name}-{number}.json" for number in range(1, TRIES)]
+    left = next((path for path in tries if not path.exists()), None)
+    return left if left and entry.get("others", 0.0) > OTHERS else path_of(folder, place, name)
+
+
 def beside(entry: Facts, before: float, after: float) -> Facts:
     """The yardstick before and after a round, and R: good answers to raw texts."""
     raw = (before + after) / 2
@@ -111,9 +124,10 @@ def line(entry: Facts, done: int, count: int) -> str:
     bad = {end: number for end, number in entry["ends"].items() if end != "200"}
     ends = f", besides {bad}" if bad else ""
     cores = ", ".join(f"{role} {used:.2f}" for role, used in entry["cores"].items() if used >= 0.01)
+    disturbed = f"; OTHERS USED {entry['others']:.2f} CORES" if entry["others"] > OTHERS else ""
     return (
         f"{where}: {entry['goodput']:.0f}/s of raw {entry['raw']:.0f}, R {entry['r']:.2f}, p50 {entry['p50_ms']:.0f}, "
-        f"p95 {entry['p95_ms']:.0f} ms{ends}; busy {entry['busy']:.0%}: {cores}"
+        f"p95 {entry['p95_ms']:.0f} ms{ends}; busy {entry['busy']:.0%}: {cores}{disturbed}"
     )
 
 
