@@ -9,7 +9,7 @@ import click
 
 from grader.entry import run_command
 from grader.errors import UnknownName
-from labs.helpers.limit import extras, growth, interleave, page, runs, steps
+from labs.helpers.limit import extras, growth, interleave, page, rounds, runs, steps
 from labs.helpers.limit.asker import Load
 from labs.helpers.limit.interleave import Plan
 from labs.helpers.limit.senders import measure as measure_senders
@@ -63,9 +63,14 @@ def grow(rounds: int, minutes: float, part: tuple[str, ...], fresh: bool, keep: 
 
 
 @main.command()
-def senders() -> None:
+@click.option("--keep", is_flag=True, help="write the run file and the page")
+def senders(keep: bool) -> None:
     """What the load's own sender uses of a core for a request, beside Locust and (where it is installed) wrk."""
-    for name, told in measure_senders().items():
+    found = measure_senders()
+    if keep:
+        print(runs.write("senders", {"made": rounds.now(), "senders": found}, versions=runs.packages(("locust",))))
+        print(page.write())
+    for name, told in found.items():
         print(f"{name:>14}  {told['rate']:7.0f} requests a second, {told['ms_a_request']:.3f} ms of a core for each")
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-KINDS = ("ladder", "growth-clients", "growth-tokens", "growth-replicas")
+KINDS = ("ladder", "growth-clients", "growth-tokens", "growth-replicas", "senders")
 ROLES = ("embeddingrunner", "api", "classifierrunner", "sender")
 HATCHES = dict(zip(ROLES, ("", "///", "...", "xx"), strict=True))
 COLOURS = dict(zip(ROLES, (BLUE, ORANGE, GREY, "white"), strict=True))
@@ -47,6 +47,8 @@ def to_page(paths: Sequence[Path]) -> dict[str, str]:
             parts.append(part(found[kind], made))
     if "growth-replicas" in found:
         parts.append(replicas(found["growth-replicas"]))
+    if "senders" in found:
+        parts.append(senders(found.pop("senders")))
     parts.append(measured(found))
     return {"docs/limit.md": "\n\n".join(parts) + "\n", **made}
 
@@ -238,6 +240,15 @@ def replicas(run: Facts) -> str:
     return "\n".join(lines)
 
 
+def senders(run: Facts) -> str:
+    lines = ["## What the load itself takes", "", "| sender | requests a second | milliseconds of a core a request |"]
+    lines.append("|---|---|---|")
+    for name, told in run["senders"].items():
+        lines.append(f"| {name} | {told['rate']:.0f} | {told['ms_a_request']:.3f} |")
+    made = f"80 clients ask a toy server that answers after 20 ms ({run['made']}, `./lab bench senders`)."
+    return "\n".join([*lines, "", made])
+
+
 def measured(found: Mapping[str, Facts]) -> str:
     """Where and when; memory and cold start of each step's processes."""
     lines = ["## Where and when", ""]
@@ -246,9 +257,10 @@ def measured(found: Mapping[str, Facts]) -> str:
         what = f"{machine['cpus']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, Python {machine['python']}"
         with_what = ", ".join(f"{name} {versions[name]}" for name in sorted(versions))
         rounds = f"{run['plan']['rounds']} rounds, seed {run['plan']['seed']}"
-        lines.append(
-            f"- `{kind}`: {run['made']} to {run['ended']}, {rounds}, commit {run['commit']}; {what}; {with_what}."
-        )
+        told = f"{run['made']} to {run['ended']}, {rounds}, commit {run['commit']}"
+        others = max(entry.get("others", 0.0) for entry in run["entries"])
+        beside = f"besides server and sender, programs used at most {others:.2f} of a core"
+        lines.append(f"- `{kind}`: {told}; {what}; {with_what}; {beside}.")
     if "ladder" in found:
         lines += ["", *processes(found["ladder"])]
     return "\n".join(lines)

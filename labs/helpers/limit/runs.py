@@ -44,18 +44,15 @@ def folder() -> Path:
 def keep(run: Path, into: Path | None = None, versions: Facts | None = None) -> Path:
     """Writes the run folder as one file, KIND.json, in place of the run before it, which git has; returns it."""
     plan, seen = json.loads((run / "plan.json").read_text()), entries(run)
-    whole = {
-        "schema": 1,
-        "kind": plan["kind"],
-        "made": seen[0]["at"],
-        "ended": seen[-1]["at"],
-        "machine": machine.facts(),
-        "versions": {**packages(PACKAGES), **(versions or {})},
-        "commit": commit(),
-        "plan": plan,
-        "entries": seen,
-    }
-    path = (into or folder()) / f"{whole['kind']}.json"
+    facts = {"made": seen[0]["at"], "ended": seen[-1]["at"], "plan": plan, "entries": seen}
+    return write(plan["kind"], facts, into, versions)
+
+
+def write(kind: str, facts: Facts, into: Path | None = None, versions: Facts | None = None) -> Path:
+    """A run file of these facts, `made` among them, with the machine, the packages and the commit."""
+    about = {"machine": machine.facts(), "versions": {**packages(PACKAGES), **(versions or {})}, "commit": commit()}
+    whole = {"schema": 1, "kind": kind, **about, **facts}
+    path = (into or folder()) / f"{kind}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, (json.dumps({**whole, "seal": seal(whole)}, indent=1) + "\n").encode())
     return path
