@@ -4,6 +4,8 @@ BentoML's own client keeps up to 800 connections, and each stays with the worker
 flight one worker then has two of them and another none, and a core idles (upstream: issue 5426, uneven distribution
 across workers). A connection that reaches a worker which has a lane already is closed, and another is tried.
 
+With several API processes each has lanes of its own, so a worker then has as many calls as there are API processes.
+
 Workers that die are left, those that start again or are added are found: a look every 10 s when all are there, 50 a
 second at first when one is missed.
 """
