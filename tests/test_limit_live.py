@@ -32,8 +32,8 @@ CONFIG = yaml.safe_load((SERVICE / "bentoml_configuration.yml").read_text())
 
 @pytest.fixture(scope="module")
 def close(store: Path) -> Iterator[Any]:
-    with serving.serve(SERVICE, store=store, config=CONFIG, env={"PYTHONPATH": "limit"}, target="one_each:svc") as
-    server:
+    env = {"PYTHONPATH": "limit"}
+    with serving.serve(SERVICE, store=store, config=CONFIG, env=env, target="one_each:svc") as server:
         yield server
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from grader.kit import Kit
 from grader.model import Facts
@@ -122,11 +122,12 @@ def told(group: list[Facts]) -> str:
         else " It rests on a private module of BentoML, so it is a variant and no part of `service/`."
     )
     same = min(entry["facts"].get("agreement", 1.0) for entry in group)
-    return f"{said}{costs}{kind} {same:.1%} of {facts_of(group, 'held_out')} held-out texts get the models' own label."
-
-
-def facts_of(group: list[Facts], key: str) -> Any:
-    return group[0]["facts"].get(key, "no")
+    labels = f"{same:.1%} of {facts.get('held_out', 'no')} held-out texts get the models' own label"
+    if "cosine_least" in facts:
+        labels += (
+            f"; cosine to torch's vectors: {facts['cosine_mean']:.4f} on average, {facts['cosine_least']:.4f} at least"
+        )
+    return f"{said}{costs}{kind} {labels}."
 
 
 def troubles(run: Facts) -> dict[str, str]:

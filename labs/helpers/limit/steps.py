@@ -123,7 +123,14 @@ def configuration(step: Step) -> Facts:
 def contestant(step: Step) -> Contestant:
     """Serves a copy of service/ with that step; what it needs (packages, an exported model) is made when it starts."""
     facts = {"adds": step.adds, "where": step.where, "costs": step.costs, "supported": step.supported}
-    return Contestant(step.name, step.adds, lambda: opened(step), check=agreeing(step.name, step.least), facts=facts)
+    return Contestant(step.name, step.adds, lambda: opened(step), check=lambda url: checked(step, url), facts=facts)
+
+
+def checked(step: Step, url: str) -> Facts:
+    """Agreement of the labels; of an exported model also the cosines between its vectors and torch's."""
+    told = agreeing(step.name, step.least)(url)
+    known = onnx.about(step.model) if step.model else {}
+    return {**told, **{key: known[key] for key in ("cosine_least", "cosine_mean", "mb") if key in known}}
 
 
 @contextlib.contextmanager
