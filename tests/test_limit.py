@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +152,8 @@ def test_a_text_whose_lane_broke_is_called_once_more_and_the_lane_is_left() -> N
 def test_a_call_that_fails_fails_its_own_texts() -> None:
     async def scene() -> None:
         made = with_lanes(FakeLane([]))
-        bad, good = await asyncio.gather(made.ask(["bad"]), made.ask(["good"]), return_exceptions=True)
+        found: list[Any] = await asyncio.gather(made.ask(["bad"]), made.ask(["good"]), return_exceptions=True)
+        bad, good = found
         assert isinstance(bad, ValueError)
         assert good == ["GOOD"] or isinstance(good, ValueError)  # it may have been in the same call
         assert await made.ask(["next"]) == ["NEXT"] and made.inside == 0
@@ -287,7 +288,7 @@ def test_an_answer_is_read_when_it_is_whole(data: bytes, wanted: tuple[int, bool
 
 async def crowd_of(answers: Sequence[bytes], clients: int = 4, seconds: float = 0.4) -> Crowd:
     """Those clients against a server that gives these answers in turn; an empty one is a closed connection."""
-    given, seen = iter(answers * 10_000), list[bytes]()
+    given, seen = cycle(answers), list[bytes]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await reader.read(65536):
@@ -415,12 +416,13 @@ def test_a_run_goes_on_where_it_stopped_and_refuses_another_plan(tmp_path: Path,
 def test_a_disturbed_round_is_put_away_and_measured_again(
     tmp_path: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    said: list[str] = []
     busy = iter([1.0, 0.0, 0.5, 0.5, 0.5])  # the second round never finds the machine quiet
     monkeypatch.setattr(rounds, "measure", lambda *_: entry("a", 250.0, others=next(busy)))
-    assert interleave.run(Plan("ladder", ("a",), rounds=1), [fake("a")], tmp_path / "one", tmp_path, say=str)
+    assert interleave.run(Plan("ladder", ("a",), rounds=1), [fake("a")], tmp_path / "one", tmp_path, say=said.append)
     assert [one["others"] for one in interleave.entries(tmp_path / "one")] == [0.0]
     assert len(list((tmp_path / "one").glob("refused-*"))) == 1
-    assert interleave.run(Plan("ladder", ("a",), rounds=1), [fake("a")], tmp_path / "two", tmp_path, say=str)
+    assert interleave.run(Plan("ladder", ("a",), rounds=1), [fake("a")], tmp_path / "two", tmp_path, say=said.append)
     assert [one["others"] for one in interleave.entries(tmp_path / "two")] == [0.5] and next(busy, None) is None
 
 

@@ -56,14 +56,14 @@ def add(name: str, adds: str, where: str, costs: str, supported: bool, **new: ob
     """A step that changes the one before it; configurations and variables are merged."""
 
     def change(before: Step) -> Step:
-        merged = dict(new)
+        merged: Facts = dict(new)
         for key, old in (("config", before.config), ("env", before.env)):
             if key in merged:
-                merged[key] = merge(dict(old), merged[key])  # type: ignore[call-overload]
+                merged[key] = merge(dict(old), merged[key])
         if "extras" in merged:
-            merged["extras"] = (*before.extras, *merged["extras"])  # type: ignore[misc]
-        about = {"name": name, "adds": adds, "where": where, "costs": costs, "supported": supported}
-        return replace(before, **{**about, **merged})  # type: ignore[arg-type]
+            merged["extras"] = (*before.extras, *merged["extras"])
+        about: Facts = {"name": name, "adds": adds, "where": where, "costs": costs, "supported": supported}
+        return replace(before, **{**about, **merged})
 
     return change
 
