@@ -152,7 +152,7 @@ def test_a_text_whose_lane_broke_is_called_once_more_and_the_lane_is_left() -> N
 def test_a_call_that_fails_fails_its_own_texts() -> None:
     async def scene() -> None:
         made = with_lanes(FakeLane([]))
-        found: list[Any] = await asyncio.gather(made.ask(["bad"]), made.ask(["good"]), return_exceptions=True)
+        found: Any = await asyncio.gather(made.ask(["bad"]), made.ask(["good"]), return_exceptions=True)
         bad, good = found
         assert isinstance(bad, ValueError)
         assert good == ["GOOD"] or isinstance(good, ValueError)  # it may have been in the same call
