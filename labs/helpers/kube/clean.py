@@ -50,8 +50,8 @@ PLATFORM: dict[str, list[tuple[tuple[str, str, str], Callable[[], None]]]] = {
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("labs", nargs=-1, type=click.Choice(sorted(COPIES)))
 def clean(labs: tuple[str, ...]) -> None:
-    """Free what LABS (06, 07, 08, 10, 12; all without any) took of the cluster: their copies of the service, and what was
-    brought for them. Your files stay, and lab 05's service runs on; a lab makes again what it needs."""
+    """Free what LABS (06, 07, 08, 10, 12; all without any) took of the cluster: their copies of the service, and what
+    was brought for them. Your files stay, and lab 05's service runs on; a lab makes again what it needs."""
     need_cluster()
     chosen, before = labs or tuple(sorted(COPIES)), asked_for()
     there = namespaces()
