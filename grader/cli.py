@@ -286,7 +286,7 @@ pass_on(
 pass_on(
     "clean",
     ["-P", "-m", "labs.helpers.kube.clean"],
-    "Free what labs 06 to 08, 10, 12 took of the cluster: ./lab clean | clean 06. Your files and lab 05's service stay.",
+    "Free what 06 to 08, 10, 12 took of the cluster: ./lab clean | clean 06. Your files and lab 05's service stay.",
 )
 pass_on(
     "bench",
