@@ -293,6 +293,16 @@ pass_on(
     ["-P", "-m", "grader.world.load.cli"],
     "Measure settings of the service under load, the full grid or less: ./lab bench | bench quick | bench capacity",
 )
+pass_on(
+    "claims",
+    ["-P", "-m", "labs.helpers.ledger"],
+    "Try what is said about serving with BentoML, and see what holds here: ./lab claims | claims c01 | claims --quick",
+)
+pass_on(
+    "numbers",
+    [str(ROOT / "tests" / "check_numbers.py")],
+    "Hold every figure of README, docs, manifests and notebooks to its run file: ./lab numbers | numbers --check",
+)
 
 
 @main.command(context_settings={"ignore_unknown_options": True})

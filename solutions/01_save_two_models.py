@@ -236,7 +236,7 @@ tickets.draw_drift(shared, drifted, "With a copy that lacks the mask for address
 # %% [markdown] tags=["explain"]
 # Every one of these would have left the server as a well-formed answer with status 200: no log line, no exception.
 # Tickets without an address are answered as before (the circles on the line), so a test with two of those finds
-# nothing. The mistake is not that the copy was old. It is that there was a copy. Repair it.
+# nothing. The mistake is not that the copy was old. It is that there was a copy (claim c35). Repair it.
 
 # %% tags=["do"] language="shell"
 # # TODO echo one line into server/copied.py: it imports prepare from preprocess
@@ -289,9 +289,9 @@ for model in plain:
 # Both models are there and load in a fresh process. But the runner that BentoML makes of a stored model
 # (`to_runner()`, lab 02) has the methods that the store names, the **signatures**, and no others. For a picklable
 # object BentoML noted `__call__`, so nobody could ask this model to `encode`. For scikit-learn it noted `predict`,
-# which gives labels without scores. And where it noted something, it noted `batchable: false`. Nothing warned you
-# when you saved. (The warning about `picklable_model` is about something else: it is deprecated since 1.4, and
-# works.)
+# which gives labels without scores. And where it noted something, it noted `batchable: false` (claim c24). Nothing
+# warned you when you saved. (The warning about `picklable_model` is about something else: it is deprecated since 1.4,
+# and works.)
 
 # %% [markdown] tags=["predict"]
 # Why care about `batchable`? Take eight people with one text each. The server can ask MiniLM eight times, or once
@@ -504,8 +504,8 @@ measured("01c", "a" if server.load_model() == "saved in the morning" else "b")
 
 # %% [markdown] tags=["explain"]
 # Both were loaded in the last line, after the second save, and they differ: what decides is `get`, which reads the
-# file `latest` once. Hence the rule that the labs keep from here on, as the course module does: `latest` for people
-# who try things out, the full tag for whatever is released.
+# file `latest` once (claim c22). Hence the rule that the labs keep from here on, as the course module does: `latest`
+# for people who try things out, the full tag for whatever is released.
 
 # %% [markdown] tags=["why"]
 # One more thing about those pickles. Save an object, load it, and watch what is printed, and when.

@@ -262,9 +262,10 @@ for model in bentoml.models.list():
 
 # %% [markdown] tags=["explain"]
 # Asked to end, it stayed, and had to be killed. Inside, BentoML's dispatcher tries to divide a call that does not fit
-# into what is left of a batch; dividing raises an exception in the wrong place, and a lock is never given back. Ten
-# texts at a size of 4 do it at once. At the default of 100 it takes several callers at the same moment, so it works
-# in every demo. Signatures do not help: they say that calls may be joined, and that is what fails.
+# into what is left of a batch; dividing raises an exception in the wrong place, and a lock is never given back
+# (claims c11 and c12). Ten texts at a size of 4 do it at once. At the default of 100 it takes several callers at the
+# same moment, so it works in every demo. Signatures do not help: they say that calls may be joined, and that is what
+# fails.
 
 # %% [markdown] tags=["why"]
 # ## 3 · Yours (10 minutes)
@@ -475,8 +476,8 @@ workers.draw_processes(server)
 # %% [markdown] tags=["explain"]
 # The `api` process runs your function and holds no model. Each runner opened its model once and answers the API
 # process through a Unix socket (a file that two processes of one machine talk through). It unpickles what it reads
-# there, so nobody else may reach that socket. Two processes do not mean that one survives the other: in a pod, a
-# runner that dies takes the server with it (`docs/faults.md` has the measurement).
+# there, so nobody else may reach that socket. Two processes (claim c18) do not mean that one survives the other: in a
+# pod, a runner that dies takes the server with it (`docs/faults.md` has the measurement).
 
 # %% tags=["predict"]
 # %%answer 02a
@@ -533,13 +534,13 @@ measured("P1", dict(zip(inside, "abc", strict=True))[max(inside, key=inside.get)
 # server, also while a runner computes it, so that gauge is always the largest. The bars are made disjoint: what is in
 # a runner is taken off the API server's count. There is no gauge for a queue's length. A request in a runner is
 # computed or waits there; one in the API server alone is on its way, or waits for one of the 16 connections that it
-# opens.
+# opens (claim c17).
 
 # %% [markdown] tags=["why"]
 # ## 5 · Why batching helps (4 minutes)
 #
-# A runner may put what waits into one call. What that gains depends on the model alone, so ask the model, without any
-# server. `torch` gets one thread, as in the runner.
+# A runner may put what waits into one call. What that gains depends on the model alone (claim c04), so ask the model,
+# without any server. `torch` gets one thread, as in the runner.
 
 # %% tags=["predict"]
 # %%answer 02b
@@ -562,8 +563,8 @@ measured("02b", batches.share_of_alone(runs))
 batches.draw_cost(runs)
 
 # %% [markdown] tags=["why"]
-# Batches mix requests of people who do not know each other. The texts of one call are padded to the longest. What
-# does one long ticket do to seven short ones?
+# Batches mix requests of people who do not know each other (a label stays what it is: claim c34). The texts of one
+# call are padded to the longest. What does one long ticket do to seven short ones?
 
 # %% tags=["see"]
 short = ["where is my parcel"] * 8
@@ -584,8 +585,8 @@ batches.draw_long(**took)
 #
 # `sc2` serves a copy of `service/` on a port of its own, with texts that nobody has seen, many callers and bad ones,
 # and asks the saved models the same. It takes some twenty seconds. (While you edit `service.py`, `bentoml serve
-# --reload` starts all processes again after each change of a file, as the course module says; the models are loaded
-# again, too.)
+# --reload` starts all processes again after each change of a file, as the course module says (claim c19; not in a
+# folder with a space in its path: c20); the models are loaded again, too.)
 
 # %% tags=["check"]
 # %stop triage

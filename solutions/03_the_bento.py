@@ -178,9 +178,9 @@ print(bentos.report(desk.bento))
 
 # %% [markdown] tags=["explain"]
 # Nearly. The note is called `handover.txt`, a name that is on nobody's list, and it has the same token in it. **A
-# list of what to leave out must foresee every name. An include list lets in only what you wrote down.** Where the two
-# disagree, `.bentoignore` wins, and a build that leaves out a file that serving needs ends well all the same: the
-# first pod finds out. So an audit looks for both, what is too much and what is missing.
+# list of what to leave out must foresee every name. An include list lets in only what you wrote down** (claim c26).
+# Where the two disagree, `.bentoignore` wins, and a build that leaves out a file that serving needs ends well all the
+# same: the first pod finds out. So an audit looks for both, what is too much and what is missing.
 #
 # *A place to stop. What comes now is kept.*
 
@@ -379,7 +379,7 @@ print(f"{len(places)} files have it:", *places)
 measured("Q6", "c" if any("Dockerfile" in place for place in places) else "a")
 
 # %% [markdown] tags=["explain"]
-# Deleting the line later takes it out of none of these: revoke the token.
+# Deleting the line later takes it out of none of these (claim c27): revoke the token.
 
 # %% [markdown] tags=["why"]
 # ## 5 · Two Bentos, and which model (5 minutes)
@@ -510,9 +510,9 @@ measured("03b", "a" if names == loads else "b")
 
 # %% [markdown] tags=["explain"]
 # BentoML puts the tags into `bento.yaml` for those who copy models into an image. When a Bento is served from a
-# store, it does not look there. It writes its models down; fixing them is up to the code. Yours has five lines in
-# `frame.py` that read `bento.yaml` (look at `_tag`), and `sc3` tried them, with newer models in the store. Inside an
-# image the two always agree; your laptop and the pod may not.
+# store, it does not look there (claim c23). It writes its models down; fixing them is up to the code. Yours has five
+# lines in `frame.py` that read `bento.yaml` (look at `_tag`), and `sc3` tried them, with newer models in the store.
+# Inside an image the two always agree; your laptop and the pod may not.
 
 # %% [markdown] tags=["why"]
 # Last, the file that nothing imports. `bentoml_configuration.yml` says how many requests a batch may have, and when a
@@ -531,9 +531,9 @@ print(
 )
 
 # %% [markdown] tags=["explain"]
-# A configuration in the Bento is a file and no more. It is not read until the environment of the process names it in
-# `BENTOML_CONFIG`; the module's exercise packs it and names it nowhere, and so measures the defaults. In lab 05 a pod
-# names it, and there the same question is asked of the pod.
+# A configuration in the Bento is a file and no more (claim c14). It is not read until the environment of the process
+# names it in `BENTOML_CONFIG`; the module's exercise packs it and names it nowhere, and so measures the defaults. In
+# lab 05 a pod names it, and there the same question is asked of the pod.
 #
 # ## To keep
 # - An include list lets in only what you wrote down; an audit looks for what is too much and for what is missing.

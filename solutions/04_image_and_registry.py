@@ -116,8 +116,8 @@ measured("04b", count / 1e6)
 # %% [markdown] tags=["explain"]
 # The packages were there already, since nothing that their step reads had changed. Then `COPY . ./` copied
 # everything: some kilobytes of sources, and the weights, which are the same as before. A layer is known by the hash
-# of all its files, so one comment makes it another layer. **The module's separate layers do not exist.** You can make
-# them.
+# of all its files, so one comment makes it another layer. **The module's separate layers do not exist** (claims c29
+# and c38). You can make them.
 
 # %% [markdown] tags=["why"]
 # ## 3 · Yours (10 minutes)
@@ -371,8 +371,8 @@ same = len(set(after.values())) == 1
 measured("04d", "b" if after[here] == before and not same else "a")
 
 # %% [markdown] tags=["explain"]
-# So a release is a small file with the name that cannot move, and with the version of the Bento that it was made of.
-# Write it for lab 05.
+# So a release is a small file with the name that cannot move (claim c39), and with the version of the Bento that it
+# was made of. Write it for lab 05.
 
 # %% tags=["do"] language="shell"
 # bento=$(cat store/bentos/demo_text_intelligence/latest)

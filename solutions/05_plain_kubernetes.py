@@ -246,7 +246,8 @@ visitors.draw({"no probes": blind})
 
 # %% [markdown] tags=["explain"]
 # Compare the picture with the seconds that the roll-out took: it was "done" long before callers had their answers
-# again. A pod without a readiness probe is ready when its process runs, and loading models takes longer than that.
+# again. A pod without a readiness probe is ready when its process runs, and loading models takes longer than that
+# (claim c40).
 #
 # What should a probe ask? BentoML offers `/readyz` and `/livez`. Stop the embedder's process in one pod for a moment
 # (a signal, as a debugger sends it) and see which of the two notices.
@@ -256,8 +257,9 @@ one = objects.pods()[0]["metadata"]["name"]
 print(pods.freeze(one))
 
 # %% [markdown] tags=["explain"]
-# `/readyz` asks the runners, too. It gives them one second, and then says no: this pod should get no requests. `/livez`
-# says only that the API server is there. A probe is a request that the kubelet makes again and again, in this form:
+# `/readyz` asks the runners, too. It gives them one second, and then says no: this pod should get no requests.
+# `/livez` says only that the API server is there (claim c13). A probe is a request that the kubelet makes again and
+# again, in this form:
 #
 #     livenessProbe:
 #       httpGet: {path: /livez, port: http}
@@ -446,8 +448,8 @@ visitors.draw({"no probes": blind, "with probes": watched, "and preStop": stoppe
 # %% [markdown] tags=["explain"]
 # All three rows begin with two pods that work and end with two others that do. The probes take away the long gap:
 # no request is sent to a pod whose models load. What is lost in the second row is lost at the *end* of the old pods:
-# BentoML drops every request in flight at SIGTERM, and for a moment the Service still sends new ones there. With
-# `preStop` a pod waits 15 s before the signal, while the Service stops sending it traffic.
+# BentoML drops every request in flight at SIGTERM (claim c21), and for a moment the Service still sends new ones
+# there. With `preStop` a pod waits 15 s before the signal, while the Service stops sending it traffic.
 #
 # A release is a planned end. The next picture is an unplanned one: the embedder of one pod is *killed*, as the kernel
 # does when memory runs out. It takes two minutes, so this run is kept; `live=True` makes it on your cluster.
@@ -558,8 +560,8 @@ measured("05c", max(shares[0].values()))
 # %stop tunnel
 
 # %% [markdown] tags=["explain"]
-# It is a tool for debugging: never measure a Service through it. And one more trap. Another program holds the local
-# port; does `port-forward` refuse? And who else may come in, without the Kubernetes label?
+# It is a tool for debugging: never measure a Service through it (claim c41). And one more trap. Another program holds
+# the local port; does `port-forward` refuse? And who else may come in, without the Kubernetes label?
 
 # %% tags=["see"]
 print(path.taken_port(), "\n")
@@ -696,7 +698,8 @@ claims.holds(
 # %% [markdown] tags=["explain"]
 # For the slice both wait: no node has that name. The turns are two, so both pods are placed, on one GPU, and each may
 # take memory that the other needs. (`manifests/README.md` says what of each was tried, and what was not run for want
-# of a GPU.) Here the whole pod asks, classifier included; lab 06 lets each runner ask for itself.
+# of a GPU.) Here the whole pod asks, classifier included; lab 06 lets each runner ask for itself, and needs a class
+# of its own for it (claim c25).
 
 # %% [markdown] tags=["why"]
 # The course module also has a form for **Yatai**, BentoML's own operator, which has not been updated since 2024. Its
@@ -733,7 +736,7 @@ print("the module's form:", *yatai.complaints("module"), sep="\n  ")
 print("yours:", *yatai.complaints("deploy/bentodeployment.yaml"), sep="\n  ")
 
 # %% [markdown] tags=["explain"]
-# Valid is not the same as working: Yatai does not run here.
+# Valid is not the same as working: Yatai does not run here (claims c32 and c52).
 
 # %% tags=["check"]
 # %grade sc5

@@ -231,10 +231,10 @@ sent = split.send_pickle()
 measured("06b", "c" if "it ran" in sent["a pod in another namespace"] else "b")
 
 # %% [markdown] tags=["explain"]
-# Each pod of the cluster could run code in your embedder. (It is CVE-2025-32375; BentoML's answer is to keep the port
-# to yourself.) Write two policies. The first selects *every* pod of the namespace and lets nothing in: **default
-# deny**, for ingress alone, since a client must still send. The second lets in to the runners whom they need: the API
-# server's pods. Policies only ever add; what the first denies, the second and lab 05's allow.
+# Each pod of the cluster could run code in your embedder (claim c42). (It is CVE-2025-32375; BentoML's answer is to
+# keep the port to yourself.) Write two policies. The first selects *every* pod of the namespace and lets nothing in:
+# **default deny**, for ingress alone, since a client must still send. The second lets in to the runners whom they
+# need: the API server's pods. Policies only ever add; what the first denies, the second and lab 05's allow.
 
 # %% tags=["do"] language="work" magic_args="split/networkpolicy.yaml"
 # apiVersion: networking.k8s.io/v1
@@ -380,9 +380,9 @@ measured("06d", min(opened.values()))
 rows.append(split.measure("embedder x 2"))
 
 # %% [markdown] tags=["explain"]
-# A Service chooses a pod when a *connection* is made. Look at the shares in the row: either the new pod idles, or the
-# API server has opened a connection or two since, and each of them carries one request at a time. Restart the API
-# server, and all its connections are new.
+# A Service chooses a pod when a *connection* is made (claim c44). Look at the shares in the row: either the new pod
+# idles, or the API server has opened a connection or two since, and each of them carries one request at a time.
+# Restart the API server, and all its connections are new.
 
 # %% tags=["do"] language="shell"
 # # TODO rollout restart of the API server, and rollout status
@@ -399,8 +399,8 @@ measured("06c", "c" if "embedder" in best.name else "a" if "API" in best.name el
 split.draw(rows)
 
 # %% [markdown] tags=["explain"]
-# Scaling the wrong layer costs a pod and gains nothing. Scaling the right one without a look at the shares may gain
-# nothing either. Write the second replica into the file, so that the next `apply` keeps it.
+# Scaling the wrong layer costs a pod and gains nothing (claim c43). Scaling the right one without a look at the
+# shares may gain nothing either. Write the second replica into the file, so that the next `apply` keeps it.
 
 # %% tags=["do"] language="shell"
 # # TODO with sed: replicas: 2 in split/embedder.yaml; then apply
@@ -487,7 +487,7 @@ ramp.draw(seen)
 # This run was recorded, since it takes five minutes; `live=True` makes one with your file on your cluster. An
 # autoscaler is for the next hour, not for the next minute: measuring, deciding and starting a model take their time.
 # And CPU says that pods compute, not that people wait. With batching a busy pod works better the more wait for it, so
-# another pod takes from its batches before it takes from its CPU. Lab 08 scales by what waits.
+# another pod takes from its batches before it takes from its CPU (claims c07 and c45). Lab 08 scales by what waits.
 
 # %% [markdown] tags=["why"]
 # ## 5 · A runner is gone (2 minutes)
@@ -588,8 +588,8 @@ print("answered by: kept", kept_open, "| new", opened)
 measured("06r", "c" if kept_open["stable"] > 10 * kept_open["new"] else "a")
 
 # %% [markdown] tags=["explain"]
-# Callers with a new connection are at the new version at once. Callers who kept theirs do not notice, and the way back
-# is the same patch.
+# Callers with a new connection are at the new version at once. Callers who kept theirs do not notice (claim c46), and
+# the way back is the same patch.
 
 # %% tags=["do"] language="shell"
 # # TODO the same patch, and the Service leads to stable again

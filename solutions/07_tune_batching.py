@@ -121,8 +121,8 @@ print(trials.told("window", second, trials.largest_batches(window)))
 # %% [markdown] tags=["explain"]
 # The column on the right is the proof. A runner's histogram of batch sizes has its largest edge at `max_batch_size`,
 # so it tells you what the running process uses: BentoML's default. The row `off` has such a histogram, too, so
-# batching was on there. Four rows made this way measure one setting four times, and whatever differs between them is
-# noise.
+# batching was on there. Four rows made this way measure one setting four times (claim c14), and whatever differs
+# between them is noise.
 
 # %% [markdown] tags=["why"]
 # One environment variable decides whether the file counts: `BENTOML_CONFIG`, as in labs 02 and 05. The command that you
@@ -155,7 +155,8 @@ pictures.dots(applied)
 
 # %% [markdown] tags=["explain"]
 # A load tool that counts answers without looking at their status calls this run the fastest of all: a refusal takes
-# no work. The share of 503s belongs in every row, and what you compare is **goodput**: answers with 200, a second.
+# no work (claims c01 and c36). The share of 503s belongs in every row, and what you compare is **goodput**: answers
+# with 200, a second.
 #
 # *A place to stop. To go on later, run the cells above again.*
 
@@ -184,8 +185,8 @@ for line in loop.splitlines():
 # If the sum reaches `max_latency`, that request is cancelled and its caller gets 503 (a request that waits alone only
 # while another batch is computed). **Hold**: while a batch is computed (`is_locked`), none starts. **Wait**: with fewer
 # than `max_batch_size` requests it may wait for company, for as long as `optimizer.wait` says. No line waits for
-# `max_latency`: it is a deadline, a **budget** for waiting and computing together. `a`, `b` and `wait` are learnt from
-# the last 50 batches.
+# `max_latency` (claim c02): it is a deadline, a **budget** for waiting and computing together. `a`, `b` and `wait`
+# are learnt from the last 50 batches.
 
 # %% tags=["predict"]
 # %%answer P3
@@ -250,10 +251,10 @@ measured("P3", "b" if longer > 1.5 else "d")
 pictures.lone(before, after)
 
 # %% [markdown] tags=["explain"]
-# The third rule holds for one request, too. In the spike the first request of each batch had waited for the batch
-# before it. The dispatcher learnt that wait, and now waits as long with no one to wait for. Each of these waits is
-# logged and keeps the average up, so it goes on. The CPU idles, p95 is up, and no number in the file says so: that is
-# the rise you were asked about, in a quiet hour. In a busy one you would have seen 503s.
+# The third rule holds for one request, too (claims c03 and c37). In the spike the first request of each batch had
+# waited for the batch before it. The dispatcher learnt that wait, and now waits as long with no one to wait for. Each
+# of these waits is logged and keeps the average up, so it goes on. The CPU idles, p95 is up, and no number in the
+# file says so: that is the rise you were asked about, in a quiet hour. In a busy one you would have seen 503s.
 
 # %% [markdown] tags=["why"]
 # Who else is in the batch matters, too. Eight requests arrive in the same moment, all short; then seven short ones
@@ -323,8 +324,9 @@ print("requests in a batch:", trials.mean_batches(half))
 # that it cannot stand behind. You choose the settings; batching off must be among them.
 #
 # Each setting is a block that begins with `[[setting]]`. It has a `name` of your own (small letters, digits, dashes)
-# and either `batching = false` or a `max_batch_size` and a `max_latency_ms`, for both runners. All else comes from the
-# file `base`. A server is kept for all repeats of its setting, as what it has learnt is part of what you measure.
+# and either `batching = false` or a `max_batch_size` (a size of 1 is not a way to switch it off: claim c16) and a
+# `max_latency_ms`, for both runners. All else comes from the file `base`. A server is kept for all repeats of its
+# setting, as what it has learnt is part of what you measure.
 
 # %% tags=["do"] language="work" magic_args="bench/experiment.toml"
 # repeats = 3
@@ -387,9 +389,9 @@ pictures.bend(rows)
 
 # %% [markdown] tags=["explain"]
 # Look for the **bend**: from one request a call to a few, the gain is large; from there on it levels off, since a
-# call's fixed cost is shared already. The module's table teaches the same, and it is right. What differs is where the
-# points come from, and a column that it lacks. `lab bench` measures the full grid, sizes 4 to 64 and budgets up to
-# seconds, in some 25 minutes: start it in a terminal when you stop for today.
+# call's fixed cost is shared already (claim c04). The module's table teaches the same, and it is right. What differs
+# is where the points come from, and a column that it lacks. `lab bench` measures the full grid, sizes 4 to 64 and
+# budgets up to seconds, in some 25 minutes: start it in a terminal when you stop for today.
 
 # %% [markdown] tags=["why"]
 # ## 5 · In the cluster (4 minutes)
@@ -528,9 +530,10 @@ for row in law.MODULE:
 law.draw([*law.MODULE, *bench.law_rows(rows)])
 
 # %% [markdown] tags=["explain"]
-# Your rows obey the law. In the module's, rates and waits cannot come from the same run of 80 people, unless a few
-# waited for as long as the text above the picture says. It takes no bad faith: a rate that counts refusals, or clients
-# that sit idle between two requests, give such a table. Try the law on the next benchmark that you read.
+# Your rows obey the law (claim c08). In the module's, rates and waits cannot come from the same run of 80 people,
+# unless a few waited for as long as the text above the picture says. It takes no bad faith: a rate that counts
+# refusals, or clients that sit idle between two requests, give such a table. Try the law on the next benchmark that
+# you read.
 
 # %% [markdown] tags=["why"]
 # ## 7 · A stall (4 minutes)
@@ -676,7 +679,7 @@ xray.draw(looked.events, "embeddingrunner")
 
 # %% [markdown] tags=["explain"]
 # A bar is a batch while it is computed. The next one gathers meanwhile, and leaves when the model is free, full or not.
-# No request waits for a window to end. A cross is a request that the budget gave up.
+# No request waits for a window to end (claim c06). A cross is a request that the budget gave up.
 
 # %% [markdown] tags=["why"]
 # The module tells a story. After batching went on, the mean batch grew from 1.4 to 18, and each request waited nearly
@@ -694,9 +697,9 @@ for rate, ms in ((busy / 3, 25), (busy, 25), (busy, 8)):
 
 # %% [markdown] tags=["explain"]
 # The story's observations hold, batch sizes included: the batch grew because more people came, and p95 came down with
-# the budget. The explanation does not: no request waited out a window. The smaller budget refuses those who would have
-# waited longest, and p95 is taken of the rest. Whether that was a repair depends on a column that the story does not
-# have.
+# the budget. The explanation does not: no request waited out a window. The smaller budget refuses those who would
+# have waited longest, and p95 is taken of the rest (claim c05). Whether that was a repair depends on a column that
+# the story does not have.
 
 # %% [markdown] tags=["why"]
 # ## 9 · Choose (3 minutes)

@@ -158,8 +158,8 @@ measured("08a", {"refu": "a", "0": "b", "noth": "c"}[said[:4]])
 print(f"the module's query: {said}")
 
 # %% [markdown] tags=["explain"]
-# That is why names come first. A panel that is empty because of a typo looks like a quiet night, and an alert
-# on it can never fire.
+# That is why names come first (claims c09 and c47). A panel that is empty because of a typo looks like a quiet night,
+# and an alert on it can never fire.
 
 # %% [markdown] tags=["why"]
 # Now yours. **Latency:** the p95 of `/classify`. A counter's value since the start says little; `rate(...[1m])` is its
@@ -306,9 +306,9 @@ print(f"A batch holds {batch:.0f} of those in the embedding runner; the rest wai
 
 # %% [markdown] tags=["explain"]
 # The parts do not overlap, so they add up to what the API server holds. Where next to nothing is in front, the queue is
-# inside the runner: its gauge counts a request from its arrival, and those who wait for a batch have arrived. So this
-# gauge is the number to scale the embedding runner by. Read alone, the API server's would send you to scale the API
-# server (mistake m4).
+# inside the runner: its gauge counts a request from its arrival, and those who wait for a batch have arrived (no
+# other number tells a queue: claim c10). So this gauge is the number to scale the embedding runner by. Read alone,
+# the API server's would send you to scale the API server (mistake m4).
 #
 # Last, batching off. In lab 07 the runner's histogram was how you saw a setting that was not applied.
 
@@ -398,7 +398,8 @@ pictures.moved(asking.query("batch_size"), runs)
 
 # %% [markdown] tags=["explain"]
 # The query has moved with the setting, and that is the proof that it shows the setting. An empty answer is a third
-# state beside small and large: no batch was made at all. A query that ends in `or vector(0)` would hide it.
+# state beside small and large: no batch was made at all (claim c15). A query that ends in `or vector(0)` would hide
+# it.
 
 # %% [markdown] tags=["why"]
 # ## 5 · Rules, and tests that notice (8 minutes)
@@ -657,9 +658,9 @@ print(telling.monitors(cluster))
 measured("08i", telling.letter(cluster))
 
 # %% [markdown] tags=["explain"]
-# Four silences and one answer. The fourth row is the treacherous one: the target is up, and the series are there, but
-# `endpoint` is now the port's name, and BentoML's own value has moved to `exported_endpoint`. `honorLabels: true` keeps
-# the label of the page. Write the ServiceMonitor that is right in all five.
+# Four silences and one answer (claim c33). The fourth row is the treacherous one: the target is up, and the series
+# are there, but `endpoint` is now the port's name, and BentoML's own value has moved to `exported_endpoint`.
+# `honorLabels: true` keeps the label of the page. Write the ServiceMonitor that is right in all five.
 
 # %% tags=["do"] language="work" magic_args="deploy/monitoring/servicemonitor.yaml"
 # apiVersion: monitoring.coreos.com/v1
@@ -762,7 +763,8 @@ pictures.scaling(cluster["scaling"], 8)
 # the delay between a spike and help. It scales the whole pod, API server included, since the two are one pod here.
 #
 # Last, one request across the three processes of a pod, as **Jaeger** collected it. `tracing` in the configuration
-# makes each process send its spans; a number that travels in the headers ties them together.
+# makes each process send its spans (the class takes no such argument: claim c31); a number that travels in the
+# headers ties them together.
 
 # %% tags=["see"]
 from labs.helpers.service import traces

@@ -346,9 +346,9 @@ print("max_requests:", inspect.signature(SessionManager).parameters["max_request
 
 # %% [markdown] tags=["explain"]
 # After 100 calls, or 300 seconds, the client closes its session and opens a new one. `close()` does not wait for the
-# calls that are under way: each of them ends with an error, and its caller gets a 500. With one caller at a time there
-# are none (upstream issues 5540 and 5544). Both limits can be set, by `runner_connection`, an argument of
-# `@bentoml.service`.
+# calls that are under way: each of them ends with an error, and its caller gets a 500 (claim c48). With one caller at
+# a time there are none (upstream issues 5540 and 5544). Both limits can be set, by `runner_connection`, an argument
+# of `@bentoml.service`.
 
 # %% tags=["predict"]
 # %%answer 11d

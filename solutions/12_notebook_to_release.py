@@ -549,8 +549,8 @@ measured("12d", "c" if "sha256 of the file" in told and len(told) == 2 else "a")
 
 # %% [markdown] tags=["explain"]
 # Digest, annotation, `bento.yaml` and header are what was *written* about the pod; BentoML's own metric knows no
-# version at all. The bytes are what the pod has, and the score of a known ticket is what it does with them. (In lab 03
-# a Bento loaded a newer model from a store: the header told that one.)
+# version at all. The bytes are what the pod has, and the score of a known ticket is what it does with them (claim
+# c49). (In lab 03 a Bento loaded a newer model from a store: the header told that one.)
 #
 # Promote the record again. Does that repair it?
 

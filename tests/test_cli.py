@@ -58,6 +58,8 @@ def test_help_names_every_command_with_examples() -> None:
         "doctor",
         "build",
         "mutants",
+        "claims",
+        "numbers",
     ]
     assert all(f"  {c} " in done.stdout for c in commands) and "./lab grade sc1" in done.stdout
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from labs.helpers.ledger.entries import Claim
+from grader.kit import Kit
+from labs.helpers.ledger.entries import Claim, read_claims
 from labs.helpers.ledger.experiment import Outcome
 
 FILE = "docs/claims.md"
@@ -17,6 +19,12 @@ was tried. Made by `./lab claims --keep` from `docs/claims.toml` and the run fil
 hand. `./lab claims c01` tries one on your machine, `./lab claims --quick` those that take seconds.
 
 """
+
+
+def made(runs: Sequence[Path]) -> str:
+    """The page of this kit's ledger; its run files are those that the ledger names."""
+    root = Kit().root
+    return to_page(read_claims(root), root)
 
 
 def to_page(claims: list[Claim], root: Path) -> str:

@@ -1,0 +1,63 @@
+"""`./lab numbers`: every figure in what people read comes from a run file, or says what it is (figures/)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import date
+from pathlib import Path
+
+import click
+from figures import walks
+from figures.check import ADVICE, Checked, check, dates
+from figures.rewrite import write_figures
+
+from grader.entry import run_command
+from grader.kit import Kit
+from grader.workspace import write_atomic
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--check", "checking", is_flag=True, help="the problems alone; exit 1 if there is one")
+@click.option("--write", "writing", is_flag=True, help="put what the run files say into the pages, first")
+@click.option("--keep-walk", metavar="DIR", default="", help="keep the walk in that workspace as docs/runs/walk.json")
+def main(checking: bool, writing: bool, keep_walk: str) -> None:
+    """Hold every figure of README, docs, manifests and notebooks to its run file; say which must be measured again."""
+    root = Kit().root
+    if keep_walk:
+        run = walks.keep_walk(Path(keep_walk))
+        write_atomic(root / "docs/runs/walk.json", (json.dumps(run, indent=1) + "\n").encode())
+    if writing:
+        print("\n".join(write_figures(root)))
+    done = check(root)
+    if not checking:
+        print("\n".join([*told_lost(done), *told_runs(root)]))
+    advice = [ADVICE] if any("is in no run file" in problem for problem in done.problems) else []
+    print("\n".join([*done.problems, *advice, counted(done)]))
+    sys.exit(bool(done.problems))
+
+
+def counted(done: Checked) -> str:
+    told = ", ".join(f"{count} {kind}" for kind, count in sorted(done.counts.items()))
+    return f"{done.counts.total()} figures: {told}; {len(done.problems)} problems."
+
+
+def told_lost(done: Checked) -> list[str]:
+    """The figures to be measured again, by the command that does it."""
+    commands = sorted({entry["again"] for entry, _ in done.lost})
+    lines = []
+    for command in commands:
+        mine = [(entry, found) for entry, found in done.lost if entry["again"] == command]
+        count = sum(len(found) for _, found in mine)
+        first = min(str(entry["date"]) for entry, _ in mine)
+        lines.append(f"{count:4} figures since {first}, no run file; again: {command}")
+    return lines
+
+
+def told_runs(root: Path) -> list[str]:
+    today = date.today()
+    return [f"{(today - date.fromisoformat(day)).days:4} days old: {name}" for day, name in dates(root)]
+
+
+if __name__ == "__main__":
+    run_command(main, name="./lab numbers")

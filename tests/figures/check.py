@@ -1,0 +1,129 @@
+"""Holds pages, registry and run files to each other. Each problem is a sentence that says what to do."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from importlib import import_module
+from pathlib import Path
+
+from figures.entries import FILE, Entry, Registry, date_of, filled, read_registry, read_run, runs_of
+from figures.places import Block, Page, read_pages
+from figures.scan import Figure, find_figures
+
+ADVICE = (
+    f"A figure in no run file: measure it and register it in {FILE} ([[measured]]), say what else it is ([[setting]], "
+    "[[quoted]]), or write the sentence without it."
+)
+
+
+@dataclass
+class Checked:
+    """`counts`: figures by the kind of their entry; `lost`: those without a run file, by entry."""
+
+    problems: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    lost: list[tuple[Entry, list[Figure]]] = field(default_factory=list)
+
+
+def check(root: Path) -> Checked:
+    registry, pages = read_registry(root), read_pages(root)
+    done = Checked(problems=[*run_problems(registry, root), *page_problems(registry, root)])
+    made = {entry.file for entry in registry.of("page")}
+    covers: list[tuple[Entry, str]] = []
+    for entry in registry.of("measured", "lost", "quoted", "setting"):
+        try:
+            covers.append((entry, filled(entry, root) if entry.kind == "measured" else entry.says))
+        except ValueError as wrong:
+            done.problems.append(f"{entry.file}: {entry.told()!r}: {wrong}")
+    used = Counter[int]()
+    lost: dict[int, list[Figure]] = {}
+    for page in pages:
+        if page.name in made:
+            continue
+        for figure, index in matched(page, covers, used):
+            if index is None:
+                done.problems.append(f"{figure.page}: {figure.text!r} is in no run file: ...{figure.around}...")
+                continue
+            kind = covers[index][0].kind
+            done.counts[kind] += 1
+            if kind == "lost":
+                lost.setdefault(index, []).append(figure)
+    done.lost = [(covers[index][0], found) for index, found in lost.items()]
+    done.problems += [unused(entry, text) for index, (entry, text) in enumerate(covers) if not used[index]]
+    return too_many_lost(done, registry)
+
+
+def matched(page: Page, covers: list[tuple[Entry, str]], used: Counter[int]) -> Iterator[tuple[Figure, int | None]]:
+    """Each figure of the page with the number of the entry that covers it; `used` counts where entries' words are."""
+    spans: dict[int, list[tuple[int, int, int]]] = {}
+    for index, (entry, text) in enumerate(covers):
+        if fnmatch(page.name, entry.file):
+            for number, block in enumerate(page.blocks):
+                for begin, end in found_in(block, entry, text):
+                    used[index] += 1
+                    spans.setdefault(number, []).append((begin, end, index))
+    for figure in find_figures(page):
+        around = [index for begin, end, index in spans.get(figure.block, []) if begin <= figure.begin < end]
+        yield figure, around[0] if around else None
+
+
+def found_in(block: Block, entry: Entry, text: str) -> Iterator[tuple[int, int]]:
+    """Where in the block the entry's words are."""
+    if entry["table"]:
+        if block.table.startswith(entry["table"]):
+            yield from cells(block.text, entry["columns"])
+        return
+    pattern = entry["like"] or re.escape(text)
+    for found in re.finditer(pattern, block.text):
+        yield found.span()
+
+
+def cells(row: str, columns: list[int]) -> Iterator[tuple[int, int]]:
+    """The places of these cells, counted from 1; without a choice, the whole row's."""
+    bars = [found.start() for found in re.finditer(r"\|", row)]
+    for column in columns or [0]:
+        yield (bars[column - 1], bars[column]) if column else (0, len(row))
+
+
+def unused(entry: Entry, text: str) -> str:
+    if entry.kind == "measured":
+        return f"{entry.file} does not say {text!r}, which is what {entry['run']} says: write that, or measure again"
+    return f"{FILE}: no page has {entry.told()!r} ({entry.file}): take the entry out, or write what the page says"
+
+
+def run_problems(registry: Registry, root: Path) -> Iterator[str]:
+    for name in runs_of(registry):
+        try:
+            read_run(root / name)
+        except ValueError as wrong:
+            yield f"{FILE}: {wrong}"
+
+
+def page_problems(registry: Registry, root: Path) -> Iterator[str]:
+    """A page that is made as a whole is what its run files make. (Pictures of the same function are not compared.)"""
+    for entry in registry.of("page"):
+        module, _, function = entry["by"].partition(":")
+        try:
+            made = getattr(import_module(module), function)([root / run for run in entry["runs"]])
+        except Exception as broken:
+            yield f"{entry.file}: {entry['by']} cannot make it: {type(broken).__name__}: {broken}"
+            continue
+        text = made.get(entry.file, "") if isinstance(made, dict) else made
+        if not (root / entry.file).is_file() or (root / entry.file).read_text() != text:
+            yield f"{entry.file} is not what {entry['by']} makes of its run files: `{entry['again']}` writes it"
+
+
+def too_many_lost(done: Checked, registry: Registry) -> Checked:
+    if (count := done.counts["lost"]) > registry.lost_at_most:
+        told = f"{count} figures have lost their run file, {registry.lost_at_most} may"
+        done.problems.append(f"{FILE}: {told}: measure the new ones, or take them out")
+    return done
+
+
+def dates(root: Path) -> list[tuple[str, str]]:
+    """(day, run file), the oldest first."""
+    return sorted((date_of(read_run(root / name)), name) for name in runs_of(read_registry(root)))

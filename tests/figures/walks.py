@@ -1,0 +1,39 @@
+"""A walk as a run file: how long each lab and each grading took, and what each prediction measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from grader.errors import LabError
+from grader.world.load import machine
+
+
+def keep_walk(work: Path, name: str = "docs/runs/walk.json") -> dict[str, Any]:
+    """The run of the walk in that workspace. Raises LabError unless it has a report."""
+    report = work / "results" / "report.json"
+    if not report.is_file():
+        raise LabError(f"{work} has no report of a walk.", "`./lab walk` makes one.")
+    kept = json.loads(report.read_text())
+    answers = json.loads((work / "answers.json").read_text())
+    return {
+        "made": kept["made"],
+        "machine": {**machine.facts(), **kept["machine"]},
+        "labs": {path.name[:2]: seconds_of(path) for path in sorted((work / "results").glob("[0-9][0-9]_*.ipynb"))},
+        "criteria": {
+            one["id"].split("-")[0]: {
+                "seconds": one["seconds"],
+                "verdict": one["verdict"],
+                "checks": len(one["checks"]),
+            }
+            for one in kept["criteria"]
+        },
+        "answers": {key: entry["measured"] for key, entry in sorted(answers.items()) if "measured" in entry},
+    }
+
+
+def seconds_of(notebook: Path) -> float:
+    """That papermill took for it."""
+    about = json.loads(notebook.read_text())["metadata"].get("papermill", {})
+    return round(float(about.get("duration") or 0.0), 1)

@@ -1,0 +1,304 @@
+"""The claims ledger: each outcome is what its run file says and what its facts decide; an experiment can say otherwise;
+labs cite what they teach."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from conftest import ROOT
+
+from grader.errors import BadKit
+from grader.kit import Kit
+from labs.helpers.ledger import cli, entries, page, runs
+from labs.helpers.ledger.entries import Claim, read_claims, write_result
+from labs.helpers.ledger.experiment import NotRun, Outcome, Place, Said, experiment, find
+
+CLAIMS = read_claims(ROOT)
+TRIED = [claim for claim in CLAIMS if claim.experiment]
+KEPT = [claim for claim in CLAIMS if claim.evidence]
+
+# What another machine, or another BentoML, might show: changes of the kept facts, and what is decided then.
+CONTRARY: dict[str, tuple[dict[str, Any], str]] = {
+    "c01": ({"10": {"refused": 0.0}}, "confirmed"),
+    "c02": ({"neither": 0}, "confirmed"),
+    "c03": ({"fresh_ms": 9900}, "confirmed"),
+    "c04": ({"fixed cost, 40 people": 1.0, "no fixed cost, 40 people": 1.0, "fixed cost, 1 person": 1.0}, "refuted"),
+    "c05": ({"60000": {"p95_ms": 900.0}}, "confirmed"),
+    "c06": (
+        {ms: {"mean_batch": 3.0, "refused": 0.0} for ms in ("1", "5", "20")},
+        "confirmed",
+    ),
+    "c07": ({"2": 99.0}, "refuted"),
+    "c08": ({"p50_ms": 42.0}, "confirmed"),
+    "c09": (
+        {
+            "names": [
+                "bentoml_request_duration_seconds_bucket",
+                "bentoml_request_total",
+                "bentoml_runner_batch_size_sum",
+            ],
+            "endpoints": ["classify"],
+        },
+        "confirmed",
+    ),
+    "c10": ({"names": ["bentoml_runner_queue_length"]}, "confirmed"),
+    "c11": ({"ten": True, "later": 2}, "confirmed"),
+    "c12": ({"ready": 503}, "confirmed"),
+    "c13": ({"ready": 200}, "refuted"),
+    "c14": ({"beside": 7.0}, "confirmed"),
+    "c15": ({"batches": 12.0}, "refuted"),
+    "c16": ({"ready": True, "status": 200}, "confirmed"),
+    "c17": ({"16": 4}, "confirmed"),
+    "c18": ({"roles": {"api": 1}}, "refuted"),
+    "c19": ({"kept": 1}, "refuted"),
+    "c20": ({"answer": "second", "kept": 0}, "confirmed"),
+    "c21": ({"ends": {"200": 40}}, "confirmed"),
+    "c22": ({"again": "thing:same", "first": "thing:same", "held": "thing:same"}, "refuted"),
+    "c23": ({"served": "thing:a", "recorded": "thing:a"}, "confirmed"),
+    "c24": ({"ownrunner": 0}, "confirmed"),
+    "c25": ({"resources": ["nvidia.com/gpu", "cpu"]}, "confirmed"),
+    "c26": ({"got_in": []}, "confirmed"),
+    "c27": ({"files": []}, "confirmed"),
+    "c28": ({"given": "str"}, "confirmed"),
+    "c29": ({"parts": ["COPY src ./src", "COPY models ./models"], "whole": []}, "confirmed"),
+    "c30": ({"said": "taken"}, "confirmed"),
+    "c31": ({"said": "taken"}, "confirmed"),
+    "c32": ({"complaints": ["nothing: it fits"]}, "confirmed"),
+    "c33": ({"targets": ["http://10.0.0.1:3000"]}, "confirmed"),
+    "c34": ({"labels_differ": 1}, "refuted"),
+    "c35": ({"flipped": 0}, "refuted"),
+    "c36": ({"measured": 99.0}, "confirmed"),
+    "c37": ({"measured": 1.0}, "confirmed"),
+    "c38": ({"measured": 0.1}, "confirmed"),
+    "c39": ({"measured": "a"}, "confirmed"),
+    "c40": ({"measured": "b"}, "confirmed"),
+    "c41": ({"measured": 21.0}, "confirmed"),
+    "c42": ({"measured": "a"}, "confirmed"),
+    "c43": ({"measured": "a"}, "confirmed"),
+    "c44": ({"measured": 9.0}, "confirmed"),
+    "c45": ({"measured": 50.0}, "confirmed"),
+    "c46": ({"measured": "a"}, "confirmed"),
+    "c47": ({"measured": "a"}, "confirmed"),
+    "c48": ({"measured": 0.0}, "confirmed"),
+    "c49": ({"measured": "b"}, "confirmed"),
+}
+
+
+def merged(facts: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The facts with these changed, in their depth."""
+    made = copy.deepcopy(facts)
+    for key, value in changes.items():
+        made[key] = merged(made[key], value) if isinstance(value, dict) and "ends" != key != "roles" else value
+    return made
+
+
+def read_run(claim: Claim) -> dict[str, Any]:
+    return dict(json.loads((ROOT / claim.evidence).read_text()))
+
+
+def test_the_ledger_is_what_its_run_files_say() -> None:
+    assert cli.find_all_problems(CLAIMS, ROOT) == []
+
+
+def test_there_are_enough_claims_and_most_were_tried() -> None:
+    assert len(CLAIMS) >= 25 and len(KEPT) >= 25
+    assert all(claim.lacks for claim in CLAIMS if claim.outcome is Outcome.NOT_RUN and not claim.experiment)
+
+
+@pytest.mark.parametrize("claim", TRIED, ids=lambda claim: claim.id)
+def test_the_experiment_can_say_otherwise(claim: Claim) -> None:
+    """Other facts, another outcome: an experiment that cannot refute is none."""
+    if not claim.evidence:
+        pytest.fail(f"`./lab claims --keep {claim.id}` has not been run")
+    changes, outcome = CONTRARY[claim.id]
+    said = find(claim.experiment).decide(merged(read_run(claim)["facts"], changes))
+    assert said.outcome == outcome != claim.outcome
+
+
+def cited() -> dict[str, set[str]]:
+    """The claims that each lab's words name."""
+    found: dict[str, set[str]] = {}
+    for lab in Kit(ROOT).labs():
+        cells = re.split(r"^# %%", lab.source.read_text(), flags=re.M)
+        words = "".join(cell for cell in cells if cell.startswith(" [markdown]"))
+        found[lab.number] = set(re.findall(r"\bc\d\d\b", words))
+    return found
+
+
+def test_each_lab_cites_what_it_teaches_and_nothing_unknown() -> None:
+    known, found = {claim.id for claim in CLAIMS}, cited()
+    assert {name for names in found.values() for name in names} <= known
+    missing = [(claim.id, lab) for claim in CLAIMS for lab in claim.taught if claim.id not in found[lab]]
+    assert missing == []
+
+
+# -- the ledger's own rules, on a small ledger
+
+
+TOML = """# A comment stays.
+[c01]
+statement = "It rains"
+source = "someone"
+taught = []
+experiment = "forms.tracing"
+
+[c02]
+statement = "It snows"
+source = "someone"
+taught = ["07"]
+lacks = "no winter"
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A kit with a ledger of two claims, the first one kept."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / entries.FILE).write_text(TOML)
+    seen = {"line": "", "said": "TypeError: no"}
+    tried = find("forms.tracing")
+    run = {
+        "claim": "c01", "experiment": "forms.tracing", "digest": tried.digest(), "made": "2026-11-26T10:00:00+00:00",
+        "facts": seen, "outcome": "refuted", "why": tried.decide(seen).why,
+    }  # fmt: skip
+    cli.keep_runs([cli.Tried(read_claims(tmp_path)[0], run, run["why"])], tmp_path)
+    return tmp_path
+
+
+def problems(root: Path) -> list[str]:
+    return cli.find_all_problems(read_claims(root), root)
+
+
+def edit(path: Path, find: str, put: str) -> None:
+    assert find in path.read_text()
+    path.write_text(path.read_text().replace(find, put))
+
+
+def test_what_is_kept_is_written_by_the_command_and_believed(root: Path) -> None:
+    first, second = read_claims(root)
+    assert (first.outcome, first.date, first.evidence) == ("refuted", "2026-11-26", "docs/runs/claims/c01.json")
+    assert second.outcome is Outcome.NOT_RUN and "# A comment stays." in (root / entries.FILE).read_text()
+    assert problems(root) == []
+    assert "| refuted | TypeError: no | 2026-11-26 |" in (root / page.FILE).read_text()
+
+
+@pytest.mark.parametrize(
+    ("file", "find", "put", "said"),
+    [
+        (entries.FILE, 'outcome = "refuted"', 'outcome = "confirmed"', "the ledger says"),
+        (entries.FILE, 'date = "2026-11-26"', 'date = "2026-11-27"', "the ledger says"),
+        (f"{runs.KEPT}/c01.json", '"refuted"', '"confirmed"', "sha256 differs"),
+        (page.FILE, "It rains", "It pours", "is not what the ledger says"),
+        (entries.FILE, 'experiment = "forms.tracing"', 'experiment = "forms.service_class"', "has changed since"),
+    ],
+)
+def test_an_edit_by_hand_is_found(root: Path, file: str, find: str, put: str, said: str) -> None:
+    edit(root / file, find, put)
+    assert any(said in problem for problem in problems(root)), problems(root)
+
+
+def test_a_verdict_that_its_facts_do_not_bear_is_found_whatever_its_hash(root: Path) -> None:
+    kept = root / runs.KEPT / "c01.json"
+    old = runs.digest(kept.read_bytes())
+    edit(kept, '"said": "TypeError: no"', '"said": "taken"')
+    edit(root / entries.FILE, old, runs.digest(kept.read_bytes()))
+    assert any("its facts say confirmed" in problem for problem in problems(root))
+
+
+def test_a_run_file_that_is_gone_is_found(root: Path) -> None:
+    shutil.rmtree(root / runs.KEPT)
+    assert problems(root) == ["c01: its run file docs/runs/claims/c01.json is not there"]
+
+
+def test_an_outcome_without_a_run_file_is_found(root: Path) -> None:
+    edit(root / entries.FILE, 'lacks = "no winter"', 'lacks = "no winter"\noutcome = "confirmed"')
+    assert problems(root)[0] == "c02 says confirmed, and has no run file"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        'statement = "a"\nsource = "b"\ntaught = []',
+        'statement = "a"\nsource = "b"\ntaught = []\nexperiment = "x.y"\nlacks = "c"',
+        'statement = "a"\nsource = "b"\ntaught = []\nlacks = "c"\nverdict = "d"',
+        'statement = "a"\nsource = "b"\ntaught = []\nlacks = "c"\noutcome = "perhaps"',
+        'statement = "a"\ntaught = []\nlacks = "c"',
+    ],
+)
+def test_a_malformed_entry_is_refused(tmp_path: Path, entry: str) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / entries.FILE).write_text(f"[c01]\n{entry}\n")
+    with pytest.raises(BadKit):
+        read_claims(tmp_path)
+
+
+def test_results_are_written_between_the_others() -> None:
+    values = dict.fromkeys(entries.MACHINE, "x")
+    once = write_result(TOML, "c01", values)
+    assert once.count("[c0") == 2 and once.index('outcome = "x"') < once.index("[c02]")
+    assert write_result(once, "c01", values) == once
+    assert write_result(TOML, "c02", values).endswith('date = "x"\n')
+
+
+def test_what_cannot_be_tried_says_why(tmp_path: Path) -> None:
+    claim = Claim("c09", "a", "b", (), experiment="walked.forward")
+    with pytest.raises(NotRun, match=r"No workspace has measured 05c") as refused:
+        runs.measure(claim, tmp_path, ())
+    assert "./lab walk" in refused.value.remedy
+    with pytest.raises(NotRun, match="no winter"):
+        runs.measure(Claim("c02", "a", "b", (), lacks="no winter"), tmp_path, ())
+
+
+def test_the_models_are_looked_for_in_each_workspace(tmp_path: Path) -> None:
+    with pytest.raises(NotRun):
+        Place(tmp_path, tmp_path, (tmp_path / "walk",)).store()
+    for name in ("demo_embedder", "demo_classifier"):
+        path = tmp_path / "work/store/models" / name / "latest"
+        path.parent.mkdir(parents=True)
+        path.write_text("abc")
+    assert Place(tmp_path, tmp_path, (tmp_path / "walk", tmp_path / "work")).store() == tmp_path / "work/store"
+
+
+def test_an_experiment_that_breaks_ends_no_other(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    def measure(claim: Claim, *_: Any) -> dict[str, Any]:
+        if claim.id == "c01":
+            raise RuntimeError("the machine is on fire")
+        raise NotRun("no winter")
+
+    monkeypatch.setattr(runs, "measure", measure)
+    first, second = cli.try_claims(read_claims(root), root)
+    assert first.broke and "on fire" in first.told() and "c01  error" in first.told()
+    assert not second.broke and second.told().startswith("c02  not run")
+
+
+def test_another_outcome_than_the_kept_one_is_told(root: Path) -> None:
+    claim = read_claims(root)[0]
+    tried = cli.Tried(claim, {"outcome": "confirmed"}, "it does")
+    assert tried.differs and "confirmed (kept: refuted, 2026-11-26)" in tried.told()
+    assert not cli.Tried(claim, {"outcome": "refuted"}, "").differs
+
+
+def test_the_digest_is_of_both_functions() -> None:
+    def decide(seen: Any) -> Said:
+        return Said(Outcome.CONFIRMED, "")
+
+    def other(seen: Any) -> Said:
+        return Said(Outcome.REFUTED, "")
+
+    def measure(place: Place) -> Any:
+        return {}
+
+    assert experiment(decide)(measure).digest() != experiment(other)(measure).digest()
+
+
+def test_the_command_shows_the_ledger() -> None:
+    done = CliRunner().invoke(cli.main, [])
+    assert done.exit_code == 0 and len(done.output.splitlines()) == len(CLAIMS)
+    assert CliRunner().invoke(cli.main, ["c99"]).exception is not None
