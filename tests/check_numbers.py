@@ -6,9 +6,10 @@ import json
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import click
-from figures import walks
+from figures import logs, walks
 from figures.check import ADVICE, Checked, check, dates
 from figures.rewrite import write_figures
 
@@ -20,13 +21,20 @@ from grader.workspace import write_atomic
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--check", "checking", is_flag=True, help="the problems alone; exit 1 if there is one")
 @click.option("--write", "writing", is_flag=True, help="put what the run files say into the pages, first")
-@click.option("--keep-walk", metavar="DIR", default="", help="keep the walk in that workspace as docs/runs/walk.json")
-def main(checking: bool, writing: bool, keep_walk: str) -> None:
+@click.option("--keep-walk", metavar="DIR", default="", help="keep the walk in that workspace: docs/runs/walk.json")
+@click.option("--keep-ci", metavar="LOG", multiple=True, help="keep what .ci/run printed: docs/runs/ci.json")
+@click.option(
+    "--keep-drains", metavar="FILE", multiple=True, help="keep runs of `./lab bench drain`: docs/runs/drain.json"
+)
+def main(checking: bool, writing: bool, keep_walk: str, keep_ci: tuple[str, ...], keep_drains: tuple[str, ...]) -> None:
     """Hold every figure of README, docs, manifests and notebooks to its run file; say which must be measured again."""
     root = Kit().root
     if keep_walk:
-        run = walks.keep_walk(Path(keep_walk))
-        write_atomic(root / "docs/runs/walk.json", (json.dumps(run, indent=1) + "\n").encode())
+        keep(root, "walk", walks.keep_walk(Path(keep_walk)))
+    if keep_ci:
+        keep(root, "ci", logs.keep_ci([Path(log) for log in keep_ci]))
+    if keep_drains:
+        keep(root, "drain", logs.keep_drains([Path(file) for file in keep_drains]))
     if writing:
         print("\n".join(write_figures(root)))
     done = check(root)
@@ -35,6 +43,10 @@ def main(checking: bool, writing: bool, keep_walk: str) -> None:
     advice = [ADVICE] if any("is in no run file" in problem for problem in done.problems) else []
     print("\n".join([*done.problems, *advice, counted(done)]))
     sys.exit(bool(done.problems))
+
+
+def keep(root: Path, name: str, run: dict[str, Any]) -> None:
+    write_atomic(root / "docs" / "runs" / f"{name}.json", (json.dumps(run, indent=1) + "\n").encode())
 
 
 def counted(done: Checked) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from figures import entries, walks
+from figures import entries, logs, walks
 from figures.check import check
 from figures.places import read_comments, read_markdown, read_notebook
 from figures.rewrite import write_figures
@@ -228,3 +228,43 @@ def test_a_walk_is_kept_as_a_run_file(tmp_path: Path) -> None:
     run = walks.keep_walk(tmp_path)
     assert run["labs"] == {"00": 37.8} and run["answers"] == {"00a": 52.0}
     assert run["criteria"]["sc1"] == {"seconds": 3.0, "verdict": "pass", "checks": 2} and entries.date_of(run)
+
+
+CI = """
+[   0s] == Prometheus for lab 08, as a learner gets it
+[  18s] == ./lab walk
+  [   5s] 06_shapes: cell 1 of 32
+  [ 370s] 06_shapes: done
+[1821s] == ./lab walk again: what has not changed is skipped, and all is graded
+  [   0s] 06_shapes: done
+[2124s] == ./lab test
+[   1s] ============================= test session starts ==============================
+[1028s] = 2 failed, 2332 passed, 47 skipped, 26 deselected, 10 warnings in 1026.32s (0:17:06) =
+"""
+REST = """
+[   0s] == in turn: mutants and right work
+[ 219s] == in turn: two incidents
+[ 424s] ======================== 54 passed in 423.70s (0:07:03) ========================
+[ 645s] == done
+"""
+
+
+def test_what_ci_printed_is_kept_as_a_run_file(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text(CI)
+    (tmp_path / "b.log").write_text(REST)
+    run = logs.keep_ci([tmp_path / "a.log", tmp_path / "b.log"])
+    assert run["stages"] == {"install": 18, "walk": 1803, "again": 303, "tests": 1026, "mutants": 219, "incidents": 426}
+    assert (run["total"], run["labs"], run["walk_without_06"]) == (3795, {"06": 370}, 1433)
+    assert (run["tests"], run["skipped"]) == (2381, 47) and entries.date_of(run)
+    with pytest.raises(LabError, match=r"no output of \.ci/run"):
+        logs.keep_ci([tmp_path / "b.log"])
+
+
+def test_drained_nodes_are_kept_from_tables_and_from_what_was_printed(tmp_path: Path) -> None:
+    head = "run,what,connections,requests,lost,how,longest_s,late_s,seconds"
+    (tmp_path / "drain.csv").write_text(f"{head}\n1,rolling update,new,503,0,-,0.2,0.0,51\n")
+    line = "run 2  what drain of worker2  connections new  requests 503  lost 4  how 4 x 500  longest_s 1.3  late_s 0.0"
+    (tmp_path / "drain.log").write_text(f"two replicas in a ...\n{line}  seconds 51\n")
+    run = logs.keep_drains([tmp_path / "drain.csv", tmp_path / "drain.log"])
+    assert run["all"] == {"runs": 2, "requests": 1006, "lost": 4, "least_s": 0.2, "most_s": 1.3}
+    assert run["drain"]["runs"] == run["rolling update"]["runs"] == 1

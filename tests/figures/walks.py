@@ -29,6 +29,7 @@ def keep_walk(work: Path, name: str = "docs/runs/walk.json") -> dict[str, Any]:
             }
             for one in kept["criteria"]
         },
+        "image": image_of(work.parent / "layers"),
         "answers": {key: entry["measured"] for key, entry in sorted(answers.items()) if "measured" in entry},
     }
 
@@ -37,3 +38,13 @@ def seconds_of(notebook: Path) -> float:
     """That papermill took for it."""
     about = json.loads(notebook.read_text())["metadata"].get("papermill", {})
     return round(float(about.get("duration") or 0.0), 1)
+
+
+def image_of(folder: Path) -> dict[str, float]:
+    """MB of the image that sc4 took apart, unpacked and to pull, and of its parts; nothing where there was none."""
+    layers = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    sizes = {"unpacked": sum(one["unpacked"] for one in layers), "packed": sum(one["packed"] for one in layers)}
+    for one in layers:
+        for part, size in one["groups"].items():
+            sizes[part] = sizes.get(part, 0) + size
+    return {part: size / 1e6 for part, size in sizes.items() if size}
