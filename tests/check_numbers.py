@@ -11,7 +11,7 @@ from typing import Any
 import click
 from figures import logs, walks
 from figures.check import ADVICE, Checked, check, dates
-from figures.rewrite import write_figures
+from figures.rewrite import write_figures, write_tables
 
 from grader.entry import run_command
 from grader.kit import Kit
@@ -26,7 +26,11 @@ from grader.workspace import write_atomic
 @click.option(
     "--keep-drains", metavar="FILE", multiple=True, help="keep runs of `./lab bench drain`: docs/runs/drain.json"
 )
-def main(checking: bool, writing: bool, keep_walk: str, keep_ci: tuple[str, ...], keep_drains: tuple[str, ...]) -> None:
+@click.option("--keep-table", metavar="NAME FILE COMMAND", nargs=3, help="keep a table that COMMAND printed into FILE")
+def main(
+    checking: bool, writing: bool, keep_walk: str, keep_ci: tuple[str, ...], keep_drains: tuple[str, ...],
+    keep_table: tuple[str, str, str] | None,
+) -> None:  # fmt: skip
     """Hold every figure of README, docs, manifests and notebooks to its run file; say which must be measured again."""
     root = Kit().root
     if keep_walk:
@@ -35,8 +39,11 @@ def main(checking: bool, writing: bool, keep_walk: str, keep_ci: tuple[str, ...]
         keep(root, "ci", logs.keep_ci([Path(log) for log in keep_ci]))
     if keep_drains:
         keep(root, "drain", logs.keep_drains([Path(file) for file in keep_drains]))
+    if keep_table:
+        name, file, command = keep_table
+        keep(root, name, logs.keep_table(Path(file), command))
     if writing:
-        print("\n".join(write_figures(root)))
+        print("\n".join([*write_figures(root), *write_tables(root)]))
     done = check(root)
     if not checking:
         print("\n".join([*told_lost(done), *told_runs(root)]))

@@ -11,7 +11,7 @@ from conftest import ROOT
 from figures import entries, logs, walks
 from figures.check import check
 from figures.places import read_comments, read_markdown, read_notebook
-from figures.rewrite import write_figures
+from figures.rewrite import write_figures, write_tables
 from figures.scan import PROSE, spans
 
 from grader.errors import BadKit, LabError
@@ -148,6 +148,29 @@ def test_a_page_that_is_made_is_what_its_run_files_make(root: Path) -> None:
     assert check(root).problems == []
     edit(root / entries.FILE, "make_pages", "no_page")
     assert "cannot make it: AttributeError" in check(root).problems[0]
+
+
+TABLE = """
+[[table]]
+file = "README.md"
+run = "docs/runs/t.json"
+"""
+
+
+def test_a_table_is_what_its_command_printed(root: Path) -> None:
+    (root / entries.FILE).write_text(TOML + TABLE)
+    (root / "printed.txt").write_text("some words\n| fault | s |\n|---|---|\n| killed | 26 |\n| frozen | 31 |\n\n9 s\n")
+    run = logs.keep_table(root / "printed.txt", "./lab faults")
+    (root / "docs/runs/t.json").write_text(json.dumps(run))
+    assert run["command"] == "./lab faults" and len(run["table"]) == 4
+    assert "does not say '| killed | 26 |', which is what docs/runs/t.json says" in check(root).problems[0]
+    (root / "README.md").write_text(f"{README}\n| fault | s |\n|---|---|\n| killed | 25 |\n")
+    assert any("'25' is in no run file" in problem for problem in check(root).problems)
+    assert write_tables(root) == ["README.md: the table of docs/runs/t.json"]
+    assert check(root).problems == [] and write_tables(root) == []
+    (root / "printed.txt").write_text("no table\n")
+    with pytest.raises(LabError, match="has no table"):
+        logs.keep_table(root / "printed.txt", "")
 
 
 @pytest.mark.parametrize(

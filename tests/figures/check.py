@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
 
-from figures.entries import FILE, Entry, Registry, date_of, filled, read_registry, read_run, runs_of
+from figures.entries import FILE, Entry, Registry, date_of, filled, lines_of, read_registry, read_run, runs_of
 from figures.places import Block, Page, read_pages
 from figures.scan import Figure, find_figures
 
@@ -33,12 +33,7 @@ def check(root: Path) -> Checked:
     registry, pages = read_registry(root), read_pages(root)
     done = Checked(problems=[*run_problems(registry, root), *page_problems(registry, root)])
     made = {entry.file for entry in registry.of("page")}
-    covers: list[tuple[Entry, str]] = []
-    for entry in registry.of("measured", "lost", "quoted", "setting"):
-        try:
-            covers.append((entry, filled(entry, root) if entry.kind == "measured" else entry.says))
-        except ValueError as wrong:
-            done.problems.append(f"{entry.file}: {entry.told()!r}: {wrong}")
+    covers = list(read_covers(registry, root, done.problems))
     used = Counter[int]()
     lost: dict[int, list[Figure]] = {}
     for page in pages:
@@ -55,6 +50,18 @@ def check(root: Path) -> Checked:
     done.lost = [(covers[index][0], found) for index, found in lost.items()]
     done.problems += [unused(entry, text) for index, (entry, text) in enumerate(covers) if not used[index]]
     return too_many_lost(done, registry)
+
+
+def read_covers(registry: Registry, root: Path, problems: list[str]) -> Iterator[tuple[Entry, str]]:
+    """Each entry with the words that it covers; a table's rows are words each."""
+    for entry in registry.of("measured", "table", "lost", "quoted", "setting"):
+        try:
+            if entry.kind == "table":
+                yield from [(entry, line) for line in lines_of(entry, root)[2:]]
+            else:
+                yield entry, filled(entry, root) if entry.kind == "measured" else entry.says
+        except ValueError as wrong:
+            problems.append(f"{entry.file}: {entry.told()!r}: {wrong}")
 
 
 def matched(page: Page, covers: list[tuple[Entry, str]], used: Counter[int]) -> Iterator[tuple[Figure, int | None]]:
@@ -90,7 +97,7 @@ def cells(row: str, columns: list[int]) -> Iterator[tuple[int, int]]:
 
 
 def unused(entry: Entry, text: str) -> str:
-    if entry.kind == "measured":
+    if entry.kind in ("measured", "table"):
         return f"{entry.file} does not say {text!r}, which is what {entry['run']} says: write that, or measure again"
     return f"{FILE}: no page has {entry.told()!r} ({entry.file}): take the entry out, or write what the page says"
 

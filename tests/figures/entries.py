@@ -2,6 +2,7 @@
 figures that begin in them.
 
     [[measured]]  file, says, run: `says` has {path/in/the/run:.0f}, filled in from the run file (formed())
+    [[table]]     file, run: the run file has a whole table's lines, as its command printed them, and the page has these
     [[lost]]      file, says, table or like, date, again: measured on that day, and its run file was not kept
     [[quoted]]    file, says or table, who: someone else's figure; who, and when
     [[setting]]   file, says, table or like, why: a limit, an estimate, a definition, arithmetic: nothing is measured
@@ -28,6 +29,7 @@ from grader.errors import BadKit
 FILE = "docs/numbers.toml"
 KEYS = {
     "measured": ({"file", "says", "run"}, set()),
+    "table": ({"file", "run"}, set()),
     "lost": ({"file", "date", "again"}, {"says", "table", "like"}),
     "quoted": ({"file", "who"}, {"says", "table"}),
     "setting": ({"file", "why"}, {"says", "table", "like"}),
@@ -105,6 +107,14 @@ def date_of(run: Any) -> str:
     return made[:10] if re.match(r"\d{4}-\d\d-\d\d", made) else ""
 
 
+def lines_of(entry: Entry, root: Path) -> list[str]:
+    """The table of its run file: head, rule, rows. Raises ValueError where it has none."""
+    lines = [line.strip() for line in find_value(read_run(root / entry["run"]), "table")]
+    if len(lines) < 3:
+        raise ValueError(f"{entry['run']} has no table")
+    return lines
+
+
 def find_value(run: Any, path: str) -> Any:
     """The value at a/b/0 in the run."""
     value = run
@@ -128,5 +138,7 @@ def formed(value: Any, form: str) -> str:
 
 def runs_of(registry: Registry) -> Iterator[str]:
     """Each run file that an entry names, once."""
-    names = [e["run"] for e in registry.of("measured")] + [run for e in registry.of("page") for run in e["runs"]]
+    names = [e["run"] for e in registry.of("measured", "table")] + [
+        run for e in registry.of("page") for run in e["runs"]
+    ]
     yield from dict.fromkeys(names)

@@ -47,6 +47,16 @@ def keep_ci(logs: Sequence[Path]) -> dict[str, Any]:
             "labs": labs, "walk_without_06": stages["walk"] - labs.get("06", 0), **counts}  # fmt: skip
 
 
+def keep_table(file: Path, command: str) -> dict[str, Any]:
+    """The first table of Markdown in what that command printed."""
+    lines = file.read_text().splitlines()
+    first = next((at for at, line in enumerate(lines) if line.startswith("|")), len(lines))
+    last = next((at for at in range(first, len(lines)) if not lines[at].startswith("|")), len(lines))
+    if last - first < 3:
+        raise LabError(f"{file} has no table.", "Keep what the command printed: COMMAND | tee FILE")
+    return {"made": day_of(file), "machine": machine.facts(), "command": command, "table": lines[first:last]}
+
+
 def stages_of(text: str) -> dict[str, int]:
     """The last stage ends where its own line of tests says, or with the line `== done`."""
     found = [(int(at), name) for at, name in STAGE.findall(text) if not name.startswith("=")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from figures.entries import HOLE, Entry, filled, read_registry
+from figures.entries import HOLE, Entry, filled, lines_of, read_registry
 
 VALUE = r"(?:\d+ min \d+ s|[\d.,:e+-]*\d|[a-z])"
 
@@ -23,6 +23,23 @@ def write_figures(root: Path) -> list[str]:
                 text = text.replace(found[0], keep_breaks(found[0], wanted))
                 said.append(f"{entry.file}: {now} -> {wanted}")
         path.write_text(text)
+    return said
+
+
+def write_tables(root: Path) -> list[str]:
+    """Puts each table's rows, as its run file has them, below its head in the page."""
+    said = []
+    for entry in read_registry(root).of("table"):
+        if not (root / entry["run"]).is_file():
+            continue
+        path, lines = root / entry.file, lines_of(entry, root)
+        text = path.read_text()
+        if not (found := re.search(rf"^{re.escape(lines[0])}\n(?:\|.*\n)+", text, re.M)):
+            continue
+        new = text.replace(found[0], "".join(f"{line}\n" for line in lines))
+        if new != text:
+            path.write_text(new)
+            said.append(f"{entry.file}: the table of {entry['run']}")
     return said
 
 

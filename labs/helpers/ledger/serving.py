@@ -225,8 +225,9 @@ def processes(place: Place) -> Facts:
 
 
 def decide_reload(seen: Facts) -> Said:
-    told = f"20 s after an edit at most: the file's {seen['answer']} version answers; {seen['kept']} of "
-    told += f"{seen['workers']} processes are still the old ones"
+    old = f"{seen['kept']} of {seen['workers']} processes are still those of before the edit"
+    told = f"the file's {seen['answer']} version answers after an edit" if seen["answer"] != "none" else "no answer"
+    told = f"{told}; {old}"
     return Said(Outcome.CONFIRMED if seen["answer"] == "second" and not seen["kept"] else Outcome.REFUTED, told)
 
 
@@ -242,12 +243,15 @@ def reload_in_a_space(place: Place) -> Facts:
 
 def edited(place: Place, folder: str, patience: float = 20.0) -> Facts:
     """`bentoml serve --reload` in that folder: VERSION is changed in its file; which processes answer afterwards?"""
-    with served.tiny(place, served.batching(), ["--reload"], folder) as server:
-        before = all_ids(server)
-        file = place.scratch / folder / "service.py"
-        file.write_text(file.read_text().replace('VERSION = "first"', 'VERSION = "second"'))
-        wait_until(lambda: version(server) == "second", patience, pause=0.3)
-        return {"answer": version(server), "workers": len(before), "kept": len(before & all_ids(server))}
+    try:
+        with served.tiny(place, served.batching(), ["--reload"], folder) as server:
+            before = all_ids(server)
+            file = place.scratch / folder / "service.py"
+            file.write_text(file.read_text().replace('VERSION = "first"', 'VERSION = "second"'))
+            wait_until(lambda: version(server) == "second", patience, pause=0.3)
+            return {"answer": version(server), "workers": len(before), "kept": len(before & all_ids(server))}
+    except served.NotServed:
+        return {"answer": "none", "workers": 0, "kept": 0}
 
 
 def all_ids(server: Served) -> set[int]:
