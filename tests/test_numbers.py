@@ -146,6 +146,8 @@ def test_a_page_that_is_made_is_what_its_run_files_make(root: Path) -> None:
     assert "is not what" in check(root).problems[0]
     edit(root / "docs/made.md", "26", "27")
     assert check(root).problems == []
+    edit(root / entries.FILE, 'runs = ["docs/runs/a.json"]', 'runs = ["docs/runs/*.json"]')
+    assert check(root).problems == []
     edit(root / entries.FILE, "make_pages", "no_page")
     assert "cannot make it: AttributeError" in check(root).problems[0]
 

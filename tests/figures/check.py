@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
 
-from figures.entries import FILE, Entry, Registry, date_of, filled, lines_of, read_registry, read_run, runs_of
+from figures.entries import FILE, Entry, Registry, date_of, filled, files_of, lines_of, read_registry, read_run, runs_of
 from figures.places import Block, Page, read_pages
 from figures.scan import Figure, find_figures
 
@@ -103,7 +103,7 @@ def unused(entry: Entry, text: str) -> str:
 
 
 def run_problems(registry: Registry, root: Path) -> Iterator[str]:
-    for name in runs_of(registry):
+    for name in runs_of(registry, root):
         try:
             read_run(root / name)
         except ValueError as wrong:
@@ -115,7 +115,7 @@ def page_problems(registry: Registry, root: Path) -> Iterator[str]:
     for entry in registry.of("page"):
         module, _, function = entry["by"].partition(":")
         try:
-            made = getattr(import_module(module), function)([root / run for run in entry["runs"]])
+            made = getattr(import_module(module), function)([root / run for run in files_of(entry, root)])
         except Exception as broken:
             yield f"{entry.file}: {entry['by']} cannot make it: {type(broken).__name__}: {broken}"
             continue
@@ -133,4 +133,4 @@ def too_many_lost(done: Checked, registry: Registry) -> Checked:
 
 def dates(root: Path) -> list[tuple[str, str]]:
     """(day, run file), the oldest first."""
-    return sorted((date_of(read_run(root / name)), name) for name in runs_of(read_registry(root)))
+    return sorted((date_of(read_run(root / name)), name) for name in runs_of(read_registry(root), root))

@@ -6,8 +6,8 @@ figures that begin in them.
     [[lost]]      file, says, table or like, date, again: measured on that day, and its run file was not kept
     [[quoted]]    file, says or table, who: someone else's figure; who, and when
     [[setting]]   file, says, table or like, why: a limit, an estimate, a definition, arithmetic: nothing is measured
-    [[page]]      file, runs, by, again: made of run files by "module:function", which gets their paths as a
-                  list and returns the page, or {file: text} with the page among them
+    [[page]]      file, runs, by, again: made of run files (or patterns) by "module:function", which gets their
+                  paths as a list and returns the page, or {file: text} with the page among them
 
 `file` may be a pattern; `like` is a regular expression; `table` the beginning of a table's head, all of it or `columns`
 = [2, 3] alone.
@@ -136,7 +136,15 @@ def formed(value: Any, form: str) -> str:
     return format(value, form)
 
 
-def runs_of(registry: Registry) -> Iterator[str]:
+def files_of(entry: Entry, root: Path) -> list[str]:
+    """The run files of a page, patterns resolved, by name; a name without a pattern is one that must be there."""
+    found = []
+    for run in entry["runs"]:
+        found += sorted(p.relative_to(root).as_posix() for p in root.glob(run)) if "*" in run else [run]
+    return found
+
+
+def runs_of(registry: Registry, root: Path) -> Iterator[str]:
     """Each run file that an entry names, once."""
     names = [e["run"] for e in registry.of("measured", "table")] + [
         run for e in registry.of("page") for run in e["runs"]
