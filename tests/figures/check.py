@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
 
-from figures.entries import FILE, Entry, Registry, date_of, filled, files_of, lines_of, read_registry, read_run, runs_of
+from figures.entries import FILE, Entry, Registry, date_of, files_of, filled, lines_of, read_registry, read_run, runs_of
 from figures.places import Block, Page, read_pages
 from figures.scan import Figure, find_figures
 
@@ -132,5 +133,9 @@ def too_many_lost(done: Checked, registry: Registry) -> Checked:
 
 
 def dates(root: Path) -> list[tuple[str, str]]:
-    """(day, run file), the oldest first."""
-    return sorted((date_of(read_run(root / name)), name) for name in runs_of(read_registry(root), root))
+    """(day, run file), the oldest first; those that cannot be read are among the problems."""
+    found = []
+    for name in runs_of(read_registry(root), root):
+        with contextlib.suppress(ValueError):
+            found.append((date_of(read_run(root / name)), name))
+    return sorted(found)

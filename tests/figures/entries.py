@@ -147,6 +147,6 @@ def files_of(entry: Entry, root: Path) -> list[str]:
 def runs_of(registry: Registry, root: Path) -> Iterator[str]:
     """Each run file that an entry names, once."""
     names = [e["run"] for e in registry.of("measured", "table")] + [
-        run for e in registry.of("page") for run in e["runs"]
+        run for e in registry.of("page") for run in files_of(e, root)
     ]
     yield from dict.fromkeys(names)
