@@ -2,7 +2,7 @@
 
     python experiments/burst.py [--sizes 2 32 128] [--requests 48] [--folder FOLDER] [--target service_per_text:svc]
 
-Prints one line for each max_batch_size. `hung` counts requests without an answer within --limit seconds.
+Prints a table with a row for each max_batch_size. `hung` counts requests without an answer within --limit seconds.
 """
 
 import argparse
@@ -56,13 +56,19 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=SERVICE)
     parser.add_argument("--target", default="service:svc")
     options = parser.parse_args()
+    name = f"{options.folder.name}/{options.target.partition(':')[0]}.py"
+    print(f"| {name}, max_batch_size | first burst | second burst |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as home:
         store = make_store(Path(home))
         for size in options.sizes:
             with serve(options.folder, store=store, config=batching(size), target=options.target) as server:
+                told = []
                 for _ in range(2):  # the second meets a dispatcher that has ended its training
                     ends, seconds = asyncio.run(burst(server.url, requests=options.requests, limit=options.limit))
-                    print(f"max_batch_size {size:4}: {dict(ends)} in {seconds:.1f} s", flush=True)
+                    told.append(
+                        ", ".join(f"{count} x {end}" for end, count in sorted(ends.items())) + f" in {seconds:.1f} s"
+                    )
+            print(f"| {size} | {' | '.join(told)} |", flush=True)
 
 
 if __name__ == "__main__":

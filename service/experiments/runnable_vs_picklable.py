@@ -49,19 +49,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=8)
     seconds = parser.parse_args().seconds
+    heads = ["runners", "clients x texts", "texts/s", "p50, p95 ms", "ms of processor a text", "ends"]
+    print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
     with tempfile.TemporaryDirectory() as home:
         store = make_store(Path(home))
         for target in ("service:svc", "service_per_text:svc"):
             with serve(store=store, config=batching(64), target=target) as server:
                 for clients, texts in LOADS:
                     load, rate, cost = measure(server, clients, texts, seconds)
-                    waits = f"p50 {1000 * load.percentile(0.5):.0f} ms, p95 {1000 * load.percentile(0.95):.0f} ms"
-                    print(
-                        f"{target:21} {clients:2} clients x {texts:2} texts: {rate:4.0f} texts/s, {waits}, "
-                        f"{cost:.1f} ms of processor a text, {load.ends()}",
-                        flush=True,
-                    )
-                print(f"{target:21} MB: {memory(server)}; machine's load {psutil.getloadavg()[0]:.1f}", flush=True)
+                    waits = f"{1000 * load.percentile(0.5):.0f}, {1000 * load.percentile(0.95):.0f}"
+                    ends = ", ".join(f"{count} x {end}" for end, count in load.ends().items())
+                    cells = [target, f"{clients} x {texts}", f"{rate:.0f}", waits, f"{cost:.1f}", ends]
+                    print(f"| {' | '.join(cells)} |", flush=True)
+                load_average = f"machine's load {psutil.getloadavg()[0]:.1f}"
+                print(f"| {target} | MB of its own: {memory(server)} | | | | {load_average} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -36,14 +36,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--target", default="service:svc")
     options = parser.parse_args()
+    print("| round | how requests ended after SIGTERM | all processes gone after |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as home:
         store = make_store(Path(home))
-        for _ in range(options.rounds):
+        for number in range(1, options.rounds + 1):
             with serve(store=store, config=batching(32), target=options.target) as server:
                 after, seconds = end_under_load(server, options.clients)
-            print(
-                f"{options.clients} clients; after SIGTERM: {after}; all processes gone in {seconds:.1f} s", flush=True
-            )
+            told = ", ".join(f"{count} x {end}" for end, count in after.items())
+            print(f"| {number} | {told} | {seconds:.1f} s |", flush=True)
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ for size in (1, 8, 32):
     while time.monotonic() - began < 2:
         encoder.encode(texts, batch_size=size)
         count += size
-    print(f"{size}: {count / (time.monotonic() - began):4.0f}", end="   ")
-print(f"({torch.get_num_threads()} threads)")
+    print(f"{count / (time.monotonic() - began):.0f}", end=" | ")
+print(torch.get_num_threads())
 """
 
 
@@ -40,10 +40,11 @@ def measure(title: str, **extra: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", MEASURE], cwd=SERVICE, env=environment, capture_output=True, text=True, check=True
     )
-    print(f"{title:34} texts/s by batch size  {done.stdout.strip()}", flush=True)
+    print(f"| {title} | {done.stdout.strip()} |", flush=True)
 
 
 def main() -> None:
+    print("| texts/s by batch size | 1 | 8 | 32 | threads |\n|---|---|---|---|---|")
     for neighbour in (False, True):
         busy = multiprocessing.Process(target=burn, daemon=True)
         if neighbour:
