@@ -51,7 +51,7 @@ def real_budget(seen: Facts) -> Said:
 def real_lone(seen: Facts) -> Said:
     longer = float(seen["measured"])
     told = f"after a load of eighty people a lone request waits {longer:.1f} times as long as on a fresh server"
-    return decide(seen, told, refuted=False, confirmed=longer < 1.2)
+    return decide(seen, told, longer >= 1.2)
 
 
 @measured("04b")
