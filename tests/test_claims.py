@@ -164,7 +164,7 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / entries.FILE).write_text(TOML)
     seen = {"line": "", "said": "TypeError: no"}
     tried = find("forms.tracing")
-    run = {
+    run: dict[str, Any] = {
         "claim": "c01", "experiment": "forms.tracing", "digest": tried.digest(), "made": "2026-11-26T10:00:00+00:00",
         "facts": seen, "outcome": "refuted", "why": tried.decide(seen).why,
     }  # fmt: skip

@@ -17,21 +17,21 @@ FIXED, EACH = (float(os.environ.get(name, "0")) / 1000 for name in ("TINY_FIXED"
 VERSION = "first"
 
 
-class Embedder(bentoml.legacy.Runnable):  # type: ignore[misc]
+class Embedder(bentoml.legacy.Runnable):
     SUPPORTED_RESOURCES = ("cpu",)
     SUPPORTS_CPU_MULTI_THREADING = True
 
-    @bentoml.legacy.Runnable.method(batchable=True, batch_dim=0)  # type: ignore[untyped-decorator]
+    @bentoml.legacy.Runnable.method(batchable=True, batch_dim=0)
     def encode(self, texts: list[str]) -> list[str]:
         time.sleep(FIXED + EACH * len(texts))
         return texts
 
 
-class Classifier(bentoml.legacy.Runnable):  # type: ignore[misc]
+class Classifier(bentoml.legacy.Runnable):
     SUPPORTED_RESOURCES = ("cpu",)
     SUPPORTS_CPU_MULTI_THREADING = True
 
-    @bentoml.legacy.Runnable.method(batchable=True, batch_dim=0)  # type: ignore[untyped-decorator]
+    @bentoml.legacy.Runnable.method(batchable=True, batch_dim=0)
     def predict(self, texts: list[str]) -> list[str]:
         return ["shipping"] * len(texts)
 

@@ -7,14 +7,14 @@ import bentoml
 from bentoml.io import JSON
 
 
-class Own(bentoml.legacy.Runnable):  # type: ignore[misc]
+class Own(bentoml.legacy.Runnable):
     SUPPORTED_RESOURCES = ("cpu",)
     SUPPORTS_CPU_MULTI_THREADING = True
 
     def __init__(self) -> None:
         self.model = bentoml.picklable_model.load_model("thing:latest")
 
-    @bentoml.legacy.Runnable.method(batchable=True, batch_dim=0)  # type: ignore[untyped-decorator]
+    @bentoml.legacy.Runnable.method(batchable=True, batch_dim=0)
     def run(self, texts: list[str]) -> list[str]:
         return list(self.model(texts))
 
