@@ -361,7 +361,7 @@ cards.show_cards()
 # breaks = "no-way-out"
 # # end
 # [residency]
-# # TODO the same five
+# # TODO the same five for residency
 # ...
 # # solution
 # layer = "kserve"
@@ -371,7 +371,7 @@ cards.show_cards()
 # breaks = "no-contract"
 # # end
 # [two-engineers]
-# # TODO the same five
+# # TODO the same five for two-engineers
 # ...
 # # solution
 # layer = "bentocloud"
@@ -381,7 +381,7 @@ cards.show_cards()
 # breaks = "two-people"
 # # end
 # [v2-for-all]
-# # TODO the same five
+# # TODO the same five for v2-for-all
 # ...
 # # solution
 # layer = "kserve"
@@ -391,7 +391,7 @@ cards.show_cards()
 # breaks = "one-kind"
 # # end
 # [graphs]
-# # TODO the same five
+# # TODO the same five for graphs
 # ...
 # # solution
 # layer = "seldon"
@@ -401,7 +401,7 @@ cards.show_cards()
 # breaks = "graphs"
 # # end
 # [tiny]
-# # TODO the same five
+# # TODO the same five for tiny
 # ...
 # # solution
 # layer = "deployment"

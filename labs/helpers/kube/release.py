@@ -27,8 +27,8 @@ def prepare() -> str:
     """The gateway, and two copies of your Deployment: `stable` and `new`, with a Service each."""
     began = time.monotonic()
     with ThreadPoolExecutor() as pool:  # neither waits for the other
-        for part in [pool.submit(gateway.bring), pool.submit(canary.lay_out, NAMESPACE, SPACE)]:
-            part.result()
+        brought, laid_out = pool.submit(gateway.bring), pool.submit(canary.lay_out, NAMESPACE, SPACE)
+        brought.result(), laid_out.result()
     return f"the gateway and two releases are ready in {SPACE} after {time.monotonic() - began:.0f} s"
 
 
