@@ -11,6 +11,7 @@ from typing import Any
 import click
 from figures import logs, walks
 from figures.check import ADVICE, Checked, check, dates
+from figures.drift import find_drifts
 from figures.rewrite import write_figures, write_tables
 
 from grader.entry import run_command
@@ -46,7 +47,7 @@ def main(
         print("\n".join([*write_figures(root), *write_tables(root)]))
     done = check(root)
     if not checking:
-        print("\n".join([*told_lost(done), *told_runs(root)]))
+        print("\n".join([*told_lost(done), *told_runs(root), *find_drifts(root)]))
     advice = [ADVICE] if any("is in no run file" in problem for problem in done.problems) else []
     print("\n".join([*done.problems, *advice, counted(done)]))
     sys.exit(bool(done.problems))

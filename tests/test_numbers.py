@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 from figures import entries, logs, walks
 from figures.check import check
+from figures.drift import find_drifts
 from figures.places import read_comments, read_markdown, read_notebook
 from figures.rewrite import write_figures, write_tables
 from figures.scan import PROSE, spans
@@ -253,6 +254,19 @@ def test_a_walk_is_kept_as_a_run_file(tmp_path: Path) -> None:
     run = walks.keep_walk(tmp_path)
     assert run["labs"] == {"00": 37.8} and run["answers"] == {"00a": 52.0}
     assert run["criteria"]["sc1"] == {"seconds": 3.0, "verdict": "pass", "checks": 2} and entries.date_of(run)
+
+
+def test_drift_is_told_in_yardsticks_with_the_command(root: Path) -> None:
+    folder = root / "docs/kit/runs"
+    folder.mkdir(parents=True)
+    for day, stick, sc1, sc2 in (("01", 10.0, 5.0, 9.0), ("02", 20.0, 10.0, 24.0), ("03", 20.0, 10.4, 24.0)):
+        measures = {"sc1": {"seconds": [sc1, sc1, 99.0]}, "sc2": {"seconds": [sc2]}}
+        run = {"made": f"2026-11-{day}", "yardstick": [stick], "measures": measures}
+        (folder / f"{day}.json").write_text(json.dumps(run))
+    assert find_drifts(root) == []  # twice as slow a machine, and a measure that moves by less than a sixth
+    (folder / "03.json").unlink()
+    (line,) = find_drifts(root)
+    assert line == "drift: sc2 takes 1.20 yardsticks, 0.90 in the run before; again: ./lab bench kit sc2"
 
 
 CI = """
