@@ -180,6 +180,7 @@ def test_a_table_is_what_its_command_printed(root: Path) -> None:
     "entry",
     [
         '[[measured]]\nfile = "README.md"\nsays = "a"',
+        '[[measured]]\nfile = "README.md"\nrun = "docs/runs/a.json"\nsays = "takes 12 s here"',
         '[[lost]]\nfile = "README.md"\nsays = "a"\ndate = 2026-11-26',
         '[[setting]]\nfile = "README.md"\nwhy = "a"',
         '[[setting]]\nfile = "README.md"\nwhy = "a"\nsays = "b"\nlike = "c"',

@@ -82,6 +82,10 @@ def read_entry(path: Path, kind: str, values: dict[str, Any]) -> Entry:
     if wrong or (one_of and len(one_of & set(values)) != 1):
         said = ", ".join(sorted(needed)) + (f" and one of {', '.join(sorted(one_of))}" if one_of else "")
         raise BadKit(path, f"an entry of {kind} has {said}, not {', '.join(sorted(values))}")
+    if kind == "measured" and not HOLE.search(values["says"]):
+        raise BadKit(
+            path, f"a measured figure is filled in from its run file, and {values['says']!r} has no place for it"
+        )
     return Entry(kind, values["file"], values)
 
 

@@ -3,7 +3,6 @@ evidence, sha256 and date are written by `./lab claims --keep` alone."""
 
 from __future__ import annotations
 
-import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,9 +60,10 @@ def choose(claims: list[Claim], names: list[str]) -> list[Claim]:
 
 
 def write_result(text: str, name: str, values: dict[str, str]) -> str:
-    """The ledger's text with these keys of that entry, and nothing else, set anew."""
-    head, _, rest = text.partition(f"[{name}]\n")
-    entry, mark, tail = re.match(r"(.*?)(\n*)((?:^(?:#.*\n)*\[.*)?)\Z", rest, re.S | re.M).groups()  # type: ignore[union-attr]
-    kept = [line for line in entry.splitlines() if line.split(" =")[0] not in MACHINE]
-    kept += [f'{key} = "{values[key]}"' for key in MACHINE]
-    return f"{head}[{name}]\n" + "\n".join(kept) + (mark or "\n") + tail
+    """The ledger's text with these keys of that entry, and nothing else, written again."""
+    lines = text.splitlines()
+    first = lines.index(f"[{name}]") + 1
+    last = next((at for at in range(first, len(lines)) if not lines[at] or lines[at].startswith("[")), len(lines))
+    kept = [line for line in lines[first:last] if line.partition(" = ")[0] not in MACHINE]
+    written = [f'{key} = "{values[key]}"' for key in MACHINE]
+    return "\n".join([*lines[:first], *kept, *written, *lines[last:]]) + "\n"
