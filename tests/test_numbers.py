@@ -134,6 +134,19 @@ def make_pages(paths: list[Path]) -> dict[str, str]:
     return {"docs/made.md": make_page(paths), "docs/made.svg": "<svg/>"}
 
 
+def make_of_run(path: Path) -> str:
+    return make_page([path])
+
+
+def make_of_runs(runs: list[dict[str, int]]) -> str:
+    return f"It took {runs[-1]['cell']} s, of 1,000 s.\n"
+
+
+def test_a_page_that_is_not_made_yet_is_no_problem(root: Path) -> None:
+    (root / entries.FILE).write_text(TOML + PAGE.replace("a.json", "of-another*.json"))
+    assert check(root).problems == []
+
+
 def test_a_page_that_is_made_is_what_its_run_files_make(root: Path) -> None:
     (root / entries.FILE).write_text(TOML + PAGE)
     assert check(root).problems == [
@@ -149,7 +162,13 @@ def test_a_page_that_is_made_is_what_its_run_files_make(root: Path) -> None:
     assert check(root).problems == []
     edit(root / entries.FILE, 'runs = ["docs/runs/a.json"]', 'runs = ["docs/runs/*.json"]')
     assert check(root).problems == []
-    edit(root / entries.FILE, "make_pages", "no_page")
+    edit(root / entries.FILE, "make_pages", "make_of_run")
+    edit(root / entries.FILE, 'again = "./lab make"', 'given = "path"\nagain = "./lab make"')
+    assert check(root).problems == []
+    edit(root / entries.FILE, "make_of_run", "make_of_runs")
+    edit(root / entries.FILE, 'given = "path"', 'given = "runs"')
+    assert check(root).problems == []
+    edit(root / entries.FILE, "make_of_runs", "no_page")
     assert "cannot make it: AttributeError" in check(root).problems[0]
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from figures.entries import FILE, Entry, Registry, date_of, files_of, filled, lines_of, read_registry, read_run, runs_of
 from figures.places import Block, Page, read_pages
@@ -112,17 +113,30 @@ def run_problems(registry: Registry, root: Path) -> Iterator[str]:
 
 
 def page_problems(registry: Registry, root: Path) -> Iterator[str]:
-    """A page that is made as a whole is what its run files make. (Pictures of the same function are not compared.)"""
+    """A page that is made as a whole is what its run files make. (Pictures of the same function are not compared.) One
+    that is not there, nor any of its run files, is not made yet."""
     for entry in registry.of("page"):
+        paths = [root / run for run in files_of(entry, root)]
+        if entry["runs"] and not any(path.exists() for path in [*paths, root / entry.file]):
+            continue
         module, _, function = entry["by"].partition(":")
         try:
-            made = getattr(import_module(module), function)([root / run for run in files_of(entry, root)])
+            made = getattr(import_module(module), function)(given_to(entry, paths))
         except Exception as broken:
             yield f"{entry.file}: {entry['by']} cannot make it: {type(broken).__name__}: {broken}"
             continue
         text = made.get(entry.file, "") if isinstance(made, dict) else made
         if not (root / entry.file).is_file() or (root / entry.file).read_text() != text:
             yield f"{entry.file} is not what {entry['by']} makes of its run files: `{entry['again']}` writes it"
+
+
+def given_to(entry: Entry, paths: list[Path]) -> Any:
+    if entry["given"] == "path":
+        (only,) = paths
+        return only
+    if entry["given"] == "runs":
+        return sorted(map(read_run, paths), key=lambda run: str(run["made"]))
+    return paths
 
 
 def too_many_lost(done: Checked, registry: Registry) -> Checked:

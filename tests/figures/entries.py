@@ -6,8 +6,9 @@ figures that begin in them.
     [[lost]]      file, says, table or like, date, again: measured on that day, and its run file was not kept
     [[quoted]]    file, says or table, who: someone else's figure; who, and when
     [[setting]]   file, says, table or like, why: a limit, an estimate, a definition, arithmetic: nothing is measured
-    [[page]]      file, runs, by, again: made of run files (or patterns) by "module:function", which gets their
-                  paths as a list and returns the page, or {file: text} with the page among them
+    [[page]]      file, runs, by, again: made of run files (or patterns) by "module:function", which returns the
+                  page, or {file: text} with the page among them. `given` says what it gets: "paths", a list (without
+                  the key), "path", the one, or "runs", what is in them, the oldest first
 
 `file` may be a pattern; `like` is a regular expression; `table` the beginning of a table's head, all of it or `columns`
 = [2, 3] alone.
@@ -78,7 +79,8 @@ def read_registry(root: Path) -> Registry:
 
 def read_entry(path: Path, kind: str, values: dict[str, Any]) -> Entry:
     needed, one_of = KEYS[kind]
-    wrong = needed - set(values) or set(values) - needed - one_of - ({"columns"} if "table" in values else set())
+    more = {"columns"} if "table" in values else {"given"} if kind == "page" else set()
+    wrong = needed - set(values) or set(values) - needed - one_of - more
     if wrong or (one_of and len(one_of & set(values)) != 1):
         said = ", ".join(sorted(needed)) + (f" and one of {', '.join(sorted(one_of))}" if one_of else "")
         raise BadKit(path, f"an entry of {kind} has {said}, not {', '.join(sorted(values))}")
