@@ -46,6 +46,7 @@ from grader.world.objects import (
     way_in,
 )
 from grader.world.releases import TEXTS, newest, released, untagged
+from grader.world.room import need_room
 from grader.world.secrets import search
 from grader.world.visitors import STRANGERS, visit
 
@@ -266,7 +267,7 @@ def warnings(namespace: str, most: int = 3) -> list[str]:
 
 
 def refuse_trouble(facts: Facts) -> None:
-    """Raises where pods are not ready for the machine's sake: nobody can pull, or a node's disk is full."""
+    """Raises where pods are not ready for the machine's sake: nobody can pull, a disk is full, others took the room."""
     if len(facts["endpoints"]) >= 2:
         return
     told = "; ".join(facts["events"])
@@ -274,6 +275,7 @@ def refuse_trouble(facts: Facts) -> None:
         raise LabError(f"The registry is silent, so pods cannot pull: {told[:300]}", "`./lab cluster up` starts it.")
     if re.search("(?i)low on resource: ephemeral|DiskPressure|no space left", told):
         raise LabError(f"A node's disk is full: {told[:300]}", "Free some: `docker system df` shows what takes it.")
+    need_room(facts["namespace"])
 
 
 @probe(limit=240)

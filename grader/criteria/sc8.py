@@ -23,7 +23,7 @@ from grader.kit import check, probe
 from grader.model import Facts, Finding
 from grader.processes import wait_until
 from grader.workspace import locked
-from grader.world import callers, pace, split
+from grader.world import callers, pace, room, split
 from grader.world.drain import STALLED
 from grader.world.load.copies import GRADED, remove_left
 from grader.world.objects import get, kubectl, labels_of, matches, way_in
@@ -172,6 +172,7 @@ def look_at(namespace: str, parts: list[split.Part]) -> Facts:
     pods = {name: split.pods_of(namespace, by_part[name].name) for name in RUNNERS}
     facts: Facts = {"late": late, "behind": behind(namespace, depends), "pods": pods}
     if late:
+        room.need_room(namespace)
         return {**facts, "events": split.warnings(namespace)[-3:]}
     by_name = {one["metadata"]["name"]: labels_of(split.template_of(one)) for one in running}
     labels = {name: by_name[by_part[name].name] for name in (split.API, *RUNNERS)}

@@ -22,6 +22,7 @@ from grader.model import Facts
 from grader.world import listeners, pace
 from grader.world.objects import expand, get, kubectl, matches, server_of
 from grader.world.releases import TEXTS
+from grader.world.room import need_room
 from grader.world.split import is_ready, wait_until_out, warnings
 
 PORT = 3000
@@ -114,6 +115,8 @@ def awake(namespaces: Sequence[str]) -> Iterator[list[str]]:
         late = [n for n in running if wait_until_out(n, [IMAGE], pace.patience(ROLLS_OUT))]
         if late and not registry_answers(read_names()):
             raise LabError("The registry is silent, so pods cannot pull.", "`./lab cluster up` starts it.")
+        for namespace in late:
+            need_room(namespace)
         yield late
     finally:
         for namespace in asleep:
