@@ -20,13 +20,14 @@ from grader.world import layers, mlserver
 KIT = Kit(ROOT)
 SC9 = KIT.criterion("sc9")
 STATED = layers.stated()
-SIZES: tuple[int, ...] = SC9.probes[0].look.__globals__["SIZES"]
+MODULE = vars(KIT.module("sc9"))
+SIZES: tuple[int, ...] = MODULE["SIZES"]
 
 
 def card(name: str) -> Facts:
     out = next(layer for layer in STATED["layers"] if layers.broken(name, layer))
     return {"layer": layers.right_layers(name)[0], "because": [STATED["cards"][name]["asks"][0]], "words": 9,
-            "rejected": out, "breaks": next(iter(layers.broken(name, out)))}  # fmt: skip
+            "copied": "", "rejected": out, "breaks": next(iter(layers.broken(name, out)))}  # fmt: skip
 
 
 def answer(texts: list[str]) -> Facts:
@@ -48,13 +49,15 @@ def good() -> dict[str, Facts]:
             "cards": {name: card(name) for name in STATED["cards"]}, "card_problem": "", "bill_problem": "",
             "bill": {name: {"needs": part["needs"], "lab": part["lab"]} for name, part in STATED["bill"].items()},
             "questions": {name: {"decides": part["decides"]} for name, part in STATED["questions"].items()},
-            "sources": {n: {"url": "https://example.org/a", "as_of": "2026-11"} for n in ("yatai", "bentocloud")},
+            "sources": {n: {"url": "https://a.org/b", "as_of": "2026-11", "odd": ""} for n in ("yatai", "bentocloud")},
             "kserve": {"problem": "", "kind": "serving.kserve.io/v1beta1 InferenceService", "mode": "Standard",
-                       "image": "demo-text-intelligence", "ports": [3000], "ready": "/readyz"},
+                       "name": "triage", "image": "demo-text-intelligence", "ports": [3000], "ready": "/readyz",
+                       "ready_at": 3000},
         },
         "v2": {
             "problem": "", "log": "", "models": [{"name": "triage", "state": "READY"}],
-            "told": {"inputs": {"texts": "BYTES"}, "outputs": {"labels": "BYTES", "scores": "FP64"}},
+            "told": {"inputs": {"texts": "BYTES"}, "outputs": {"labels": "BYTES", "scores": "FP64"}, "fixed": {}},
+            "unstored": 200,
             "wanted": {text: {"label": "billing", "score": 0.8} for some in texts for text in some},
             "answers": [answer(some) for some in texts],
         },
@@ -79,6 +82,7 @@ WRONG = [
     ("cards-answered", put("choices", "cards", "tiny", "because", to=[])),
     ("cards-answered", put("choices", "cards", "tiny", "words", to=2)),
     ("cards-answered", put("choices", "cards", "tiny", "breaks", to="")),
+    ("cards-answered", put("choices", "cards", "tiny", "copied", to="the card graphs")),
     ("cards-answered", put("choices", "card_problem", to="there is no choice/cards.toml")),
     ("layers-fit", put("choices", "cards", "air-gap", "layer", to="yatai")),
     ("layers-fit", put("choices", "cards", "graphs", "layer", to="mlserver")),
@@ -89,13 +93,18 @@ WRONG = [
     ("bill-filled", put("choices", "questions", "price", "decides", to="v2")),
     ("bill-filled", put("choices", "sources", "yatai", "as_of", to="2026")),
     ("bill-filled", put("choices", "sources", "yatai", "url", to="the docs")),
+    ("bill-filled", put("choices", "sources", "yatai", "odd", to="that month has not come yet")),
     ("kserve-object", put("choices", "kserve", to={"problem": "there is no choice/kserve.yaml"})),
     ("kserve-object", put("choices", "kserve", "mode", to="Serverless")),
     ("kserve-object", put("choices", "kserve", "image", to="demo-text-intelligence:latest")),
+    ("kserve-object", put("choices", "kserve", "name", to="My_Model")),
+    ("kserve-object", put("choices", "kserve", "ready_at", to=8080)),
     ("v2-ready", put("v2", "problem", to="the server ended")),
+    ("v2-ready", put("v2", "unstored", to=500)),
     ("v2-ready", put("v2", "models", to=[])),
     ("v2-as-told", put("v2", "told", "inputs", to={})),
     ("v2-as-told", put("v2", "told", "outputs", "scores", to="FP32")),
+    ("v2-as-told", put("v2", "told", "fixed", to={"texts": [1]})),
     ("v2-as-told", put(*OUT, "labels", "data", to=["billing"])),
     ("v2-as-told", put(*OUT, "scores", "shape", to=[1, 3])),
     ("v2-as-told", put("v2", "answers", 0, "status", to=500)),
@@ -137,6 +146,73 @@ def test_without_mlserver_its_checks_alone_are_not_run() -> None:
         "v2-ready", "v2-as-told", "v2-labels-right", "table-from-runs",
     ]  # fmt: skip
     assert set(told.values()) == {"pass", "not_run"}
+
+
+def test_a_model_that_never_answers_is_not_said_to_be_opened_later() -> None:
+    seen = good()
+    seen["v2"]["unstored"] = seen["v2"]["answers"][0]["status"] = 500
+    assert list(judged(seen)) == ["v2-as-told"]
+
+
+# ---------------------------------------------------------------- what is read of files
+
+
+def test_words_are_ones_own() -> None:
+    card_facts, words_of = MODULE["card_facts"], MODULE["words_of"]
+    cards = {name: {"words": f"For {name} I would pay what it costs a year"} for name in STATED["cards"]}
+    cards["graphs"] = {"words": " FOR tiny, I would pay what it costs, a year!"}
+    cards["residency"] = {"words": STATED["conditions"]["no-contract"]["breaks"]["seldon"]}
+    cards["air-gap"] = {"words": "easy easy easy easy easy easy", "because": "maintained"}
+    cards["v2-for-all"] = {}
+    said = {name: words_of(card) for name, card in cards.items()}
+    told = {name: card_facts(name, card, said) for name, card in cards.items()}
+    assert {name: facts["copied"] for name, facts in told.items() if facts["copied"]} == {
+        "tiny": "the card graphs", "graphs": "the card tiny", "residency": "the condition no-contract about seldon",
+    }  # fmt: skip
+    assert (told["air-gap"]["words"], told["air-gap"]["because"], told["v2-for-all"]["words"]) == (1, ["maintained"], 0)
+
+
+@pytest.mark.parametrize(
+    ("as_of", "odd"),
+    [("2026-11", ""), ("2026-11-26", ""), ("2023-05", "before this lab"), ("2062-11", "has not come"),
+     ("2026", "no year"), (None, "no year"), ("2026-13", "no year")],
+)  # fmt: skip
+def test_a_look_has_a_month_that_can_be(as_of: str | None, odd: str) -> None:
+    told = MODULE["odd_date"](as_of)
+    assert odd in told and bool(odd) == bool(told)
+
+
+def test_dates_of_toml_are_read_as_words(tmp_path: Path) -> None:
+    path = tmp_path / "bill.toml"
+    path.write_text('[sources]\nyatai = { url = "https://a.org", as_of = 2026-11-26 }\n')
+    bill, _ = MODULE["read_toml"](path)
+    assert MODULE["source_facts"](bill, "yatai") == {"url": "https://a.org", "as_of": "2026-11-26", "odd": ""}
+    assert MODULE["source_facts"](bill, "bentocloud")["odd"]
+
+
+SERVICE = """
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata: {name: triage}
+spec:
+  predictor:
+    containers:
+      - ports: [{name: http1, containerPort: 3000}]
+        readinessProbe: {httpGet: {path: /readyz, port: PORT}}
+"""
+
+
+@pytest.mark.parametrize(("port", "number"), [("3000", 3000), ("http1", 3000), ("http2", None), ("8080", 8080)])
+def test_a_probes_port_may_be_named(tmp_path: Path, port: str, number: int | None) -> None:
+    path = tmp_path / "kserve.yaml"
+    path.write_text(SERVICE.replace("PORT", port))
+    told = MODULE["kserve_facts"](path)
+    assert (told["problem"], told["name"], told["ready"], told["ready_at"]) == ("", "triage", "/readyz", number)
+
+
+@pytest.mark.parametrize(("shape", "fixed"), [([1], True), ([-1], False), ([-1, 1], False), ([], False), (None, False)])
+def test_a_shape_holds_any_number_of_texts_or_one(shape: list[int] | None, fixed: bool) -> None:
+    assert mlserver.is_fixed(shape) is fixed
 
 
 # ---------------------------------------------------------------- what is stated

@@ -10,6 +10,7 @@ import re
 import string
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,19 @@ from grader.model import Facts, Finding
 from grader.world import layers, mlserver, pace
 from grader.world.kit_modules import kit_module
 from grader.world.saved import CLASSIFIER, SavedModels, saved_models
+from grader.world.servers import Served
 
 STATED = layers.stated()
 CARDS, BILL, QUESTIONS = STATED["cards"], STATED["bill"], STATED["questions"]
-WORDS = 6  # of one's own, for each card
-MONTH = re.compile(r"20\d\d-(0[1-9]|1[0-2])")
+WORDS = 6  # of one's own, for each card; each counts once
+STATED_IN = min(condition["as_of"] for condition in STATED["conditions"].values())  # nobody looked at this lab before
+DATE = re.compile(r"(20\d\d-(?:0[1-9]|1[0-2]))(-[0-3]\d)?")
 ADDRESS = re.compile(r"https://[\w.-]+\.[a-z]{2,}(/\S*)?")
 SIZES = (1, 3, 10, 1, 20)  # texts in the requests
 CLEAR = 0.02  # a label is compared where its score leads by this much
 CLOSE = 0.005
 PORT = 3000  # where the image of lab 04 listens
+NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")  # of an object from which a Service gets its name
 STANDARD = ("Standard", "RawDeployment")  # the second is its name before KServe 0.16
 FLOATS = ("FP16", "FP32", "FP64")
 
@@ -43,11 +47,12 @@ def choices(ws: Any) -> Facts:
     """cards.toml, bill.toml and kserve.yaml in choice/."""
     cards, card_problem = read_toml(ws.root / "choice" / "cards.toml")
     bill, bill_problem = read_toml(ws.root / "choice" / "bill.toml")
+    said = {name: words_of(cards.get(name)) for name in CARDS}
     return {
-        "cards": {name: card_facts(cards.get(name)) for name in CARDS}, "card_problem": card_problem,
+        "cards": {name: card_facts(name, cards.get(name), said) for name in CARDS}, "card_problem": card_problem,
         "bill": {name: pick(bill, "yatai", name, "needs", "lab") for name in BILL},
         "questions": {name: pick(bill, "bentocloud", name, "decides") for name in QUESTIONS},
-        "sources": {name: pick(bill, "sources", name, "url", "as_of") for name in ("yatai", "bentocloud")},
+        "sources": {name: source_facts(bill, name) for name in ("yatai", "bentocloud")},
         "bill_problem": bill_problem, "kserve": kserve_facts(ws.root / "choice" / "kserve.yaml"),
     }  # fmt: skip
 
@@ -61,19 +66,65 @@ def read_toml(path: Path) -> tuple[Facts, str]:
         return {}, f"choice/{path.name}: {str(wrong)[:200]}"
 
 
-def card_facts(card: Any) -> Facts:
+def card_facts(name: str, card: Any, said: dict[str, list[str]]) -> Facts:
+    """What a card says: how many different words, and whose they are where they are not its own."""
     card = card if isinstance(card, dict) else {}
     told: Facts = {key: str(card.get(key, "")) for key in ("layer", "rejected", "breaks")}
     because = card.get("because")
-    words = len(re.findall(r"\w+", str(card.get("words", ""))))
-    return {**told, "because": [str(b) for b in because] if isinstance(because, list) else [], "words": words}
+    reasons = [because] if isinstance(because, str) else because if isinstance(because, list) else []
+    words = len(set(said[name]))
+    return {**told, "because": [str(b) for b in reasons], "words": words, "copied": whose(name, said)}
+
+
+def whose(name: str, said: dict[str, list[str]]) -> str:
+    """Where else a card's words stand: on another card, or in what this lab itself says; "" for one's own."""
+    own = " ".join(said[name])
+    others = {f"the card {card}": " ".join(words) == own for card, words in said.items() if card != name}
+    given = {place: f" {own} " in f" {' '.join(spelled(text))} " for place, text in given_sentences().items()}
+    return next((place for place, same in {**others, **given}.items() if same and own), "")
+
+
+def words_of(card: Any) -> list[str]:
+    return spelled(card.get("words", "")) if isinstance(card, dict) else []
+
+
+def spelled(text: Any) -> list[str]:
+    return re.findall(r"\w+", str(text).lower())
+
+
+def given_sentences() -> dict[str, str]:
+    """Sentences of layers.toml that a learner is shown, by what they are about."""
+    rows = {f"the layer {name}": str(text) for name, text in STATED["layers"].items()}
+    rows |= {f"the team {name}": card["says"] for name, card in CARDS.items()}
+    for name, condition in STATED["conditions"].items():
+        rows |= {f"the condition {name}": condition["says"]}
+        rows |= {f"the condition {name} about {layer}": why for layer, why in condition["breaks"].items()}
+    return rows
 
 
 def pick(tables: Facts, table: str, name: str, *keys: str) -> Facts:
-    """Those values of tables[table][name]; None for what is not there."""
+    """Those values of tables[table][name]; None for what is not there. TOML's dates as words."""
     group = tables.get(table)
     found = group.get(name) if isinstance(group, dict) else None
-    return {key: found.get(key) if isinstance(found, dict) else None for key in keys}
+    values = {key: found.get(key) if isinstance(found, dict) else None for key in keys}
+    return {key: v if isinstance(v, str | bool | int | float | None) else str(v) for key, v in values.items()}
+
+
+def source_facts(bill: Facts, name: str) -> Facts:
+    """Where something was looked up and when; `odd` is what cannot be about that date."""
+    source = pick(bill, "sources", name, "url", "as_of")
+    return {**source, "odd": odd_date(source["as_of"])}
+
+
+def odd_date(as_of: Any) -> str:
+    """Why nobody can have looked something up for this lab then; "" where one can."""
+    found = DATE.fullmatch(str(as_of))
+    newest = max(f"{datetime.now(UTC) + timedelta(days=1):%Y-%m}", STATED_IN)
+    if not found:
+        return "no year and month"
+    if found[1] > newest:
+        return "that month has not come yet"
+    return f"before this lab was written, in {STATED_IN}" if found[1] < STATED_IN else ""
 
 
 def kserve_facts(path: Path) -> Facts:
@@ -84,15 +135,22 @@ def kserve_facts(path: Path) -> Facts:
         ready = container.get("readinessProbe", {}).get("httpGet", {})
         return {
             "problem": "", "kind": f"{thing['apiVersion']} {thing['kind']}",
+            "name": str(thing["metadata"].get("name", "")),
             "mode": str(thing["metadata"].get("annotations", {}).get("serving.kserve.io/deploymentMode", "")),
             "image": str(container.get("image", "")),
             "ports": [p.get("containerPort") for p in container.get("ports") or []],
-            "ready": str(ready.get("path", "")),
+            "ready": str(ready.get("path", "")), "ready_at": number_of(ready.get("port"), container.get("ports") or []),
         }  # fmt: skip
     except FileNotFoundError:
         return {"problem": "there is no choice/kserve.yaml"}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as wrong:
         return {"problem": f"no predictor with one container ({type(wrong).__name__}: {str(wrong)[:120]})"}
+
+
+def number_of(port: Any, ports: list[Facts]) -> int | None:
+    """The number of a probe's port, which may be named; None where no port has that name."""
+    named = {p.get("name"): p.get("containerPort") for p in ports}
+    return port if isinstance(port, int) else named.get(port) if isinstance(port, str) else None
 
 
 @check(choices)
@@ -113,7 +171,9 @@ def card_problem(card: Facts) -> str:
             return f"{key} is {card.get(key) or 'missing'!r}, not one of {', '.join(names)}"
     if unknown := [b for b in card["because"] if b not in conditions] or ([] if card["because"] else ["nothing"]):
         return f"because names {unknown[0]!r}, no condition"
-    return "" if WORDS <= card["words"] < 1000 else f"{card['words']} words of your own"
+    if not WORDS <= card["words"] < 1000:
+        return f"{card['words']} words of your own"
+    return f"its words are those of {card['copied']}" if card["copied"] else ""
 
 
 @check(choices, after=cards_answered)
@@ -158,12 +218,14 @@ def bill_filled(seen: Facts) -> Finding:
     wrong = [f"yatai.{name}: {got}" for name, got in seen["bill"].items() if not same(got, bill_row(name))]
     wrong += [f"bentocloud.{n}: {q['decides']}" for n, q in seen["questions"].items() if not same(q, decides(n))]
     for name, source in seen["sources"].items():
-        if not (ADDRESS.fullmatch(str(source.get("url"))) and MONTH.fullmatch(str(source.get("as_of")))):
-            wrong.append(f"sources.{name}: {source}")
+        if not ADDRESS.fullmatch(str(source.get("url"))):
+            wrong.append(f"sources.{name}: {source.get('url')} is no https address")
+        if source["odd"] or not DATE.fullmatch(str(source["as_of"])):
+            wrong.append(f"sources.{name}: as_of = {source['as_of']}, {source['odd']}")
     missing = [n for n in (*BILL, *QUESTIONS) if n not in {**seen["bill"], **seen["questions"]}]
     good = not wrong and not missing and not seen["bill_problem"] and len(seen["sources"]) == 2
     found = seen["bill_problem"] or "; ".join(wrong) or "all rows"
-    wanted = "what each part needs, whether the lab has it, what each question decides, url and year-month"
+    wanted = "what each part needs, whether the lab has it, what each question decides; url, and the month of your look"
     return Finding(good, "the bill has every row right, with a dated source", found, wanted)
 
 
@@ -189,14 +251,17 @@ def kserve_object(seen: Facts) -> Finding:
         part
         for part, good in {
             told["kind"]: told["kind"] == "serving.kserve.io/v1beta1 InferenceService",
+            f"name {told['name'] or 'missing'}": bool(NAME.fullmatch(told["name"])),
             f"deploymentMode {told['mode'] or 'not named'}": told["mode"] in STANDARD,
             f"image {told['image']}": told["image"] == "demo-text-intelligence" or "@sha256:" in told["image"],
             f"ports {told['ports']}": told["ports"] == [PORT],
             f"readiness {told['ready'] or 'not asked'}": told["ready"] == "/readyz",
+            f"readiness asked at port {told['ready_at']}": told["ready_at"] == PORT or not told["ready"],
         }.items()
         if not good
     ]
-    wanted = f"Standard mode, your image and no tag, containerPort {PORT}, a readinessProbe at /readyz"
+    wanted = f"Standard mode, your image and no tag, containerPort {PORT}, a readinessProbe at /readyz of that port"
+    wanted += ", a name of small letters, digits and hyphens"
     return Finding(not wrong, "choice/kserve.yaml asks for your image", ", ".join(wrong) or "as wanted", wanted)
 
 
@@ -218,8 +283,20 @@ def v2(ws: Any) -> Facts:
         ready = [m["name"] for m in facts["models"] if m["state"] == "READY"]
         if len(ready) == 1:
             facts |= {"told": mlserver.metadata_of(server.url, ready[0]), "wanted": wanted["rows"]}
+            facts["unstored"] = ask_closed(server, ws.store, ready[0], facts["told"], next(iter(wanted["rows"]), "a"))
             facts["answers"] = list(ask(server.url, ready[0], facts["told"], list(wanted["rows"])))
         return facts
+
+
+def ask_closed(server: Served, store: Path, model: str, told: Facts, text: str) -> int | None:
+    """The status of the first request of all, while the store cannot be read: what says READY has its models."""
+    server.close_store()
+    try:
+        name = next(iter(told["inputs"]), "texts")
+        status: int | None = mlserver.infer(server.url, model, [text], name, pace.patience(15))["status"]
+        return status
+    finally:
+        server.open_store(store)
 
 
 def ask(url: str, model: str, told: Facts, texts: list[str]) -> Iterator[Facts]:
@@ -283,11 +360,16 @@ def word() -> str:
 
 @check(v2)
 def v2_ready(seen: Facts) -> Finding:
+    """What says READY has its models: the first request is answered although the store is closed."""
     states = [f"{m['name']} {m['state']}" for m in seen["models"]]
     ready = [m for m in seen["models"] if m["state"] == "READY" and m["name"]]
     good = not seen["problem"] and len(ready) == len(seen["models"]) == 1
     found = "; ".join(filter(None, [seen["problem"], seen["log"][-600:]])) or ", ".join(states) or "no model"
-    return Finding(good, "MLServer loads the model of choice/mlserver", found, "one model, READY")
+    answered = good and seen["answers"][:1] and seen["answers"][0]["status"] == 200
+    if answered and seen["unstored"] != 200:
+        good = False
+        found += f", and the first request, with the store closed, got {seen['unstored']}: the models are opened later"
+    return Finding(good, "MLServer loads the model of choice/mlserver", found, "one model, READY, loaded by load()")
 
 
 @check(v2, after=v2_ready)
@@ -298,7 +380,10 @@ def v2_as_told(seen: Facts) -> Finding:
     wanted = "inputs: one of BYTES; outputs: one of BYTES (labels), one of FP64 or FP32 (scores); answers of that form"
     message = "/v2/models/NAME tells what goes in and comes out, and it is so"
     if list(told["inputs"].values()) != ["BYTES"] or kinds != ["BYTES", "FP"]:
-        return Finding(False, message, str(told), wanted)
+        return Finding(False, message, str({k: told[k] for k in ("inputs", "outputs")}), wanted)
+    if told["fixed"]:
+        found = "; ".join(f"{name} has the shape {shape}" for name, shape in told["fixed"].items())
+        return Finding(False, message, f"{found}: as many texts and no others", "-1 for what changes with the request")
     wrong = [problem for a in seen["answers"] if (problem := form_problem(a, told["outputs"]))]
     good = not wrong and [len(a["texts"]) for a in seen["answers"]] == list(SIZES)
     return Finding(good, message, wrong[0] if wrong else "all answers", wanted)

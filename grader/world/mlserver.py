@@ -203,12 +203,20 @@ def models_of(url: str) -> list[Facts]:
 
 
 def metadata_of(url: str, name: str) -> Facts:
-    """Its inputs and outputs, name -> datatype, as /v2/models/NAME tells every client."""
+    """Its inputs and outputs, name -> datatype, as /v2/models/NAME tells every client; `fixed`: the shapes of tensors
+    that hold one number of texts and no other."""
     try:
         told = httpx.get(f"{url}/v2/models/{name}", timeout=10).json()
-        return {k: {str(t["name"]): str(t["datatype"]) for t in told.get(k) or []} for k in ("inputs", "outputs")}
+        tensors = {k: list(told.get(k) or []) for k in ("inputs", "outputs")}
+        fixed = {str(t["name"]): t["shape"] for some in tensors.values() for t in some if is_fixed(t.get("shape"))}
+        return {k: {str(t["name"]): str(t["datatype"]) for t in some} for k, some in tensors.items()} | {"fixed": fixed}
     except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):
-        return {"inputs": {}, "outputs": {}}
+        return {"inputs": {}, "outputs": {}, "fixed": {}}
+
+
+def is_fixed(shape: Any) -> bool:
+    """Whether the first number of a shape, which counts the texts, is one; -1 is any."""
+    return isinstance(shape, list) and bool(shape) and shape[0] != -1
 
 
 def request_of(texts: list[str], name: str = "texts") -> dict[str, Any]:

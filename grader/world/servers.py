@@ -115,7 +115,11 @@ class Served:
         (self.home / "models").unlink(missing_ok=True)
 
     def open_store(self, store: Path) -> None:
-        (self.home / "models").symlink_to((store / "models").absolute())
+        """As before `close_store`. A server that asked meanwhile for a model has made itself an empty store."""
+        place = self.home / "models"
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        place.symlink_to((store / "models").absolute())
 
     def bare_store(self, names: Sequence[str]) -> None:
         """Of those models the running server's store then has the description alone: who loads one from now on cannot.
