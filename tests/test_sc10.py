@@ -15,6 +15,7 @@ from fuzzing import KEPT, read_evidence
 from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.model import Evidence, Facts
+from grader.world import connections
 from grader.world.asker import service_of
 from grader.world.servers import role_of
 
@@ -44,6 +45,7 @@ WRONG = [
     ("one-answer-per-text", put("sizes", 2, "body", "scores", to=[0.7])),
     ("one-answer-per-text", put("sizes", 0, "status", to=None)),
     ("loads-once", put("closed", "status", to=500)),
+    ("loads-once", put("first", "status", to=500)),
     ("parts-do-the-work", put("two", "calls", PARTS[0], to=0)),
     ("parts-do-the-work", put("frozen", PARTS[1], "status", to=200)),
     ("parts-do-the-work", put("frozen", PARTS[0], "answers", 1, "status", to=None)),
@@ -56,11 +58,16 @@ WRONG = [
     ("no-answer-lost", put("crowd", "ends", to={"200": 3})),
     ("no-answer-lost", put("crowd", "wrong", to=1)),
     ("no-answer-lost", put("frozen", PARTS[0], "answers", 0, "body", "labels", to=[])),
+    ("no-answer-lost", put("kept", to={"problem": "ImportError: no module parts", "parts": {}})),
+    ("no-answer-lost", put("kept", "parts", PARTS[0], "max_age", to=300.0)),
+    ("no-answer-lost", put("kept", "parts", PARTS[1], "max_requests", to=10_000)),
     ("bad-input-refused", put("bad", "no JSON", "status", to=200)),
     ("bad-input-refused", put("bad", "65 texts", "body", to="a bare string")),
     ("bad-input-refused", put("bad", "an array", "type", to="text/html")),
-    ("contract-told", put("promised", to={"takes": ["texts"], "gives": []})),
-    ("contract-told", put("promised", to={"takes": [], "gives": [], "problem": "KeyError: '/classify'"})),
+    ("contract-told", put("promised", to={"takes": {"texts": "list of string"}, "gives": {}})),
+    ("contract-told", put("promised", "gives", "scores", to="list of anything")),
+    ("contract-told", put("promised", "takes", "texts", to="string")),
+    ("contract-told", put("promised", to={"takes": {}, "gives": {}, "problem": "KeyError: '/classify'"})),
 ]
 
 
@@ -84,7 +91,7 @@ def test_the_message_says_how_requests_ended_and_what_the_log_has() -> None:
 def test_facts_after_which_nothing_more_was_asked_are_judged() -> None:
     seen = copy.deepcopy(SEEN)
     seen["closed"]["status"] = None
-    del seen["frozen"], seen["crowd"]
+    del seen["frozen"], seen["crowd"], seen["kept"]
     assert judged(seen) == {"loads-once": "fail"}
     assert judged({k: seen[k] for k in ("problem", "log", "two")} | {"problem": "the server exited"}) == {
         "two-labels-two-scores": "fail"
@@ -118,12 +125,67 @@ def test_the_build_file_names_what_is_served(tmp_path: Path, text: str | None, t
 
 
 def test_fields_are_found_in_place_and_by_reference() -> None:
-    schema: Facts = {"properties": {"labels": {}, "scores": {}}}
-    document = {"components": {"schemas": {"Answer": schema}}}
+    schema: Facts = {"properties": {"labels": {"type": "array", "items": {"$ref": "#/components/schemas/Label"}},
+                                    "scores": {"type": "array"}, "why": {}}}  # fmt: skip
+    label = {"enum": ["billing"], "type": "string"}
+    document = {"components": {"schemas": {"Answer": schema, "Label": label}}}
 
     def body(schema: Facts) -> Facts:
         return {"content": {"application/json": {"schema": schema}}}
 
     for given in (schema, {"$ref": "#/components/schemas/Answer"}):
-        assert MODULE["fields"](document, body(given)) == ["labels", "scores"]
-    assert MODULE["fields"](document, body({"type": "object"})) == []
+        assert MODULE["fields"](document, body(given)) == {
+            "labels": "list of string", "scores": "list of anything", "why": "anything",
+        }  # fmt: skip
+    assert MODULE["fields"](document, body({"type": "object"})) == {}
+
+
+@pytest.mark.parametrize(
+    ("most", "age", "calls", "good"),
+    [
+        (100_000_000, 86400.0, 900, True),
+        (1_000_000, 3600.0, 900, True),
+        (100_000_000, 300.0, 900, False),  # max_requests alone was raised
+        (10_000, 86400.0, 900, False),
+        (100, 300.0, 900, True),  # it was closed under the crowd, and nothing was lost
+        (100, 300.0, 90, False),
+    ],
+)
+def test_limits_that_no_crowd_reached_are_read(most: int, age: float, calls: int, good: bool) -> None:
+    kept = {"problem": "", "parts": {"Embedder": {"max_requests": most, "max_age": age}}}
+    told = MODULE["closed_soon"](kept, ["Embedder"], {"Embedder": calls})
+    assert (told == "") is good, told
+    assert MODULE["closed_soon"](kept, ["Embedder", "Classifier"], {"Embedder": calls, "Classifier": calls})
+
+
+CHAIN = """
+import bentoml
+
+@bentoml.service(runner_connection={"max_requests": 7})
+class Last:
+    @bentoml.api
+    def ask(self, text: str) -> str:
+        return text
+
+@bentoml.service
+class Middle:
+    last = bentoml.depends(Last)
+
+@bentoml.service(name="first")
+class First:
+    middle = bentoml.depends(Middle)
+"""
+
+
+@pytest.mark.slow  # BentoML is imported: some 3 s
+def test_limits_are_read_of_the_classes(tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(CHAIN)
+    told = connections.look_up(tmp_path, tmp_path / "no store", "service")
+    assert told == {
+        "problem": "",
+        "parts": {"Last": {"max_requests": 7, "max_age": 300.0}, "Middle": {"max_requests": 100, "max_age": 300.0}},
+    }
+    (tmp_path / "service.py").write_text("import nothing_of_that_name")
+    told = connections.look_up(tmp_path, tmp_path / "no store", "service")
+    assert told["parts"] == {} and "nothing_of_that_name" in told["problem"]
+    assert not (tmp_path / "__pycache__").exists()

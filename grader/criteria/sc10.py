@@ -2,7 +2,8 @@
 
 The probe serves a scratch copy of modern/ on a free port and asks it as sc2 asks the classic service: the asker takes
 either form (grader/world/asker.py). The services that it depends on are found by their processes, whatever they are
-called. At the end many callers keep asking for some seconds, since inner connections are lost under load alone.
+called. At the end many callers keep asking for some seconds, since inner connections are lost under load alone; which
+limits those seconds do not reach, the classes' own configuration says (grader/world/connections.py).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import yaml
 
 from grader.kit import check, probe
 from grader.model import Facts, Finding
+from grader.world import connections
 from grader.world.asker import (
     BAD,
     CROWD,
@@ -57,23 +59,29 @@ TARGET = "service"  # without a build file: of the services in service.py the on
 SIZES = (0, 1, 2, 10, 64)
 PEOPLE, SECONDS = 32, 5.0  # who ask at the same time, and for how long at least
 ENOUGH, LONGEST = 400, 20.0  # requests that they send on a slow machine, too, and the seconds that it gets for them
-ANSWER = ("labels", "scores")
+TAKES, GIVES = {"texts": "list of string"}, {"labels": "list of string", "scores": "list of number"}
+OFTEN, LONG = 1_000_000, 3600.0  # calls, seconds: what is closed sooner than that is closed at noon, too
 
 
 @probe(limit=240)
 def answers(ws: Any) -> Facts:
     """All that the service does when it is asked; about 30 s, a third of it until the server is ready."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    parts = Services()
-    with ThreadPoolExecutor(1) as pool, saved_models(ws) as subject:
+    parts, folder = Services(), ws.root / "modern"
+    target = target_of(folder)
+    with ThreadPoolExecutor(2) as pool, saved_models(ws) as subject:
         saved = pool.submit(ask_models, ws, subject)  # in the time that the server takes to start
-        with served(ws.root / "modern", ws.store, target=target_of(ws.root / "modern")) as server:
+        kept = pool.submit(connections.look_up, folder, ws.store, target)
+        with served(folder, ws.store, target=target) as server:
             parts.find(server)
-            facts: Facts = {"problem": server.problem, "log": "", "two": counted(server, LAB_TEXTS, parts)}
+            facts: Facts = {"problem": server.problem, "log": ""}
+            facts["first"] = ask_closed(server, ws.store, LAB_TEXTS) if not server.problem else {}
+            facts["two"] = counted(server, LAB_TEXTS, parts)
             if server.problem or shape_problem(facts["two"], 2):
                 return facts | {"log": server.log()}
             facts["parts"] = {name: len(ids) for name, ids in sorted(parts.workers(server).items())}
             told = saved.result()
+            facts["kept"] = kept.result()
             facts |= ask_server(server, ws.store, parts, told)
             kept = {text for answer in alone_and_met(facts) for text in answer["texts"]}
             return facts | {"saved": only(told, kept)}
@@ -108,7 +116,12 @@ def ask_server(server: Served, store: Any, parts: Services, told: Facts) -> Fact
         return facts
     names = [name for name, calls in facts["sizes"][2]["calls"].items() if calls]
     facts["frozen"] = {name: ask_frozen(server, name, [draw(pool, n) for n in CROWD], parts) for name in names}
-    return facts | {"crowd": ask_long(server, pool, told["answers"].get(told["latest"], {}))}
+    before = parts.calls(server)
+    facts["crowd"] = ask_long(server, pool, told["answers"].get(told["latest"], {}))
+    facts["crowd"]["calls"] = {
+        name: n - before.get(name, 0) for name, n in parts.calls(server).items() if name in names
+    }
+    return facts
 
 
 def ask_long(server: Served, pool: list[str], own: Facts) -> Facts:
@@ -138,19 +151,32 @@ def why(server: Served) -> str:
 
 
 def promised(server: Served) -> Facts:
-    """The names of the fields that its OpenAPI document promises to take and to give at /classify."""
+    """The fields that its OpenAPI document promises to take and to give at /classify, and what each holds."""
     try:
         document = httpx.get(f"{server.url}/docs.json", timeout=10).json()
         post = document["paths"]["/classify"]["post"]
         takes, gives = post["requestBody"], post["responses"]["200"]
         return {"takes": fields(document, takes), "gives": fields(document, gives)}
     except (httpx.HTTPError, ValueError, LookupError, TypeError) as wrong:
-        return {"takes": [], "gives": [], "problem": f"{type(wrong).__name__}: {wrong}"[:120]}
+        return {"takes": {}, "gives": {}, "problem": f"{type(wrong).__name__}: {wrong}"[:120]}
 
 
-def fields(document: Facts, body: Facts) -> list[str]:
-    """The properties of what is sent as JSON, wherever the document keeps them."""
-    schema = body["content"]["application/json"]["schema"]
+def fields(document: Facts, body: Facts) -> dict[str, str]:
+    """The properties of what is sent as JSON, and the kind of each."""
+    schema = resolved(document, body["content"]["application/json"]["schema"])
+    return {str(name): kind(document, part) for name, part in sorted((schema.get("properties") or {}).items())}
+
+
+def kind(document: Facts, schema: Facts, depth: int = 3) -> str:
+    """ "string", "list of number", "anything" ... of what a schema lets in."""
+    schema = resolved(document, schema)
+    if schema.get("type") == "array" and depth:
+        return f"list of {kind(document, schema.get('items') or {}, depth - 1)}"
+    return str(schema.get("type", "anything"))
+
+
+def resolved(document: Facts, schema: Facts) -> Facts:
+    """A schema, wherever the document keeps it."""
     for _ in range(5):
         place = schema.get("$ref", "")
         if not place.startswith("#/"):
@@ -158,13 +184,14 @@ def fields(document: Facts, body: Facts) -> list[str]:
         schema = document
         for step in place[2:].split("/"):
             schema = schema[step]
-    return sorted(str(name) for name in schema.get("properties") or {})
+    return schema
 
 
 def alone_and_met(facts: Facts) -> list[Facts]:
     """Every good answer that is kept: one by one, and of callers who met."""
     met = [answer for still in facts.get("frozen", {}).values() for answer in still["answers"]]
-    return [facts["two"], *facts["sizes"], *([facts["closed"]] if "closed" in facts else []), *met]
+    closed = [facts[name] for name in ("first", "closed") if name in facts]
+    return [facts["two"], *facts["sizes"], *closed, *met]
 
 
 @check(answers)
@@ -199,6 +226,11 @@ def one_answer_per_text(seen: Facts) -> Finding:
 
 @check(answers, after=one_answer_per_text)
 def loads_once(seen: Facts) -> Finding:
+    """For no request, not even the first."""
+    if wrong := shape_problem(seen["first"], 2):
+        message = f"As soon as it said ready, the store was closed, and the first request got {wrong}: what the answer"
+        message += f" takes is loaded when it is asked for. The end of the log:\n{seen['first']['log']}"
+        return Finding(False, message, wrong, "an answer as later")
     return needs_no_store(seen["closed"])
 
 
@@ -228,7 +260,7 @@ def parts_do_the_work(seen: Facts) -> Finding:
 @check(answers, after=parts_do_the_work)
 def answers_right(seen: Facts) -> Finding:
     """Each text's label and score against what the saved models say of it."""
-    saved, asked = seen["saved"], [seen["two"], *seen["sizes"], seen["closed"]]
+    saved, asked = seen["saved"], [seen["first"], seen["two"], *seen["sizes"], seen["closed"]]
     if saved["problem"]:
         message = f"The saved models cannot be asked, to compare with: {saved['problem']}. sc1 says more."
         return Finding(False, message, saved["problem"], "an answer")
@@ -272,7 +304,22 @@ def no_answer_lost(seen: Facts) -> Finding:
     if count := crowd["wrong"] + cut + len(differing(met, latest, same_both)):
         message = f"{asked}, and {many(count, 'text')} got another answer than alone"
         return Finding(False, f"{message}: callers share something that they should not.", count, 0)
+    if soon := closed_soon(seen["kept"], list(seen["frozen"]), crowd["calls"]):
+        return Finding(False, f"{asked}, and all were answered. But {soon}.", seen["kept"]["parts"], [OFTEN, LONG])
     return Finding(True, f"{asked}, and each got its own answer.", crowd["ends"], crowd["ends"])
+
+
+def closed_soon(kept: Facts, names: list[str], calls: dict[str, int]) -> str:
+    """Which connections will be closed on calls that are under way, though nobody met that here. Where the crowd made
+    more calls than a connection is kept for, it was closed under them, and what asks again has shown that it does."""
+    for name in names:
+        if name not in kept["parts"]:
+            return f"how long connections to {name} are kept could not be read: {kept['problem'] or 'it is not there'}"
+        most, age = kept["parts"][name]["max_requests"], kept["parts"][name]["max_age"]
+        if most >= calls.get(name, 0) and not (most >= OFTEN and age >= LONG):
+            message = f"the connections to {name} are closed after {most} calls or {age:g} s, with calls under way"
+            return f"{message}, and these people had not asked for that long"
+    return ""
 
 
 @check(answers, after=one_answer_per_text)
@@ -298,13 +345,19 @@ def bad_input_refused(seen: Facts) -> Finding:
 @check(answers, after=one_answer_per_text)
 def contract_told(seen: Facts) -> Finding:
     """What /docs.json promises to whoever writes a client."""
-    found, wanted = {k: seen["promised"][k] for k in ("takes", "gives")}, {"takes": ["texts"], "gives": list(ANSWER)}
+    found, wanted = {k: seen["promised"][k] for k in ("takes", "gives")}, {"takes": TAKES, "gives": GIVES}
     if why := seen["promised"].get("problem"):
         return Finding(False, f"/docs.json does not describe POST /classify ({why}).", found, wanted)
     if "texts" not in found["takes"]:
         message = f"/docs.json says that /classify takes {', '.join(found['takes']) or 'anything'}, not texts"
         return Finding(False, f"{message}: a parameter of the function is a field of the request.", found, wanted)
-    if missing := [name for name in ANSWER if name not in found["gives"]]:
+    if missing := [name for name in GIVES if name not in found["gives"]]:
         message = f"/docs.json does not promise {' and '.join(missing)} in an answer"
         return Finding(False, f"{message}: the document is made from the function's types.", found, wanted)
+    told = {**found["takes"], **found["gives"]}
+    if vague := [f"{name} is a {told[name]}" for name, kind in (TAKES | GIVES).items() if told[name] != kind]:
+        message = f"/docs.json says that {vague[0]}, no more"
+        return Finding(
+            False, f"{message}: the type of the items is what a client's types are made from.", found, wanted
+        )
     return Finding(True, "/docs.json promises texts, labels and scores.", found, wanted)
