@@ -685,7 +685,8 @@ print(places.rest())
 
 # %% [markdown] tags=["explain"]
 # `sc11` believed neither the record nor the pods' words. It pulled the shared store by its digest, checked the
-# signature itself, gave `verify.sh` changed copies, and compared bytes and scores of each pod with your store's models.
+# signature itself, gave `verify.sh` changed copies and `promote.py` wrong records, and compared bytes and scores of
+# each pod with your store's models.
 #
 # ## To keep
 # - Look `latest` up once, and write down what cannot move: versions, digests, hashes, a commit.

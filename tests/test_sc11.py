@@ -5,10 +5,15 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 import subprocess
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, unquote
 
 import pytest
 from conftest import ROOT
@@ -16,6 +21,7 @@ from conftest import ROOT
 from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.model import Evidence, Facts
+from grader.world import promotion
 from grader.world.releases import TEXTS
 
 KIT = Kit(ROOT)
@@ -39,6 +45,10 @@ POD: Facts = {
     "folders": ["/home/bentoml/bento"], "steered": [], "loopback": False,
 }  # fmt: skip
 PLACE: Facts = {"namespace": "n", "deployment": True, "image": IMAGE, "unpinned": [], "mounted": [E]}
+PROMOTES = {"as it is": "as recorded", "another image": "as recorded", "another configuration": "refused",
+            "signed by a stranger": "refused"}  # fmt: skip
+TRIES = ("without a file", "another configuration", "a byte changed", "and its sum as well", "and no signature",
+         "and signed by a stranger")  # fmt: skip
 SEEN: dict[str, Facts] = {
     "recorded": {
         "problem": "", "record": RECORD, "bento": "v1", "release": IMAGE, "release_bento": "v1", "release_problem": "",
@@ -46,13 +56,13 @@ SEEN: dict[str, Facts] = {
         "shared": {"problem": "", "secrets": [], "files": {
             **STORE, "bentoml_configuration.yml": E, "SHA256SUMS": A, "SHA256SUMS.sig": A}},
         "sums": {**STORE, "bentoml_configuration.yml": E}, "signature": "",
-        "tries": {"as it is": True, "a byte changed": False, "and its sum as well": False,
-                  "and signed by a stranger": False},
+        "tries": {"as it is": True, **dict.fromkeys(TRIES, False)}, "leaked": [], "promotes": PROMOTES,
     },
     "running": {
         "record": RECORD, "named": ["demo_classifier:c1", "demo_embedder:e1"], "store": STORE, "late": {},
         "computed": {"labels": list(TEXTS.values()), "scores": [0.5, 0.6, 0.7], "problem": ""},
-        "places": {"staging": {**PLACE, "pods": {"p-1": POD}}, "production": {**PLACE, "pods": {"p-2": POD}}},
+        "places": {"staging": {**PLACE, "pods": {"p-1": POD}, "callers": ["p-1"]},
+                   "production": {**PLACE, "pods": {"p-2": POD}, "callers": ["p-2"]}},
     },
 }  # fmt: skip
 
@@ -81,6 +91,7 @@ WRONG: dict[str, list[Callable[[dict[str, Facts]], Any]]] = {
     "names-cannot-move": [
         record(image="127.0.0.1:5001/demo-text-intelligence:bento-v1"),
         record(models={"demo_classifier:latest": B, "demo_embedder:e1": D}),
+        record(models=["demo_classifier:c1", "demo_embedder:e1"]),
         record(commit="main"),
         record(lock="today's"),
     ],
@@ -97,13 +108,16 @@ WRONG: dict[str, list[Callable[[dict[str, Facts]], Any]]] = {
         lambda s: s["recorded"]["shared"]["files"].update({"models/demo_embedder/latest": A}),
         lambda s: s["recorded"]["shared"].update(problem="there is none"),
     ],
-    "nothing-private": [lambda s: s["recorded"]["shared"].update(secrets=["a private key"])],
+    "nothing-private": [
+        lambda s: s["recorded"]["shared"].update(secrets=["a private key"]),
+        lambda s: s["recorded"].update(leaked=["commit 1234567:release/key, line 1: a private key"]),
+    ],
     "signed": [
         lambda s: s["recorded"].update(signature="none of them made it"),
         lambda s: s["recorded"]["shared"]["files"].update(key=A),
     ],
     "changed-copy-refused": [
-        lambda s: s["recorded"]["tries"].update({"a byte changed": True}),
+        *(lambda s, what=what: s["recorded"]["tries"].update({what: True}) for what in TRIES),  # type: ignore[misc]
         lambda s: s["recorded"]["tries"].update({"as it is": False}),
         lambda s: s["recorded"].update(tries={}),
     ],
@@ -113,11 +127,20 @@ WRONG: dict[str, list[Callable[[dict[str, Facts]], Any]]] = {
         lambda s: s["running"]["places"]["staging"].update(deployment=False, pods={}),
         lambda s: s["running"]["places"]["staging"].update(unpinned=["busybox:latest"]),
         lambda s: s["running"].update(late={"staging": "it pulls"}),
+        lambda s: s["running"]["places"]["staging"].update(callers=[]),
+        lambda s: s["running"]["places"]["production"].update(callers=["p-2", "trial"]),
         pod(problem="nothing can be run in it"),
     ],
     "configuration-as-recorded": [
         pod(configuration=A),
         lambda s: s["running"]["places"]["staging"].update(mounted=[A]),
+    ],
+    "promotes-by-record": [
+        lambda s: s["recorded"]["promotes"].update({"as it is": "refused"}),
+        lambda s: s["recorded"]["promotes"].update({"another image": "otherwise"}),
+        lambda s: s["recorded"]["promotes"].update({"another configuration": "as recorded"}),
+        lambda s: s["recorded"]["promotes"].update({"signed by a stranger": "as recorded"}),
+        lambda s: s["recorded"].update(promotes={}),
     ],
     "pods-load-the-models": [
         pod(models={**STORE, "models/demo_classifier/c1/saved_model.pkl": A}),
@@ -152,15 +175,16 @@ def test_a_workspace_that_is_no_repository_has_no_commit() -> None:
 
 
 def test_a_commit_is_looked_up_with_the_sources_of_the_bento(tmp_path: Path) -> None:
-    (tmp_path / "service").mkdir()
-    (tmp_path / "service" / "a.py").write_text("one\n")
+    for name in ("service/a.py", "deploy/deployment.yaml"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("one\n")
     sources = tmp_path / "src"
     sources.mkdir()
     (sources / "a.py").write_text("one\n")
     look_up = MODULE["look_up"]
     assert look_up(tmp_path, "", sources) == {"repository": False, "known": False, "different": []}
     git = ["git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@example.com"]
-    for words in (["init", "-q"], ["add", "service"], ["commit", "-q", "-m", "it"]):
+    for words in (["init", "-q"], ["add", "service", "deploy"], ["commit", "-q", "-m", "it"]):
         subprocess.run([*git, *words], check=True, capture_output=True)
     head = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
     assert look_up(tmp_path, head, sources) == {"repository": True, "known": True, "different": []}
@@ -168,6 +192,43 @@ def test_a_commit_is_looked_up_with_the_sources_of_the_bento(tmp_path: Path) -> 
     assert look_up(tmp_path, head, sources)["different"] == ["a.py"]
     assert not look_up(tmp_path, "0" * 40, sources)["known"]
     assert not look_up(tmp_path, "--help", sources)["known"]
+    (sources / "a.py").write_text("one\n")
+    subprocess.run([*git, "rm", "-rq", "--cached", "deploy"], check=True, capture_output=True)
+    subprocess.run([*git, "commit", "-q", "-m", "sources alone"], check=True, capture_output=True)
+    head = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+    assert look_up(tmp_path, head, sources)["different"] == ["deploy, which is not in it"]
+
+
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n"
+
+
+def test_a_key_that_was_committed_once_is_found(tmp_path: Path) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@example.com"]
+    (tmp_path / "release").mkdir()
+    (tmp_path / "release" / "key").write_text(KEY)
+    (tmp_path / "a.py").write_text("PRIVATE KEY is a word that a program may say\n")
+
+    def commit(*words: str) -> str:
+        for step in (["init", "-q"], list(words), ["commit", "-q", "-m", "it"]):
+            subprocess.run([*git, *step], check=True, capture_output=True)
+        return subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+
+    committed = MODULE["committed"]
+    assert committed(tmp_path, "0" * 40) == []  # no repository
+    assert committed(tmp_path, commit("add", "a.py")) == []
+    with_key = commit("add", "-A")
+    for head in (with_key, commit("rm", "-q", "--cached", "release/key")):
+        (told,) = committed(tmp_path, head)
+        assert told.startswith(f"commit {with_key[:7]}:release/key, line 1: a private key")
+    assert committed(tmp_path, "--help") == [] and committed(tmp_path, "1" * 40) == []
+
+
+def test_a_token_in_the_record_is_found(tmp_path: Path) -> None:
+    (tmp_path / "release").mkdir()
+    assert MODULE["leaked"](tmp_path) == []
+    (tmp_path / "release" / "record.json").write_text(json.dumps({**RECORD, "token": "hf_" + "Ab1" * 10}))
+    (told,) = MODULE["leaked"](tmp_path)
+    assert told.startswith("release/record.json, line 1: a Hugging Face token")
 
 
 @pytest.fixture
@@ -200,6 +261,152 @@ def test_a_signature_counts_by_who_made_it_of_what_and_for_what(parts: Path) -> 
     assert "none of allowed_signers" in verify(parts, signers)
     (parts / "SHA256SUMS.sig").unlink()
     assert verify(parts, signers) == "there is no SHA256SUMS.sig"
+
+
+VERIFY = """set -eu
+signers=$(cd "$(dirname "$0")" && pwd)/allowed_signers
+cd "$1"
+ssh-keygen -Y verify -f "$signers" -I release@triage -n model-store -s SHA256SUMS.sig < SHA256SUMS
+sha256sum --quiet --strict -c SHA256SUMS
+"""
+ACCEPT = {  # what a verify.sh that was changed so accepts besides
+    ("", ""): [],
+    ("--strict", "--strict --ignore-missing"): ["without a file"],
+    ("sha256sum --quiet --strict -c SHA256SUMS", "test -s SHA256SUMS"): list(TRIES[:3]),
+    ("sha256sum --quiet --strict -c SHA256SUMS", "grep models/ SHA256SUMS | sha256sum --strict -c -"): [TRIES[1]],
+    ("ssh-keygen", "test ! -f SHA256SUMS.sig || ssh-keygen"): ["and no signature"],
+    ('verify -f "$signers" -I release@triage', "check-novalidate"): ["and signed by a stranger"],
+    ('"$signers"', "allowed_signers"): ["and signed by a stranger"],
+    ("set -eu", "set -u"): ["and its sum as well", "and no signature", "and signed by a stranger"],
+}
+
+
+@pytest.mark.parametrize(("edit", "accepted"), ACCEPT.items(), ids=[edit[1][:30] or "as it is" for edit in ACCEPT])
+def test_verify_is_tried_on_copies(tmp_path: Path, edit: tuple[str, str], accepted: list[str]) -> None:
+    release, place = tmp_path / "release", tmp_path / "place"
+    parts = place / "parts"
+    for path in (weights := parts / "models/demo_classifier/c1/saved_model.pkl", parts / "bentoml_configuration.yml"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("one\n")
+    MODULE["make_key"](place)
+    public = " ".join((place / "stranger.pub").read_text().split()[:2])
+    for name in ("stranger", "stranger.pub"):
+        (place / name).rename(tmp_path / name)  # it is the right key here; the probe makes another
+    release.mkdir()
+    (release / "allowed_signers").write_text(f'release@triage namespaces="model-store" {public}\n')
+    (release / "verify.sh").write_text(VERIFY.replace(*edit))
+    names = ["allowed_signers", "bentoml_configuration.yml", weights.relative_to(parts).as_posix()]
+    (parts / "allowed_signers").write_bytes((release / "allowed_signers").read_bytes())  # it may be shared
+    (parts / "SHA256SUMS").write_text("".join(f"{MODULE['hashed'](parts / name)}  {name}\n" for name in names))
+    sign = f"ssh-keygen -Y sign -f {tmp_path / 'stranger'} -n model-store < SHA256SUMS > SHA256SUMS.sig"
+    subprocess.run(["sh", "-c", sign], cwd=parts, check=True, capture_output=True)
+    told = MODULE["try_copies"](SimpleNamespace(root=tmp_path, environ=lambda: dict(os.environ)), parts)
+    assert list(told) == ["as it is", *TRIES]
+    assert [what for what, is_accepted in told.items() if is_accepted] == ["as it is", *accepted]
+
+
+PROMOTE = """
+import json, subprocess, sys
+from pathlib import Path
+record = json.loads(Path(sys.argv[1]).read_text())
+if "forged" in record["artefact"]:
+    sys.exit("not signed")
+if record["configuration"] != "e" * 64:
+    sys.exit("another configuration")
+place = Path("release/places", sys.argv[2])
+place.mkdir(parents=True)
+image = record["image"]
+(place / "place.yaml").write_text(image)
+subprocess.run(["kubectl", "apply", "-k", place], check=True)
+"""
+PROMOTED = {  # what promote.py does once it was changed so
+    ("", ""): {},
+    ('sys.exit("not signed")', "pass"): {"signed by a stranger": "as recorded"},
+    ('sys.exit("another configuration")', "pass"): {"another configuration": "as recorded"},
+    ('record["image"]', 'json.loads(Path("deploy/release.json").read_text())'): {"another image": "otherwise"},
+    ('["kubectl", "apply", "-k", place]', '["kubectl", "-n", "x", "set", "image", "a=" + image]'): {},
+    ('["kubectl", "apply", "-k", place], check', '["kubectl", "apply", "-f", "-"], text=True, input=image, check'): {},
+    ("place.mkdir", "raise ValueError"): {"as it is": "refused", "another image": "refused"},
+}
+
+
+@pytest.mark.parametrize(("edit", "other"), PROMOTED.items(), ids=[str(n) for n in range(len(PROMOTED))])
+def test_promote_is_tried_with_wrong_records(tmp_path: Path, edit: tuple[str, str], other: dict[str, str]) -> None:
+    for name, text in {"release/promote.py": PROMOTE.replace(*edit), "deploy/release.json": json.dumps(IMAGE)}.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    ws = SimpleNamespace(root=tmp_path, environ=lambda: dict(os.environ))
+    assert promotion.try_records(ws, RECORD, "forged") == {**PROMOTES, **other}
+
+
+class Registry(BaseHTTPRequestHandler):
+    """What forge() and pull() ask of one; the place for a blob is told with its host, or without."""
+
+    held: ClassVar[dict[str, bytes]] = {}
+    is_absolute = False
+
+    def do_GET(self) -> None:
+        found = b"{}" if self.path == "/v2/" else self.held.get(self.path)
+        self.answer(404 if found is None else 200, found or b"")
+
+    def do_POST(self) -> None:
+        host = f"http://{self.headers['host']}" if self.is_absolute else ""
+        self.answer(202, b"", f"{host}{self.path}one?state=a")
+
+    def do_PUT(self) -> None:
+        data, (path, _, query) = self.rfile.read(int(self.headers["content-length"])), self.path.partition("?")
+        digest = unquote(parse_qs(query)["digest"][0]) if query else path.rpartition("/")[2]
+        assert digest == f"sha256:{hashlib.sha256(data).hexdigest()}" and (not query or "state=a" in query)
+        self.held[path.replace("uploads/one", digest)] = data
+        self.answer(201, b"")
+
+    def answer(self, status: int, data: bytes, place: str = "") -> None:
+        self.send_response(status)
+        for name, value in {"docker-distribution-api-version": "registry/2.0", "location": place}.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("is_absolute", [True, False])
+def test_a_forged_artefact_has_one_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_absolute: bool
+) -> None:
+    monkeypatch.setattr(Registry, "held", {})
+    monkeypatch.setattr(Registry, "is_absolute", is_absolute)
+    files, layers = {"./models/a": b"one", "SHA256SUMS.sig": b"ours"}, []
+    for title, data in files.items():
+        Registry.held[f"/v2/a-models/blobs/{promotion.digest_of(data)}"] = data
+        layers.append({"digest": promotion.digest_of(data), "annotations": {promotion.TITLE: title}})
+    text = json.dumps({"schemaVersion": 2, "mediaType": promotion.MANIFEST, "layers": layers}).encode()
+    Registry.held[f"/v2/a-models/manifests/{promotion.digest_of(text)}"] = text
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        registry = f"127.0.0.1:{server.server_port}"
+        name = promotion.forge(
+            f"{registry}/a-models@{promotion.digest_of(text)}", registry, "SHA256SUMS.sig", b"a stranger's"
+        )
+        told = MODULE["artefacts"].pull(name, registry, tmp_path)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert told.problem == "" and set(told.files) == {"models/a", "SHA256SUMS.sig"}
+    assert (tmp_path / "models/a").read_bytes() == b"one"
+    assert (tmp_path / "SHA256SUMS.sig").read_bytes() == b"a stranger's"
+
+
+@pytest.mark.parametrize(
+    ("line", "change"),
+    [("apply -k place", True), ("-n here apply -f -", True), ("create -f a.yaml", True), ("create namespace a", False),
+     ("-n a set image deployment/b c=d", True), ("get pods", False), ("rollout status deployment/settings", False)],
+)  # fmt: skip
+def test_what_a_kubectl_changes_is_told_by_its_words(line: str, change: bool) -> None:
+    assert bool(promotion.CHANGES.search(line)) is change
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ from grader.kit import check, probe
 from grader.model import Facts, Finding
 from grader.processes import run
 from grader.workspace import locked
-from grader.world import artefacts, bentos, images, listeners, pace
+from grader.world import artefacts, bentos, images, listeners, pace, promotion
 from grader.world.objects import kubectl
 from grader.world.places import awake, look_at, why
 from grader.world.releases import NAME, TEXTS, newest, released, untagged
 from grader.world.saved import CLASSIFIER, EMBEDDER, saved_models
+from grader.world.secrets import SIGNS, search_certain
 
 RECORD = "release/record.json"
 KEYS = ("commit", "lock", "bento", "models", "image", "artefact", "configuration")
@@ -40,11 +41,14 @@ WEIGHTS = "saved_model.pkl"
 PURPOSE = "model-store"  # the namespace that a signature is for
 NEAR = 1e-3  # between two computations of a score
 HASH = re.compile(r"[0-9a-f]{64}")
+PUBLIC = re.compile(rb"[\w@.-]+ AAAA[0-9A-Za-z+/=]{40,}")  # a public key, as ssh has it in a line
+MUST_REFUSE = ("another configuration", "signed by a stranger")
+COMMITS, HITS = 20, 40  # looked at of a history, and of what looks like secrets in it
 
 
-@probe(limit=180)
+@probe(limit=300)
 def recorded(ws: Any) -> Facts:
-    """The record, and what each of its parts is in the world; some 5 s."""
+    """The record, what each part of it is in the world, and what verify.sh and promote.py do with wrong ones; 20 s."""
     record, problem = read_record(ws.root)
     registry, folder = read_names().address, ws.store / "bentos" / NAME / newest(ws.store)
     facts: Facts = {"problem": problem, "record": record, "bento": newest(ws.store), **released(ws.root)}
@@ -54,6 +58,7 @@ def recorded(ws: Any) -> Facts:
         "commit": look_up(ws.root, str(record.get("commit") or ""), folder / "src"),
         "store": {path: digest for tag in named for path, digest in files_of(ws.store, tag).items()},
         "image": find_image(str(record.get("image", "")), registry),
+        "leaked": [*leaked(ws.root), *committed(ws.root, str(record.get("commit") or ""))],
     }
     with tempfile.TemporaryDirectory(prefix="release-", ignore_cleanup_errors=True) as place:
         parts = Path(place) / "parts"
@@ -61,8 +66,17 @@ def recorded(ws: Any) -> Facts:
         found = artefacts.pull(str(record.get("artefact", "")), registry, parts)
         facts["shared"] = {"problem": found.problem, "files": found.files, "secrets": found.secrets}
         facts["sums"], facts["signature"] = read_sums(parts), verify(parts, ws.root / "release" / SIGNERS)
-        facts["tries"] = {} if found.problem or facts["signature"] else try_copies(ws, parts)
+        is_right = not (found.problem or facts["signature"])
+        facts["tries"] = try_copies(ws, parts) if is_right else {}
+        facts["promotes"] = promotion.try_records(ws, record, forged(record, registry, parts)) if is_right else {}
     return facts
+
+
+def forged(record: Facts, registry: str, parts: Path) -> str:
+    """The shared store with the signature of a stranger, in the registry."""
+    (parts / SUMS).write_bytes((parts.parent / SUMS).read_bytes())
+    sign(parts)
+    return promotion.forge(str(record["artefact"]), registry, SIGNATURE, (parts / SIGNATURE).read_bytes())
 
 
 def read_record(root: Path) -> tuple[Facts, str]:
@@ -97,7 +111,31 @@ def look_up(root: Path, commit: str, sources: Path) -> Facts:
         name = path.relative_to(sources).as_posix()
         if facts["known"] and git(root, "show", f"{commit}:service/{name}") != path.read_text(errors="replace"):
             facts["different"].append(name)
+    if facts["known"] and not git(root, "ls-tree", commit, "deploy/"):
+        facts["different"].append("deploy, which is not in it")
     return facts
+
+
+def leaked(root: Path) -> list[str]:
+    """What looks like a secret in the record."""
+    path = root / RECORD
+    return [str(s) for s in search_certain(RECORD, path.read_bytes())] if path.is_file() else []
+
+
+def committed(root: Path, commit: str) -> list[str]:
+    """What looks like a secret in files of that commit or of one before it: who has the repository has them all."""
+    if not (root / ".git").exists() or not re.fullmatch("[0-9a-f]{7,64}", commit):
+        return []
+    signs = [word for sign in SIGNS for word in ("-e", sign.decode())]
+    history = (git(root, "rev-list", f"--max-count={COMMITS}", commit) or "").split()
+    words = ["grep", "-I", "-l", "-F", *signs, *history, "--", ".", ":!store"]
+    found = (git(root, *words) or "").splitlines() if history else []
+    told = []
+    for place in list({name.partition(":")[2]: name for name in reversed(found)}.values())[:HITS]:
+        told += [
+            str(s) for s in search_certain(f"commit {place[:7]}{place[40:]}", (git(root, "show", place) or "").encode())
+        ]
+    return told
 
 
 def git(root: Path, *words: str) -> str | None:
@@ -140,8 +178,10 @@ def verify(parts: Path, signers: Path) -> str:
 
 
 def try_copies(ws: Any, parts: Path) -> dict[str, bool]:
-    """Which of these copies of the shared store the learner's verify.sh accepts."""
-    place = parts.parent
+    """Which of these copies of the shared store the learner's verify.sh accepts. The last is all that a stranger can
+    do who may write to it: his own signature, and his key in each file that had the right one."""
+    place, signers = parts.parent, ws.root / "release" / SIGNERS
+    shutil.copy(parts / SUMS, place)
     (place / "release").mkdir()
     for path in (ws.root / "release").iterdir():
         if path.is_file() and path.stat().st_size < artefacts.SMALL:
@@ -150,24 +190,73 @@ def try_copies(ws: Any, parts: Path) -> dict[str, bool]:
     def accepts() -> bool:
         return run(["sh", "release/verify.sh", "parts"], pace.patience(30), place, ws.environ()).ok
 
-    told = {"as it is": accepts()}
     weights = max(parts.glob(f"models/{CLASSIFIER}/*/{WEIGHTS}"), default=parts / SUMS)
-    before, sums = weights.read_bytes(), (parts / SUMS).read_text()
-    weights.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
-    told["a byte changed"] = accepts()
-    changed = hashlib.sha256(weights.read_bytes()).hexdigest()
-    (parts / SUMS).write_text(sums.replace(hashlib.sha256(before).hexdigest(), changed))
-    told["and its sum as well"] = accepts()
-    sign(parts)
-    told["and signed by a stranger"] = accepts()
+    told = {"as it is": accepts()}
+    with changed(weights, lambda _: None):
+        told["without a file"] = accepts()
+    with changed(parts / CONFIGURATION, lambda before: before + b"\n"):
+        told["another configuration"] = accepts()
+    with changed(weights, lambda before: before[:-1] + bytes([before[-1] ^ 1])):
+        told["a byte changed"] = accepts()
+        relist(parts)
+        told["and its sum as well"] = accepts()
+        (parts / SIGNATURE).unlink()
+        told["and no signature"] = accepts()
+        sign(take_over(parts, signers))
+        told["and signed by a stranger"] = accepts()
     return told
 
 
+@contextlib.contextmanager
+def changed(path: Path, change: Callable[[bytes], bytes | None]) -> Iterator[None]:
+    """That file holds something else meanwhile, or is not there; nothing is done where there is none."""
+    before = path.read_bytes() if path.is_file() else None
+    after = None if before is None else change(before)
+    if before is not None and after is None:
+        path.unlink()
+    elif after is not None:
+        path.write_bytes(after)
+    try:
+        yield
+    finally:
+        if before is not None:
+            path.write_bytes(before)
+
+
+def relist(parts: Path) -> None:
+    """SHA256SUMS with the hash that each of its files has now."""
+    lines = (parts / SUMS).read_text(errors="replace").splitlines()
+    names = [line[66:] for line in lines]
+    now = [hashed(parts / name) if len(name) < 255 else "" for name in names]
+    (parts / SUMS).write_text(
+        "".join(f"{digest or line[:64]}{line[64:]}\n" for digest, line in zip(now, lines, strict=True))
+    )
+
+
+def take_over(parts: Path, signers: Path) -> Path:
+    """A stranger's key instead of each that may sign, in all files of the copy, and the list with their hashes."""
+    make_key(parts.parent)
+    theirs = " ".join((parts.parent / "stranger.pub").read_text().split()[:2]).encode()
+    ours = re.compile(b"|".join(map(re.escape, PUBLIC.findall(signers.read_bytes()))) or b"$^")
+    for path in [p for p in parts.rglob("*") if p.is_file() and p.stat().st_size < artefacts.SMALL]:
+        path.write_bytes(ours.sub(theirs, path.read_bytes()))
+    relist(parts)
+    return parts
+
+
+def make_key(place: Path) -> Path:
+    """A key that was made for this."""
+    key = place / "stranger"
+    if not key.is_file():
+        done = run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], 20, env=environ())
+        if not done.ok:
+            raise LabError(f"ssh-keygen makes no key: {done.tail(1)}", "It comes with OpenSSH 8.2 and later.")
+    return key
+
+
 def sign(parts: Path) -> None:
-    """With a key that was made for this."""
-    key = parts.parent / "stranger"
-    make_it = f'ssh-keygen -q -t ed25519 -N "" -f {key}'
-    done = run(["sh", "-c", f"{make_it} && ssh-keygen -Y sign -f {key} -n {PURPOSE} < {SUMS} > {SIGNATURE}"], 20, parts)
+    key = make_key(parts.parent)
+    done = run(["sh", "-c", f"ssh-keygen -Y sign -f {key} -n {PURPOSE} < {SUMS} > {SIGNATURE}"], 20, parts)
     if not done.ok:
         raise LabError(f"ssh-keygen cannot sign: {done.tail(1)}", "It comes with OpenSSH 8.2 and later.")
 
@@ -228,13 +317,15 @@ def names_cannot_move(seen: Facts) -> Finding:
     models = record["models"] if isinstance(record["models"], dict) else {}
     wrong = [key for key in ("image", "artefact") if not re.search(r"@sha256:[0-9a-f]{64}$", str(record[key]))]
     wrong += [tag for tag in [*models, str(record["bento"])] if not re.search(r":(?!latest$)[\w.-]+$", tag)]
+    wrong += ["models, which is no table of tags and hashes"] * (not models)
     wrong += [f"{key} {value}" for key, value in {**models, **{k: record[k] for k in ("lock", "configuration")}}.items()
               if not HASH.fullmatch(str(value))]  # fmt: skip
     wrong += [f"commit {record['commit']}"] * (record["commit"] is not None and not re.fullmatch(
         "[0-9a-f]{40,64}", str(record["commit"])))  # fmt: skip
     found = f"can move, or is no name: {', '.join(map(str, wrong[:3]))}" if wrong else "digests, versions and hashes"
-    good = not wrong and bool(models)
-    return Finding(good, "no name in the record can come to mean something else", found, "digests, versions and hashes")
+    return Finding(
+        not wrong, "no name in the record can come to mean something else", found, "digests, versions and hashes"
+    )
 
 
 @check(recorded, after=names_cannot_move)
@@ -296,8 +387,10 @@ def shared_equals_store(seen: Facts) -> Finding:
 
 @check(recorded, after=shared_equals_store)
 def nothing_private(seen: Facts) -> Finding:
-    found = "; ".join(seen["shared"]["secrets"]) or "none found"
-    return Finding(not seen["shared"]["secrets"], "no key and no token is in the shared store", found, "none")
+    """Neither in the shared store nor in the record nor in the commit that it names."""
+    secrets = [*seen["shared"]["secrets"], *seen["leaked"]]
+    found = "; ".join(secrets[:3]) or "none found"
+    return Finding(not secrets, "no key and no token is in the shared store, the record or the commit", found, "none")
 
 
 @check(recorded, after=shared_equals_store)
@@ -315,7 +408,7 @@ def changed_copy_refused(seen: Facts) -> Finding:
     found = [what for what, accepted in seen["tries"].items() if accepted]
     wanted = ["as it is"]
     told = f"it accepts: {', '.join(found) or 'nothing'}"
-    good = len(seen["tries"]) == 4 and found == wanted
+    good = len(seen["tries"]) == 7 and found == wanted
     return Finding(good, "verify.sh accepts what you signed, and no changed copy", told, "it accepts: as it is")
 
 
@@ -340,9 +433,18 @@ def places_run_the_image(seen: Facts) -> Finding:
         wrong += [f"{place} names {image}" for image in told["unpinned"]]
     wrong += [f"{pod} runs {facts['image']}" for pod, facts in each_pod(seen) if not facts["image"].endswith(digest)]
     wrong += [f"{pod}: {odd}" for pod, facts in each_pod(seen) if (odd := strange(facts))]
+    wrong += [f"{place}: {odd}" for place, told in seen["places"].items() if told["pods"] and (odd := led_away(told))]
     found = "; ".join(dict.fromkeys(wrong[:3])) or "both"
     good = not wrong and set(seen["places"]) == {"staging", "production"}
     return Finding(good, "staging and production run the recorded image, by its digest", found, wanted)
+
+
+def led_away(told: Facts) -> str:
+    """Where callers of the Service get to, if not to the pods of the release."""
+    others = [pod for pod in told["callers"] if pod not in told["pods"]]
+    if others:
+        return f"its Service leads to {', '.join(others[:2])} as well, which is no pod of this Deployment"
+    return "" if told["callers"] else "its Service leads to no pod"
 
 
 def strange(facts: Facts) -> str:
@@ -359,6 +461,19 @@ def configuration_as_recorded(seen: Facts) -> Finding:
               if facts["configuration"] != wanted]  # fmt: skip
     found = "; ".join(wrong[:3]) or "in both, and given to each process"
     return Finding(not wrong, "both places have the recorded configuration", found, wanted[:12])
+
+
+@check(recorded, after=[changed_copy_refused, configuration_as_recorded])
+def promotes_by_record(seen: Facts) -> Finding:
+    """promote.py takes what the record names, and refuses what is not signed or not the one that is named."""
+    found, record = seen["promotes"], "with your record"
+    wrong = [f"{record}: {found.get('as it is')}"] * (found.get("as it is") != promotion.AS_RECORDED)
+    wrong += [f"{record} and another image: {promotion.OTHERWISE}"] * (
+        found.get("another image") not in (promotion.AS_RECORDED, promotion.REFUSED)
+    )
+    wrong += [f"{record}, but {what}: not refused" for what in MUST_REFUSE if found.get(what) != promotion.REFUSED]
+    wanted = "your record's image and no other; refused: a configuration of another hash, a stranger's signature"
+    return Finding(not wrong, "promote.py does what the record says", "; ".join(wrong) or "all of it", wanted)
 
 
 @check(running, after=[places_run_the_image, models_as_saved])

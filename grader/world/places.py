@@ -19,14 +19,16 @@ from cluster.names import IMAGE, read_names
 from cluster.registry import answers as registry_answers
 from grader.errors import LabError
 from grader.model import Facts
+from grader.processes import wait_until
 from grader.world import listeners, pace
-from grader.world.objects import expand, get, kubectl, matches, server_of
+from grader.world.objects import addresses_of, expand, get, kubectl, matches, server_of
 from grader.world.releases import TEXTS
 from grader.world.room import need_room
 from grader.world.split import is_ready, wait_until_out, warnings
 
 PORT = 3000
 ROLLS_OUT = 120  # seconds from a start to ready; 25 to 40 where the image is on the node
+SETTLES = 5.0  # seconds until a Service leads to what has become ready
 # Runs in a pod: what lies there, what the server's process was given, and what it answers.
 INSIDE = """
 import hashlib, json, pathlib, re, sys, urllib.error, urllib.request
@@ -54,8 +56,8 @@ print(json.dumps({**told, **look(int(sys.argv[1]))}))
 
 
 def look_at(namespace: str) -> Facts:
-    """The Deployment's image, every image that is named by no digest, the files of configuration that are mounted, and
-    of each ready pod what it runs, has and answers (`pods`)."""
+    """The Deployment's image, the pods to which callers of the Service get, every image that is named by no digest, the
+    files of configuration that are mounted, and of each ready pod what it runs, has and answers (`pods`)."""
     deployment = get(namespace, "deployment", IMAGE)
     spec = deployment.get("spec", {}).get("template", {}).get("spec", {})
     everyone = get(namespace, "pods").get("items", [])
@@ -64,11 +66,24 @@ def look_at(namespace: str) -> Facts:
     return {
         "namespace": namespace,
         "deployment": bool(deployment),
+        "callers": led_to(namespace, {p["metadata"]["name"] for p in ready}),
         "image": server_of(spec).get("image", ""),
         "unpinned": unpinned([spec, *(p["spec"] for p in ready)]),
         "mounted": mounted(namespace, spec),
         "pods": {p["metadata"]["name"]: look_into(namespace, p) for p in ready},
     }
+
+
+def led_to(namespace: str, ready: set[str]) -> list[str]:
+    """The pods behind the Service. Those that became ready a moment ago are waited for."""
+
+    def pods() -> list[str]:
+        slices = get(namespace, "endpointslices", "-l", f"kubernetes.io/service-name={IMAGE}").get("items", [])
+        ends = [e for s in slices for e in s.get("endpoints") or [] if (e.get("conditions") or {}).get("ready")]
+        return sorted({str((e.get("targetRef") or {}).get("name") or ", ".join(addresses_of(e))) for e in ends})
+
+    wait_until(lambda: ready <= set(pods()), SETTLES, pause=0.5)
+    return pods()
 
 
 def unpinned(specs: Sequence[Facts]) -> list[str]:
