@@ -1,0 +1,321 @@
+"""`./lab bench peers`: who is compared and how each is asked; one that answers wrongly or cannot be had is no row."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grader.errors import BadKit, UnknownName
+from grader.processes import Completed
+from labs.helpers.peers import answers, asking, environments, peers, serving
+from labs.helpers.peers.peers import HERE, Peer
+
+PEERS = peers.read()
+TEXTS = [f"ticket {number}" for number in range(40)]
+
+
+# ---------------------------------------------------------------- peers.toml
+
+
+@pytest.mark.parametrize("peer", PEERS.values(), ids=list(PEERS))
+def test_a_peer_is_whole(peer: Peer) -> None:
+    assert all(lines > 0 for lines in peer.lines().values()) and peer.lines()
+    words = {"port": 1, "free": 2, "cores": 3}
+    given = [part.format(**words) for part in (*peer.program, *peer.environ.values())]
+    assert not [part for part in given if "{" in part] and "1" in given
+    assert (HERE / "pins" / peer.pins).is_file() or peer.pins == "mlserver"
+    assert peer.title and peer.batches and peer.form
+
+
+@pytest.mark.parametrize("pins", sorted((HERE / "pins").glob("*.txt")), ids=lambda path: path.name)
+def test_every_pin_has_its_hashes_and_names_no_index(pins: Path) -> None:
+    text = pins.read_text()
+    packages = re.split(r"\n(?=[a-z0-9])", "\n".join(line for line in text.splitlines() if not line.startswith("#")))
+    assert len(packages) > 5 and all("==" in p and "--hash=sha256:" in p for p in packages)
+    assert "://" not in text and "torch==" not in text and "numpy==" not in text
+    assert any(peer.pins == pins.name for peer in PEERS.values())
+
+
+def test_every_file_of_servers_belongs_to_a_peer() -> None:
+    there = {
+        p.relative_to(HERE).as_posix() for p in (HERE / "servers").rglob("*") if p.is_file() and p.suffix != ".pyc"
+    }
+    assert there == {name for peer in PEERS.values() for name in peer.files if name.startswith("servers/")}
+
+
+def test_a_peer_that_nobody_knows_is_a_wrong_call() -> None:
+    assert [peer.name for peer in peers.choose(("litserve",))] == ["litserve"]
+    assert len(peers.choose(())) == len(PEERS)
+    with pytest.raises(UnknownName, match="'tritn'"):
+        peers.choose(("tritn",))
+
+
+def test_a_peer_of_a_form_that_is_none_is_a_defect_of_the_kit(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text('[a]\ntitle="a"\npins=""\nfiles=[]\nprogram=[]\nform="soap"\nbatches=""\n')
+    with pytest.raises(BadKit, match="soap"):
+        peers.read(tmp_path / "p.toml")
+
+
+# ---------------------------------------------------------------- how they are asked
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("plain", {"labels": ["billing"], "scores": [0.5]}),
+        ("rows", [{"label": "billing", "score": 0.5}]),
+        ("v2", {"outputs": [{"name": "scores", "data": [0.5]}, {"name": "labels", "data": ["billing"]}]}),
+    ],
+)
+def test_every_form_reads_label_and_score(form: str, said: Any) -> None:
+    assert asking.FORMS[form].read(said) == ("billing", 0.5)
+    assert "a parcel" in json.dumps(asking.FORMS[form].body("a parcel"))
+    assert json.loads(asking.template(asking.FORMS[form]).replace(asking.TEXT, "x")) == asking.FORMS[form].body("x")
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("plain", {"labels": [], "scores": []}),
+        ("plain", {"labels": ["a", "b"], "scores": [0.1, 0.2]}),
+        ("rows", []),
+        ("v2", {"outputs": []}),
+        ("plain", {"error": "overloaded"}),
+    ],
+)
+def test_what_is_no_answer_is_not_read_as_one(form: str, said: Any) -> None:
+    with pytest.raises((LookupError, TypeError, ValueError)):
+        asking.FORMS[form].read(said)
+
+
+# ---------------------------------------------------------------- are the answers right?
+
+
+@contextmanager
+def answering(answer: Callable[[str], Any]) -> Iterator[str]:
+    """A server that says `answer(text)` to a plain request."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            text = json.loads(self.rfile.read(int(self.headers["content-length"])))["texts"][0]
+            body = json.dumps(answer(text)).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=[0.02], daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def label_of(text: str) -> str:
+    return "odd" if int(text.split()[1]) % 2 else "even"
+
+
+def right_answer(text: str) -> Any:
+    return {"labels": [label_of(text)], "scores": [0.75]}
+
+
+RIGHT = {text: (label_of(text), 0.75) for text in TEXTS}
+
+
+def test_right_answers_pass_whatever_their_last_digits() -> None:
+    with answering(lambda text: {**right_answer(text), "scores": [0.7504]}) as url:
+        answers.compare("a peer", answers.collect(url, asking.FORMS["plain"], TEXTS), RIGHT)
+
+
+@pytest.mark.parametrize("wrong", ["label", "score"])
+def test_one_wrong_answer_of_forty_is_refused(wrong: str) -> None:
+    def answer(text: str) -> Any:
+        changed = {"labels": ["other"]} if wrong == "label" else {"scores": [0.7]}
+        return right_answer(text) | (changed if text == TEXTS[23] else {})
+
+    with (
+        answering(answer) as url,
+        pytest.raises(answers.WrongAnswers, match=r"1 of 40 texts.*\n.*ticket 23") as refused,
+    ):
+        answers.compare("a peer", answers.collect(url, asking.FORMS["plain"], TEXTS), RIGHT)
+    assert list(refused.value.wrong) == [TEXTS[23]]
+
+
+def test_a_peer_that_mixes_its_callers_up_is_refused() -> None:
+    """It gives everyone the answer to what came before, which a single text asked over and over would not show."""
+    last = ["ticket 0"]
+
+    def answer(text: str) -> Any:
+        before, last[0] = last[0], text
+        return right_answer(before)
+
+    with answering(answer) as url, pytest.raises(answers.WrongAnswers):
+        answers.compare("a peer", answers.collect(url, asking.FORMS["plain"], TEXTS), RIGHT)
+
+
+# ---------------------------------------------------------------- the batcher that a team writes
+
+
+def load_batcher() -> Any:
+    """servers/ is no package: what is there runs in another environment."""
+    spec = importlib.util.spec_from_file_location("batcher", HERE / "servers" / "batcher.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["batcher"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class Counting:
+    """Doubles numbers, slowly, and keeps the size of each call. It fails for a call that holds a 13."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def __call__(self, items: list[int]) -> list[int]:
+        self.calls.append(len(items))
+        time.sleep(0.01)
+        if 13 in items:
+            raise ValueError("13")
+        return [2 * item for item in items]
+
+
+async def ask_all(compute: Callable[[list[int]], list[int]], items: list[int], largest: int = 4) -> list[Any]:
+    batcher = load_batcher().Batcher(compute, largest)
+    task = asyncio.create_task(batcher.run())
+    try:
+        return await asyncio.wait_for(asyncio.gather(*map(batcher.ask, items), return_exceptions=True), 5)
+    finally:
+        task.cancel()
+
+
+def test_the_batcher_gives_each_caller_its_own_result_and_holds_its_limit() -> None:
+    compute = Counting()
+    assert asyncio.run(ask_all(compute, list(range(10)))) == [2 * number for number in range(10)]
+    assert compute.calls == [4, 4, 2]
+
+
+def test_a_failed_call_reaches_its_own_callers_and_the_next_one_works() -> None:
+    found = asyncio.run(ask_all(Counting(), [1, 13, 2, 3, 4, 5]))
+    assert [type(one) for one in found[:4]] == [ValueError] * 4 and found[4:] == [8, 10]
+
+
+def test_a_call_that_returns_too_few_results_gives_nobody_another_ones() -> None:
+    found = asyncio.run(ask_all(lambda items: items[:-1], [1, 2, 3]))
+    assert [type(one) for one in found] == [ValueError] * 3
+
+
+def test_a_caller_that_goes_away_harms_no_one() -> None:
+    async def leave_one() -> list[int]:
+        batcher = load_batcher().Batcher(Counting(), 4)
+        task = asyncio.create_task(batcher.run())
+        asked = [asyncio.create_task(batcher.ask(number)) for number in range(6)]
+        await asyncio.sleep(0.005)  # the first four are being computed
+        asked[1].cancel()
+        asked[5].cancel()
+        found = [await asked[number] for number in (0, 2, 3, 4)]
+        task.cancel()
+        return found
+
+    assert asyncio.run(asyncio.wait_for(leave_one(), 5)) == [0, 4, 6, 8]
+
+
+# ---------------------------------------------------------------- environments, and starting
+
+STUB = """
+import json, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        body = json.dumps({"labels": ["billing"], "scores": [0.9]}).encode()
+        self.send_response(200); self.send_header("content-length", str(len(body))); self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_): pass
+HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def peer_of(*program: str, pins: str = "") -> Peer:
+    return Peer("stub", "a stub", pins, (), program, "plain", "none")
+
+
+def test_a_peer_is_started_asked_and_ended(tmp_path: Path) -> None:
+    with serving.serving(peer_of("python", "-c", STUB, "{port}"), tmp_path) as running:
+        assert 0 < running.first_s < 20 and running.cpu_seconds() > 0
+        assert all(held > 1 for held in running.memory().values()) and len(running.memory()) == 1
+    assert running.process.poll() is not None
+
+
+def test_a_peer_that_ends_is_not_serving_and_its_log_says_why(tmp_path: Path) -> None:
+    with (
+        pytest.raises(serving.NotServing, match=r"(?s)exit code 3.*no such model"),
+        serving.serving(peer_of("python", "-c", "import sys; print('no such model'); sys.exit(3)", "{port}"), tmp_path),
+    ):
+        raise AssertionError("it serves")
+
+
+def test_a_peer_that_gives_no_answer_in_time_is_not_serving(tmp_path: Path) -> None:
+    with (
+        pytest.raises(serving.NotServing, match=r"no answer in 0\.4 s"),
+        serving.serving(peer_of("python", "-c", "import time; time.sleep(60)", "{port}"), tmp_path, patience=0.4),
+    ):
+        raise AssertionError("it serves")
+
+
+@pytest.fixture
+def no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose package index has none of it."""
+    monkeypatch.setenv("LAB_KIT", str(tmp_path))
+
+    def run(command: list[str], *_: Any, **__: Any) -> Completed:
+        is_pip = "pip" in command
+        return Completed(int(is_pip), "no version of ray matches the requirement" if is_pip else "", 0.1)
+
+    monkeypatch.setattr(environments, "run", run)
+
+
+@pytest.mark.usefixtures("no_index")
+def test_a_peer_that_cannot_be_installed_is_absent_with_the_reason() -> None:
+    with pytest.raises(environments.Absent, match="no version of ray matches"):
+        environments.bring(PEERS["ray-serve"])
+    assert not (environments.folder(PEERS["ray-serve"]) / "made").exists()
+
+
+def test_an_environment_is_made_once_and_again_when_its_pins_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_KIT", str(tmp_path))
+    made: list[Path] = []
+
+    def install(pins: Path, target: Path) -> None:
+        target.mkdir(parents=True, exist_ok=True)
+        made.append(pins)
+
+    monkeypatch.setattr(environments, "install", install)
+    for _ in range(2):
+        environments.bring(PEERS["litserve"])
+    assert len(made) == 1
+    monkeypatch.setattr(environments, "digest", lambda pins: "another")
+    environments.bring(PEERS["litserve"])
+    assert len(made) == 2
