@@ -16,10 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 
 from grader.errors import BadKit, UnknownName
-from grader.processes import Completed
-from labs.helpers.peers import answers, asking, environments, peers, serving
+from grader.processes import Completed, carriers
+from labs.helpers.limit import rounds, runs
+from labs.helpers.limit.asker import Load
+from labs.helpers.limit.contestant import TEXT, WrongAnswers
+from labs.helpers.limit.interleave import Plan
+from labs.helpers.peers import answers, asking, environments, page, peers, serving
+from labs.helpers.peers.contestants import contestant
+from labs.helpers.peers.contestants import role as role_of_process
 from labs.helpers.peers.peers import HERE, Peer
 
 PEERS = peers.read()
@@ -82,7 +89,7 @@ def test_a_peer_of_a_form_that_is_none_is_a_defect_of_the_kit(tmp_path: Path) ->
 def test_every_form_reads_label_and_score(form: str, said: Any) -> None:
     assert asking.FORMS[form].read(said) == ("billing", 0.5)
     assert "a parcel" in json.dumps(asking.FORMS[form].body("a parcel"))
-    assert json.loads(asking.template(asking.FORMS[form]).replace(asking.TEXT, "x")) == asking.FORMS[form].body("x")
+    assert json.loads(asking.template(asking.FORMS[form]).replace(TEXT, "x")) == asking.FORMS[form].body("x")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +151,7 @@ RIGHT = {text: (label_of(text), 0.75) for text in TEXTS}
 
 def test_right_answers_pass_whatever_their_last_digits() -> None:
     with answering(lambda text: {**right_answer(text), "scores": [0.7504]}) as url:
-        answers.compare("a peer", answers.collect(url, asking.FORMS["plain"], TEXTS), RIGHT)
+        assert answers.check("a peer", url, asking.FORMS["plain"], RIGHT) == len(RIGHT)
 
 
 @pytest.mark.parametrize("wrong", ["label", "score"])
@@ -155,10 +162,9 @@ def test_one_wrong_answer_of_forty_is_refused(wrong: str) -> None:
 
     with (
         answering(answer) as url,
-        pytest.raises(answers.WrongAnswers, match=r"1 of 40 texts.*\n.*ticket 23") as refused,
+        pytest.raises(WrongAnswers, match=r"a peer answers 1 of 40 texts otherwise: 'ticket 23'.*says odd, 0\.7500"),
     ):
-        answers.compare("a peer", answers.collect(url, asking.FORMS["plain"], TEXTS), RIGHT)
-    assert list(refused.value.wrong) == [TEXTS[23]]
+        answers.check("a peer", url, asking.FORMS["plain"], RIGHT)
 
 
 def test_a_peer_that_mixes_its_callers_up_is_refused() -> None:
@@ -169,8 +175,13 @@ def test_a_peer_that_mixes_its_callers_up_is_refused() -> None:
         before, last[0] = last[0], text
         return right_answer(before)
 
-    with answering(answer) as url, pytest.raises(answers.WrongAnswers):
-        answers.compare("a peer", answers.collect(url, asking.FORMS["plain"], TEXTS), RIGHT)
+    with answering(answer) as url, pytest.raises(WrongAnswers):
+        answers.check("a peer", url, asking.FORMS["plain"], RIGHT)
+
+
+def test_a_peer_that_answers_with_something_else_is_refused() -> None:
+    with answering(lambda _: {"error": "busy"}) as url, pytest.raises(WrongAnswers, match="no label and score"):
+        answers.check("a peer", url, asking.FORMS["plain"], RIGHT)
 
 
 # ---------------------------------------------------------------- the batcher that a team writes
@@ -262,8 +273,7 @@ def peer_of(*program: str, pins: str = "") -> Peer:
 
 def test_a_peer_is_started_asked_and_ended(tmp_path: Path) -> None:
     with serving.serving(peer_of("python", "-c", STUB, "{port}"), tmp_path) as running:
-        assert 0 < running.first_s < 20 and running.cpu_seconds() > 0
-        assert all(held > 1 for held in running.memory().values()) and len(running.memory()) == 1
+        assert 0 < running.seconds < 20 and not running.problem and len(carriers(running.mark)) == 1
     assert running.process.poll() is not None
 
 
@@ -319,3 +329,89 @@ def test_an_environment_is_made_once_and_again_when_its_pins_change(
     monkeypatch.setattr(environments, "digest", lambda pins: "another")
     environments.bring(PEERS["litserve"])
     assert len(made) == 2
+
+
+# ---------------------------------------------------------------- a round, and the page
+
+
+def test_a_round_of_a_peer_that_answers_otherwise_has_no_figures(tmp_path: Path) -> None:
+    them = contestant(peer_of("python", "-c", STUB, "{port}"), tmp_path, {"a parcel": ("shipping", 0.9)})
+    entry = rounds.measure(them, Load(clients=2, seconds=0.2, warm=0.1), 1)
+    assert "a stub answers 1 of 1 texts otherwise" in entry["problem"] and "goodput" not in entry
+    assert page.rows([entry]) == [] and "a stub" in next(iter(page.failed([{**entry, "round": 1}])))
+
+
+@pytest.mark.parametrize(
+    ("command", "role"),
+    [
+        ("python -m bentoml_cli.worker.runner --runner-name embeddingrunner --fd 3", "embeddingrunner"),
+        ("python -m _bentoml_impl.worker.service x:A --service-name Embedder --fd 3", "Embedder"),
+        ("ray::ServeReplica:default:Service", "ServeReplica"),
+        ("/x/ray/core/src/ray/raylet/raylet --store", "raylet"),
+        ("/x/bin/python -m uvicorn app:app --workers 2", "uvicorn"),
+        ("/x/bin/python -c from multiprocessing.spawn import spawn_main; spawn_main(1)", "worker"),
+        ("/x/bin/python /x/bin/mlserver start mlserver", "mlserver"),
+        ("/x/bin/python -c from multiprocessing.resource_tracker import main;main(5)", "helper"),
+    ],
+)
+def test_a_process_is_called_by_what_it_is_for(command: str, role: str) -> None:
+    assert role_of_process(command.split()) == role
+
+
+def entry_of(name: str, number: int, r: float, **changed: Any) -> dict[str, Any]:
+    title = {"ours": "this kit's service"}.get(name, f"The {name}")
+    facts = {"title": title, "version": "x 1", "batches": "none", "program": "x", "lines": {"a": 7}, "checked": 120}
+    entry = {
+        "name": name, "round": number, "problem": "", "facts": facts, "goodput": 800 * r, "raw": 800, "r": r,
+        "p50_ms": 90, "p95_ms": 140, "ends": {"200": 990, "503": 2}, "ends_warm": {"200": 8}, "pss_mb": 900,
+        "processes": [{"role": "api", "pss_mb": 300}, {"role": "worker", "pss_mb": 600}], "first_s": 6.5,
+    }  # fmt: skip
+    return {**entry, **changed}
+
+
+def entries_of(shares: dict[str, tuple[float, ...]]) -> list[dict[str, Any]]:
+    return [entry_of(name, at, r) for name, rs in shares.items() for at, r in enumerate(rs, 1)]
+
+
+@pytest.mark.parametrize(
+    ("ours", "wanted"),
+    [
+        (
+            (0.80, 0.82, 0.84),
+            "This kit's service is above all others in each round, by 17% over the best of them, The b",
+        ),
+        ((0.60, 0.62, 0.64), "This kit's service is below The b in each round, by 11%"),
+        ((0.66, 0.71, 0.72), "This kit's service and the best of the others, The b, differ by 1%, less than"),
+    ],
+)
+def test_the_finding_is_what_the_rounds_say(ours: tuple[float, ...], wanted: str) -> None:
+    made = page.rows(entries_of({"a": (0.3, 0.3, 0.3), "ours": ours, "b": (0.69, 0.70, 0.71)}))
+    assert page.finding(made).startswith(wanted), page.finding(made)
+
+
+def test_the_page_is_made_of_the_run_file_alone(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    plan = Plan("peers", ("ours", "a"), facts={"absent": {"The c": "no wheel for this Python"}})
+    run.mkdir()
+    (run / "plan.json").write_text(json.dumps(plan.told()))
+    seen = [
+        *entries_of({"ours": (0.5, 0.6, 0.7), "a": (0.3, 0.4)}),
+        entry_of("a", 3, 0, problem="it ended\nwith a log"),
+    ]
+    for place, entry in enumerate(seen):
+        (run / f"{place:03}-x.json").write_text(json.dumps({"at": "2026-11-26T12:00:00+00:00", **entry}))
+    file = runs.keep(run, tmp_path)
+    text = page.to_page(file)
+    assert "| **this kit's service** | 0.60 | 480 (400 to 560) | 90 | 140 | 6 of 3000 | 900 | 2 | 7 | 6.5 |" in text
+    assert "- The c: no wheel for this Python" in text and "- The a, round 3: it ended" in text
+    assert "its answers to 120 held-out" in text.replace("\n", " ").replace("a peer's answers", "its answers")
+    assert page.to_png(file).startswith(b"\x89PNG")
+    file.write_text(file.read_text().replace("480", "580"))
+    with pytest.raises(runs.BrokenSeal):
+        page.to_page(file)
+
+
+def test_the_kept_page_is_what_its_run_file_says() -> None:
+    file = runs.newest("peers")
+    assert file is not None, "`./lab bench peers --keep` has not been run"
+    assert (ROOT / page.PAGE).read_text() == page.to_page(file)

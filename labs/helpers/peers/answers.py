@@ -3,31 +3,30 @@ one's answer looks right as long as there is one caller."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
-from grader.errors import LabError
+from cluster.names import KIT
+from labs.helpers.limit.contestant import WrongAnswers
 from labs.helpers.peers.asking import Answer, Form
 
-TEXTS, CALLERS = 96, 24
+COUNT, CALLERS = 120, 24
 CLOSE = 1e-3  # scores differ in their last digits with the batch that a text was in
 
 
-class WrongAnswers(LabError):
-    """The peer `name` answers otherwise than the reference: nothing that was measured of it counts."""
-
-    def __init__(self, name: str, wrong: Mapping[str, tuple[Answer, Answer]], of: int) -> None:
-        text, (said, right) = next(iter(wrong.items()))
-        super().__init__(
-            f"{name} answers {len(wrong)} of {of} texts otherwise than the reference.",
-            f"{text[:60]!r}: {said[0]} {said[1]:.4f}, and the reference says {right[0]} {right[1]:.4f}.",
-        )
-        self.name, self.wrong = name, wrong
+def texts(count: int = COUNT) -> list[str]:
+    """Held-out tickets of the kit, the same at each call."""
+    spec = importlib.util.spec_from_file_location("kit_tickets", KIT / "service" / "tickets.py")
+    assert spec and spec.loader
+    tickets = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tickets)
+    return [text for text, _ in tickets.held_out(count)]
 
 
-def collect(url: str, form: Form, texts: Sequence[str], callers: int = CALLERS) -> dict[str, Answer]:
+def collect(url: str, form: Form, asked: Sequence[str], callers: int = CALLERS) -> dict[str, Answer]:
     """Every text's answer. Raises httpx.HTTPError, LookupError, TypeError, ValueError for what is no answer."""
     limits = httpx.Limits(max_connections=callers, max_keepalive_connections=callers)
     with httpx.Client(timeout=60, limits=limits) as client, ThreadPoolExecutor(callers) as pool:
@@ -36,15 +35,26 @@ def collect(url: str, form: Form, texts: Sequence[str], callers: int = CALLERS) 
             got = client.post(f"{url}{form.path}", json=form.body(text))
             return form.read(got.raise_for_status().json())
 
-        return dict(zip(texts, pool.map(ask, texts), strict=True))
+        return dict(zip(asked, pool.map(ask, asked), strict=True))
 
 
-def compare(name: str, said: Mapping[str, Answer], right: Mapping[str, Answer]) -> None:
-    """Raises WrongAnswers unless each label is the same and each score close."""
-    wrong = {text: (said[text], right[text]) for text in right if not is_same(said[text], right[text])}
+def check(name: str, url: str, form: Form, right: Mapping[str, Answer]) -> int:
+    """How many texts it answered as the reference. Raises WrongAnswers unless it is all."""
+    try:
+        said = collect(url, form, list(right))
+    except (httpx.HTTPError, LookupError, TypeError, ValueError) as none:
+        raise WrongAnswers(name, f"no label and score to a text ({type(none).__name__}: {none})", "does") from none
+    wrong = [text for text in right if not is_same(said[text], right[text])]
     if wrong:
-        raise WrongAnswers(name, wrong, len(right))
+        text = wrong[0]
+        found = f"{len(wrong)} of {len(right)} texts otherwise: {text[:60]!r} with {told(said[text])}"
+        raise WrongAnswers(name, found, f"says {told(right[text])}")
+    return len(right)
 
 
 def is_same(one: Answer, other: Answer) -> bool:
     return one[0] == other[0] and abs(one[1] - other[1]) <= CLOSE
+
+
+def told(answer: Answer) -> str:
+    return f"{answer[0]}, {answer[1]:.4f}"

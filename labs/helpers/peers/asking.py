@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from labs.helpers.limit.contestant import TEXT
+
 Answer = tuple[str, float]  # a label, and its score from 0 to 1
 
 
@@ -47,9 +49,8 @@ FORMS = {
     "rows": Form("/classify", texts_of, read_rows),
     "v2": Form("/v2/models/triage/infer", tensor_of, read_tensors),
 }
-TEXT = "%TEXT%"
 
 
 def template(form: Form) -> str:
-    """Its request as JSON with %TEXT% where the text goes: for senders that have no time to build one."""
+    """Its request as JSON with %TEXT% where the text goes, as the load's sender wants it."""
     return json.dumps(form.body(TEXT))

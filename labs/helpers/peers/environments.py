@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cluster.names import state
 from grader.environ import child_environ
+from grader.errors import LabError
 from grader.processes import run
 from grader.progress import Progress
 from grader.workspace import locked, write_atomic
@@ -22,8 +23,8 @@ from labs.helpers.peers.peers import HERE, Peer
 LIMIT = 300.0  # seconds for one environment
 
 
-class Absent(Exception):
-    """This peer cannot be had on this machine, which is no fault of anyone's: it is "not run", for this reason."""
+class Absent(LabError):
+    """This peer cannot be had on this machine, which is nobody's fault: it is "not run", and `problem` says why."""
 
 
 def bin_of(peer: Peer) -> Path:
@@ -79,3 +80,12 @@ def install(pins: Path, target: Path) -> None:
             raise Absent(f"{pins.name} could not be installed: {done.tail(2) or f'it took more than {LIMIT:g} s'}")
     own = next(target.glob("lib/python3*/site-packages"))
     (own / "kit.pth").write_text(f"{Path(sys.prefix) / own.relative_to(target)}\n")
+
+
+def version(peer: Peer) -> str:
+    """Of the package that gives the peer its name, in its environment; "" where it has none of its own."""
+    if not peer.package:
+        return ""
+    code = f"from importlib.metadata import version; print(version({peer.package!r}))"
+    done = run([str(bin_of(peer) / "python"), "-c", code], 60, env=child_environ())
+    return f"{peer.package} {done.stdout.strip()}" if done.ok else ""

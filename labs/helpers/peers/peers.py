@@ -27,6 +27,7 @@ class Peer:
     program: tuple[str, ...]
     form_name: str
     batches: str
+    package: str = ""
     folder: str = "servers"
     environ: Mapping[str, str] = field(default_factory=dict)
 

@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import psutil
 
 from cluster.names import KIT
 from grader.environ import put_first, subject_environ
 from grader.errors import LabError
-from grader.processes import carriers, free_port, is_ours, listener, started
+from grader.processes import free_port, is_ours, listener, started
 from grader.world.servers import QUIET
 from labs.helpers.peers import environments
-from labs.helpers.peers.asking import Form
 from labs.helpers.peers.peers import HERE, Peer
 
 FIRST = 120.0  # seconds until the first answer; Ray starts six processes before it imports torch
@@ -38,38 +36,19 @@ class NotServing(LabError):
 
 @dataclass
 class Running:
-    """A peer that has answered. `first_s`: seconds from its start to its first answer."""
+    """A peer that has answered, as labs.helpers.limit measures it. `seconds`: from its start to its first answer."""
 
     peer: Peer
     url: str
     mark: str
     process: subprocess.Popen[str]
     log_file: Path
-    first_s: float = 0.0
+    seconds: float = 0.0
+    problem: str = ""
 
-    @property
-    def form(self) -> Form:
-        return self.peer.form
-
-    def log(self, lines: int = 8) -> str:
-        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
-
-    def memory(self) -> dict[str, float]:
-        """MB that each of its processes holds, by id and name: a page that several share is divided among them."""
-        found = {}
-        for process in carriers(self.mark):
-            with contextlib.suppress(psutil.Error):
-                held = process.memory_full_info()
-                found[f"{process.pid} {process.name()}"] = round((getattr(held, "pss", 0) or held.uss) / 1e6, 1)
-        return found
-
-    def cpu_seconds(self) -> float:
-        """What its processes have used so far."""
-        used = 0.0
-        for process in carriers(self.mark):
-            with contextlib.suppress(psutil.Error):
-                used += sum(process.cpu_times()[:2])
-        return used
+    def log(self) -> str:
+        """The end of what it printed."""
+        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-12:])
 
 
 @contextlib.contextmanager
@@ -87,7 +66,7 @@ def serving(peer: Peer, store: Path, patience: float = FIRST) -> Iterator[Runnin
         with started(command, project, environ, log) as (process, mark):
             running = Running(peer, f"http://127.0.0.1:{port}", mark, process, log)
             wait_for_answer(running, port, patience)
-            running.first_s = round(time.monotonic() - began, 2)
+            running.seconds = round(time.monotonic() - began, 2)
             yield running
 
 
@@ -117,10 +96,10 @@ def wait_for_answer(running: Running, port: int, patience: float) -> None:
             if (code := running.process.poll()) is not None:
                 raise NotServing(running.peer.title, f"it ended with exit code {code}", running.log())
             try:
-                got = client.post(f"{running.url}{running.form.path}", json=running.form.body(TEXT))
+                got = client.post(f"{running.url}{running.peer.form.path}", json=running.peer.form.body(TEXT))
                 said = f"{got.status_code} {got.text[:120]}"
                 if got.status_code == 200 and is_ours(listener(port), running.mark):
-                    running.form.read(got.json())
+                    running.peer.form.read(got.json())
                     return
             except (httpx.HTTPError, LookupError, TypeError, ValueError) as none:
                 said = f"{type(none).__name__}: {none}"[:160]
