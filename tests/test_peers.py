@@ -20,7 +20,7 @@ from conftest import ROOT
 
 from grader.errors import BadKit, UnknownName
 from grader.processes import Completed, carriers
-from labs.helpers.limit import rounds, runs
+from labs.helpers.limit import rounds, runs, steps
 from labs.helpers.limit.asker import Load
 from labs.helpers.limit.contestant import TEXT, WrongAnswers
 from labs.helpers.limit.interleave import Plan
@@ -39,6 +39,9 @@ TEXTS = [f"ticket {number}" for number in range(40)]
 @pytest.mark.parametrize("peer", PEERS.values(), ids=list(PEERS))
 def test_a_peer_is_whole(peer: Peer) -> None:
     assert all(lines > 0 for lines in peer.lines().values()) and peer.lines()
+    if peer.step:
+        assert peer.step in steps.KNOWN and not peer.program
+        return
     words = {"port": 1, "free": 2, "cores": 3}
     given = [part.format(**words) for part in (*peer.program, *peer.environ.values())]
     assert not [part for part in given if "{" in part] and "1" in given
@@ -50,7 +53,7 @@ def test_a_peer_is_whole(peer: Peer) -> None:
 def test_every_pin_has_its_hashes_and_names_no_index(pins: Path) -> None:
     text = pins.read_text()
     packages = re.split(r"\n(?=[a-z0-9])", "\n".join(line for line in text.splitlines() if not line.startswith("#")))
-    assert len(packages) > 5 and all("==" in p and "--hash=sha256:" in p for p in packages)
+    assert len(packages) > 1 and all("==" in p and "--hash=sha256:" in p for p in packages)
     assert "://" not in text and "torch==" not in text and "numpy==" not in text
     assert any(peer.pins == pins.name for peer in PEERS.values())
 
@@ -70,7 +73,7 @@ def test_a_peer_that_nobody_knows_is_a_wrong_call() -> None:
 
 
 def test_a_peer_of_a_form_that_is_none_is_a_defect_of_the_kit(tmp_path: Path) -> None:
-    (tmp_path / "p.toml").write_text('[a]\ntitle="a"\npins=""\nfiles=[]\nprogram=[]\nform="soap"\nbatches=""\n')
+    (tmp_path / "p.toml").write_text('[a]\ntitle="a"\nfiles=[]\nprogram=[]\nform="soap"\nbatches=""\n')
     with pytest.raises(BadKit, match="soap"):
         peers.read(tmp_path / "p.toml")
 
@@ -268,7 +271,7 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 
 
 def peer_of(*program: str, pins: str = "") -> Peer:
-    return Peer("stub", "a stub", pins, (), program, "plain", "none")
+    return Peer("stub", "a stub", (), "plain", "none", pins, program)
 
 
 def test_a_peer_is_started_asked_and_ended(tmp_path: Path) -> None:

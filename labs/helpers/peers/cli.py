@@ -11,10 +11,11 @@ import click
 
 from cluster.names import KIT, state
 from grader.entry import run_command, say
-from grader.errors import LabError, WrongCall
+from grader.errors import LabError
 from grader.workspace import write_atomic
 from labs.helpers.limit import interleave, runs
 from labs.helpers.limit.asker import Load
+from labs.helpers.limit.store import service, store
 from labs.helpers.peers import environments, page
 from labs.helpers.peers.asking import Answer
 from labs.helpers.peers.contestants import contestant, right_answers
@@ -57,7 +58,7 @@ def main(
     )
     right = read_right(folder)
     them = [contestant(peer, store(), right) for peer in there]
-    if not interleave.run(plan, them, folder, KIT / "service", minutes, say):
+    if not interleave.run(plan, them, folder, service(), minutes, say):
         print("There is more to measure: the same command goes on.")
         return
     show(folder, keep)
@@ -76,14 +77,6 @@ def bring_all(peers: Sequence[Peer]) -> tuple[list[Peer], dict[str, str]]:
     if not there:
         raise LabError("not run: none of them can be had on this machine.")
     return there, absent
-
-
-def store() -> Path:
-    """The models that the walk saved. Raises WrongCall without them."""
-    found = state() / "walk" / "store"
-    if not (found / "models" / "demo_embedder").is_dir():
-        raise WrongCall("There are no models yet.", "`./lab walk` saves them in lab 01.")
-    return found
 
 
 def read_right(folder: Path) -> dict[str, Answer]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from grader.model import Facts
 from grader.world.servers import role_of
+from labs.helpers.limit import steps
 from labs.helpers.limit.contestant import Contestant, last_word
 from labs.helpers.peers import answers, environments, serving
 from labs.helpers.peers.asking import Answer, template
@@ -20,7 +21,7 @@ def contestant(peer: Peer, store: Path, right: Mapping[str, Answer]) -> Contesta
     def check(url: str) -> Facts:
         return {"checked": answers.check(peer.title, url, peer.form, right)}
 
-    start = partial(serving.serving, peer, store)
+    start = steps.contestant(steps.KNOWN[peer.step]).start if peer.step else partial(serving.serving, peer, store)
     return Contestant(
         peer.name, peer.title, start, peer.form.path, template(peer.form), check, facts_of(peer), role
     )  # fmt: skip
@@ -28,8 +29,12 @@ def contestant(peer: Peer, store: Path, right: Mapping[str, Answer]) -> Contesta
 
 def facts_of(peer: Peer) -> Facts:
     """What the page says of it besides its figures."""
-    told = {"title": peer.title, "batches": peer.batches, "program": " ".join(peer.program), "lines": peer.lines()}
+    told = {"title": peer.title, "batches": peer.batches, "program": started_with(peer), "lines": peer.lines()}
     return {**told, "version": environments.version(peer)}
+
+
+def started_with(peer: Peer) -> str:
+    return f"./lab bench ladder --step {peer.step}" if peer.step else " ".join(peer.program)
 
 
 def role(command: Sequence[str]) -> str:

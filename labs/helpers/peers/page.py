@@ -150,7 +150,7 @@ READING = """How to read it:
 - *memory* is what its processes hold together under the load; a page that several share is divided among them.
 - *errors* are ends without a 200, the warm-up's included.
 - *first answer* is from the start of the command to the first label.
-- Where a peer runs as many processes as cores, each has one torch thread. Each peer has an environment of its own, which
+- Where a peer runs as many processes as cores, each has one torch thread. Each has an environment of its own, which
   finds in the kit's what it lacks: so all use the same torch."""
 
 

@@ -22,11 +22,12 @@ class Peer:
 
     name: str
     title: str
-    pins: str
     files: tuple[str, ...]
-    program: tuple[str, ...]
     form_name: str
     batches: str
+    pins: str = ""
+    program: tuple[str, ...] = ()
+    step: str = ""
     package: str = ""
     folder: str = "servers"
     environ: Mapping[str, str] = field(default_factory=dict)
