@@ -415,6 +415,5 @@ def test_the_page_is_made_of_the_run_file_alone(tmp_path: Path) -> None:
 
 
 def test_the_kept_page_is_what_its_run_file_says() -> None:
-    file = runs.newest("peers")
-    assert file is not None, "`./lab bench peers --keep` has not been run"
+    file = runs.path_of("peers")
     assert (ROOT / page.PAGE).read_text() == page.to_page(file)

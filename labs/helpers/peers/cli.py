@@ -32,7 +32,12 @@ EXAMPLES = """Examples:
 """
 
 
-@click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """This kit's service and others, measured under one load."""
+
+
+@main.command(name="peers", epilog=EXAMPLES)
 @click.option("--rounds", default=3, type=click.IntRange(1, 20), help="of each peer, in a random order each (3)")
 @click.option("--seconds", default=8.0, type=click.FloatRange(1, 120), help="measured in each, after 4 of warm-up (8)")
 @click.option("--minutes", default=0.0, help="stop before this; the next call goes on (0: to the end)")
@@ -40,7 +45,7 @@ EXAMPLES = """Examples:
 @click.option("--fresh", is_flag=True, help="forget what was measured so far")
 @click.option("--keep", is_flag=True, help="for work on the kit: write the run file, docs/peers.md and its picture")
 @click.argument("names", nargs=-1)
-def main(
+def measure(
     names: tuple[str, ...], rounds: int, seconds: float, minutes: float, bring: bool, fresh: bool, keep: bool
 ) -> None:
     """Serve the two models with other servers, too, and measure all of them under one load.
@@ -108,4 +113,4 @@ def write_page(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, name="./lab bench peers")
+    run_command(main, name="./lab bench")

@@ -177,7 +177,7 @@ def listed(head: str, reasons: dict[str, str]) -> list[str]:
 def source(run: Facts, file: Path) -> str:
     about = run["machine"]
     on = f"{about['system']}, {about['cpu']}, {about['cpus']} cores, {about['memory_gib']} GiB"
-    return f"Measured {run['date']} on {on}, nothing else running; run file [{file.name}](limit/runs/{file.name})."
+    return f"Measured {run['made'][:10]} on {on}, nothing else running; run file [{file.name}](limit/runs/{file.name})."
 
 
 # ---------------------------------------------------------------- the picture
