@@ -36,6 +36,16 @@ class Peer:
     def form(self) -> Form:
         return FORMS[self.form_name]
 
+    def filled(self, **numbers: int) -> tuple[list[str], dict[str, str]]:
+        """Program and environ with those numbers."""
+
+        def fill(text: str) -> str:
+            for name, number in numbers.items():
+                text = text.replace(f"{{{name}}}", str(number))
+            return text
+
+        return [fill(part) for part in self.program], {name: fill(value) for name, value in self.environ.items()}
+
     def lines(self) -> dict[str, int]:
         """Lines of code (neither blank nor comment) of each file that a team writes, as lab 10 counts them."""
         return {name: count_lines(place(name).read_text()) for name in self.files}

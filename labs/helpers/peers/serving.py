@@ -59,9 +59,9 @@ def serving(peer: Peer, store: Path, patience: float = FIRST) -> Iterator[Runnin
     with tempfile.TemporaryDirectory(prefix="peer-", ignore_cleanup_errors=True) as temporary:
         home, log, port = Path(temporary) / "home", Path(temporary) / "log", free_port()
         project = prepare_project(home, store, peer)
-        words = {"port": port, "free": free_port(), "cores": os.cpu_count() or 1}
-        command = [str(environments.bin_of(peer) / peer.program[0]), *(w.format(**words) for w in peer.program[1:])]
-        environ = environ_of(peer, home, {name: value.format(**words) for name, value in peer.environ.items()})
+        program, own = peer.filled(port=port, free=free_port(), cores=os.cpu_count() or 1)
+        command = [str(environments.bin_of(peer) / program[0]), *program[1:]]
+        environ = environ_of(peer, home, own)
         began = time.monotonic()
         with started(command, project, environ, log) as (process, mark):
             running = Running(peer, f"http://127.0.0.1:{port}", mark, process, log)
