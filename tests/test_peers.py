@@ -42,7 +42,7 @@ def test_a_peer_is_whole(peer: Peer) -> None:
     if peer.step:
         assert peer.step in steps.KNOWN and not peer.program
         return
-    program, environ = peer.filled(port=1, free=2, cores=3)
+    program, environ = peer.filled(port=1, free=2, cores=3, project="x")
     given = [*program, *environ.values()]
     assert not [part for part in given if "{" in part] and "1" in given
     assert (HERE / "pins" / peer.pins).is_file() or peer.pins in ("", "mlserver")

@@ -18,7 +18,7 @@ STATED = HERE / "peers.toml"
 
 @dataclass(frozen=True)
 class Peer:
-    """One way to serve the two models. `program` and `environ` may hold {port}, {free} and {cores}."""
+    """One way to serve the two models. `program` and `environ` may hold {port}, {free}, {cores} and {project}."""
 
     name: str
     title: str
@@ -36,12 +36,12 @@ class Peer:
     def form(self) -> Form:
         return FORMS[self.form_name]
 
-    def filled(self, **numbers: int) -> tuple[list[str], dict[str, str]]:
-        """Program and environ with those numbers."""
+    def filled(self, **words: object) -> tuple[list[str], dict[str, str]]:
+        """Program and environ with those words in the place of {their names}."""
 
         def fill(text: str) -> str:
-            for name, number in numbers.items():
-                text = text.replace(f"{{{name}}}", str(number))
+            for name, word in words.items():
+                text = text.replace(f"{{{name}}}", str(word))
             return text
 
         return [fill(part) for part in self.program], {name: fill(value) for name, value in self.environ.items()}

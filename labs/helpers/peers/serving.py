@@ -59,7 +59,7 @@ def serving(peer: Peer, store: Path, patience: float = FIRST) -> Iterator[Runnin
     with tempfile.TemporaryDirectory(prefix="peer-", ignore_cleanup_errors=True) as temporary:
         home, log, port = Path(temporary) / "home", Path(temporary) / "log", free_port()
         project = prepare_project(home, store, peer)
-        program, own = peer.filled(port=port, free=free_port(), cores=os.cpu_count() or 1)
+        program, own = peer.filled(port=port, free=free_port(), cores=os.cpu_count() or 1, project=project)
         command = [str(environments.bin_of(peer) / program[0]), *program[1:]]
         environ = environ_of(peer, home, own)
         began = time.monotonic()
