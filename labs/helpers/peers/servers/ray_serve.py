@@ -1,6 +1,7 @@
 """Ray Serve: a replica a core, each of which batches."""
 
 import argparse
+import asyncio
 import time
 
 import ray
@@ -16,7 +17,7 @@ class Service:
 
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.005)
     async def answer(self, texts):
-        return self.triage(texts)
+        return await asyncio.to_thread(self.triage, texts)
 
     async def __call__(self, request: Request):
         (text,) = (await request.json())["texts"]
