@@ -405,7 +405,10 @@ def test_the_page_is_made_of_the_run_file_alone(tmp_path: Path) -> None:
         (run / f"{place:03}-x.json").write_text(json.dumps({"at": "2026-11-26T12:00:00+00:00", **entry}))
     file = runs.keep(run, tmp_path)
     text = page.to_page(file)
-    assert "| **this kit's service** | 0.60 | 480 (400 to 560) | 90 | 140 | 6 of 3000 | 900 | 2 | 7 | 6.5 |" in text
+    assert (
+        "| **this kit's service** | 0.60 | 480 (400 to 560 in 3 rounds) | 90 | 140 | 6 of 3000 | 900 | 2 | 7 | 6.5 |"
+        in text
+    )
     assert "- The c: no wheel for this Python" in text and "- The a, round 3: it ended" in text
     assert "its answers to 120 held-out" in text.replace("\n", " ").replace("a peer's answers", "its answers")
     assert page.to_png(file).startswith(b"\x89PNG")

@@ -43,19 +43,29 @@ def main() -> None:
 @click.option("--minutes", default=0.0, help="stop before this; the next call goes on (0: to the end)")
 @click.option("--bring", is_flag=True, help="make the environments, and say which cannot be had here")
 @click.option("--fresh", is_flag=True, help="forget what was measured so far")
+@click.option("--so-far", is_flag=True, help="measure nothing more: show, or keep, what there is")
 @click.option("--keep", is_flag=True, help="for work on the kit: write the run file, docs/peers.md and its picture")
 @click.argument("names", nargs=-1)
 def measure(
-    names: tuple[str, ...], rounds: int, seconds: float, minutes: float, bring: bool, fresh: bool, keep: bool
+    names: tuple[str, ...],
+    rounds: int,
+    seconds: float,
+    minutes: float,
+    bring: bool,
+    fresh: bool,
+    so_far: bool,
+    keep: bool,
 ) -> None:
     """Serve the two models with other servers, too, and measure all of them under one load.
 
     NAMES are in labs/helpers/peers/peers.toml; without one, all. Nothing else should use the machine meanwhile."""
+    folder = state() / "peers" / "run"
+    if so_far:
+        return show(folder, keep)
     chosen = choose(names)
     there, absent = bring_all(chosen)
     if bring:
         return
-    folder = state() / "peers" / "run"
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
     plan = interleave.Plan(
@@ -96,7 +106,9 @@ def read_right(folder: Path) -> dict[str, Answer]:
 
 
 def show(folder: Path, keep: bool) -> None:
-    """What came out; kept in docs/ if that is wanted."""
+    """What came out; kept in docs/ if that is wanted. Raises LabError where nothing was measured."""
+    if not interleave.entries(folder):
+        raise LabError("Nothing is measured yet.", "`./lab bench peers` measures.")
     if not keep:
         print(page.told(interleave.entries(folder)))
         return

@@ -109,7 +109,7 @@ def to_page(file: Path) -> str:
     run = runs.read(file)
     made, plan = rows(run["entries"]), run["plan"]
     checked = max((e["facts"].get("checked", 0) for e in run["entries"]), default=0)
-    head = HEAD.format(**plan["loads"][0], rounds=plan["rounds"], cores=run["machine"]["cpus"], checked=checked)
+    head = HEAD.format(**plan["loads"][0], cores=run["machine"]["cpus"], checked=checked)
     parts = [head, finding(made), f"![{alt(made)}](peers.png)", table(made), READING, table_of_parts(run["entries"])]
     parts += ["Memory of each process, in MiB, in the last round:\n\n" + table_of_memory(run["entries"])]
     parts += listed("Not run:", plan["facts"].get("absent", {})) + listed("No figures:", failed(run["entries"]))
@@ -122,7 +122,7 @@ Made by `./lab bench peers --keep`; not edited by hand.
 
 The same two models behind other servers and behind this kit's. All answer the same question: one ticket in, its label
 and that label's score out. {clients} clients on this machine ask, wait for the answer and ask again, one text a
-request, no text twice; {seconds:g} s are measured after {warm:g} s of warm-up. {rounds} rounds, each in a random order.
+request, no text twice; {seconds:g} s are measured after {warm:g} s of warm-up. Each round has a random order.
 R is the rate of answers over the rate of the embedding model alone, measured just before and after:
 `SentenceTransformer.encode` in batches of 32, in {cores} processes on {cores} cores. Before a round counts, a peer's
 answers to {checked} held-out texts, asked many at a time, must equal the reference's."""
@@ -135,10 +135,17 @@ def table(made: Sequence[Row]) -> str:
     lines = [f"| | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
     for r in made:
         cells = [f"**{r.title}**" if r.is_ours else r.title, f"{r.share:.2f}"]
-        cells += [f"{r.goodput:.0f} ({r.least:.0f} to {r.most:.0f})", f"{r.p50_ms:.0f}", f"{r.p95_ms:.0f}"]
+        cells += [rates(r), f"{r.p50_ms:.0f}", f"{r.p95_ms:.0f}"]
         cells += [f"{r.errors} of {r.requests}", f"{r.memory_mib:.0f}", str(r.processes), str(r.lines)]
         lines.append(f"| {' | '.join([*cells, f'{r.first_s:.1f}'])} |")
     return "\n".join(lines)
+
+
+def rates(r: Row) -> str:
+    """The median, and what there is to say of the rounds."""
+    if len(r.shares) == 1:
+        return f"{r.goodput:.0f} (1 round)"
+    return f"{r.goodput:.0f} ({r.least:.0f} to {r.most:.0f} in {len(r.shares)} rounds)"
 
 
 READING = """How to read it:
@@ -175,9 +182,10 @@ def listed(head: str, reasons: dict[str, str]) -> list[str]:
 
 
 def source(run: Facts, file: Path) -> str:
-    about = run["machine"]
+    about, others = run["machine"], max((entry.get("others", 0.0) for entry in run["entries"]), default=0.0)
     on = f"{about['system']}, {about['cpu']}, {about['cpus']} cores, {about['memory_gib']} GiB"
-    return f"Measured {run['made'][:10]} on {on}, nothing else running; run file [{file.name}](limit/runs/{file.name})."
+    beside = f"other programs used at most {others:.2f} of a core"
+    return f"Measured {run['made'][:10]} on {on}; {beside}; run file [{file.name}](limit/runs/{file.name})."
 
 
 # ---------------------------------------------------------------- the picture
