@@ -23,7 +23,7 @@ EXAMPLES = """Examples:
   ./lab bench cluster         copies of it in the cluster, which lab 07 rolls out; into bench/, too
   ./lab bench capacity        the highest rate at which 95% of the answers come within 500 ms; about 5 minutes
   ./lab bench ladder          the reference service, step by step to close to what the machine can do; see docs/limit.md
-  ./lab bench peers           the same models behind FastAPI, LitServe, MLServer, Ray Serve, too; see docs/peers.md
+  ./lab bench peers           the same models behind FastAPI, LitServe, MLServer, Ray Serve, too; about 15 minutes
   ./lab bench growth          1 to 400 clients, 1 to 4 replicas, short and long texts
   ./lab bench drain           ten roll-outs and drained nodes under load: is a request lost? About 15 minutes
 
@@ -113,7 +113,7 @@ pass_on(
 )
 
 
-pass_on("peers", "labs.helpers.peers.cli", "The same models behind other servers, too, under one load (docs/peers.md).")
+pass_on("peers", "labs.helpers.peers.cli", "The same models behind other servers, too, under one load.")
 
 
 def measure(ws: Workspace, name: str, into: str, asked: str = "experiment.toml") -> None:
