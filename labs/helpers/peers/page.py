@@ -127,8 +127,10 @@ R is the rate of answers over the rate of the embedding model alone, measured ju
 `SentenceTransformer.encode` in batches of 32, in {cores} processes on {cores} cores. Before a round counts, a peer's
 answers to {checked} held-out texts, asked many at a time, must equal the reference's."""
 
-COLUMNS = ("R", "answers a second (rounds)", "p50, ms", "p95, ms", "errors", "memory, MiB", "processes", "lines")
-COLUMNS += ("first answer, s",)
+COLUMNS = (
+    "R", "answers a second (rounds)", "p50, ms", "p95, ms", "errors", "memory, MiB", "processes", "lines",
+    "first answer, s",
+)  # fmt: skip
 
 
 def table(made: Sequence[Row]) -> str:
