@@ -117,7 +117,7 @@ WRONG: dict[str, list[Callable[[dict[str, Facts]], Any]]] = {
         lambda s: s["recorded"]["shared"]["files"].update(key=A),
     ],
     "changed-copy-refused": [
-        *(lambda s, what=what: s["recorded"]["tries"].update({what: True}) for what in TRIES),  # type: ignore[misc]
+        *(lambda s, what=what: s["recorded"]["tries"].update({what: True}) for what in TRIES),
         lambda s: s["recorded"]["tries"].update({"as it is": False}),
         lambda s: s["recorded"].update(tries={}),
     ],
@@ -381,7 +381,7 @@ def test_a_forged_artefact_has_one_other_file(
     files, layers = {"./models/a": b"one", "SHA256SUMS.sig": b"ours"}, []
     for title, data in files.items():
         Registry.held[f"/v2/a-models/blobs/{promotion.digest_of(data)}"] = data
-        layers.append({"digest": promotion.digest_of(data), "annotations": {promotion.TITLE: title}})
+        layers.append({"digest": promotion.digest_of(data), "annotations": {MODULE["artefacts"].TITLE: title}})
     text = json.dumps({"schemaVersion": 2, "mediaType": promotion.MANIFEST, "layers": layers}).encode()
     Registry.held[f"/v2/a-models/manifests/{promotion.digest_of(text)}"] = text
     server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)

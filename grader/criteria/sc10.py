@@ -71,7 +71,7 @@ def answers(ws: Any) -> Facts:
     target = target_of(folder)
     with ThreadPoolExecutor(2) as pool, saved_models(ws) as subject:
         saved = pool.submit(ask_models, ws, subject)  # in the time that the server takes to start
-        kept = pool.submit(connections.look_up, folder, ws.store, target)
+        limits = pool.submit(connections.look_up, folder, ws.store, target)
         with served(folder, ws.store, target=target) as server:
             parts.find(server)
             facts: Facts = {"problem": server.problem, "log": ""}
@@ -81,7 +81,7 @@ def answers(ws: Any) -> Facts:
                 return facts | {"log": server.log()}
             facts["parts"] = {name: len(ids) for name, ids in sorted(parts.workers(server).items())}
             told = saved.result()
-            facts["kept"] = kept.result()
+            facts["kept"] = limits.result()
             facts |= ask_server(server, ws.store, parts, told)
             kept = {text for answer in alone_and_met(facts) for text in answer["texts"]}
             return facts | {"saved": only(told, kept)}

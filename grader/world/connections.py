@@ -49,7 +49,7 @@ def limits(folder: str, target: str) -> dict[str, dict[str, Any]]:
     """As BentoML's client reads them; what a class does not say is that client's own default."""
     from _bentoml_impl.client.proxy2 import SessionManager
     from _bentoml_impl.loader import import_service
-    from bentoml.container import BentoMLContainer
+    from bentoml._internal.configuration.containers import BentoMLContainer
 
     service = import_service(target, working_dir=folder, standalone_load=True)
     service.inject_config()
