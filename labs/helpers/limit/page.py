@@ -39,7 +39,8 @@ def write() -> str:
 
 def to_page(paths: Sequence[Path]) -> dict[str, str]:
     """File -> text: docs/limit.md and its pictures. Pure: the same run files give the same files. Raises BrokenSeal."""
-    found = {run["kind"]: run for run in map(runs.read, paths)}
+    given = {run["kind"]: run for run in map(runs.read, paths)}
+    found = {kind: given[kind] for kind in KINDS if kind in given}
     made: dict[str, str] = {}
     parts = [head()]
     for kind, part in (("ladder", ladder), ("growth-clients", clients), ("growth-tokens", tokens)):
