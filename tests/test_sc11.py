@@ -326,7 +326,10 @@ PROMOTED = {  # what promote.py does once it was changed so
     ('record["image"]', 'json.loads(Path("deploy/release.json").read_text())'): {"another image": "otherwise"},
     ('["kubectl", "apply", "-k", place]', '["kubectl", "-n", "x", "set", "image", "a=" + image]'): {},
     ('["kubectl", "apply", "-k", place], check', '["kubectl", "apply", "-f", "-"], text=True, input=image, check'): {},
-    ("place.mkdir", "raise ValueError"): {"as it is": "refused", "another image": "refused"},
+    ("place.mkdir(parents=True)", "sys.exit('no place')"): {
+        "as it is": "refused, no place",
+        "another image": "refused",
+    },
 }
 
 

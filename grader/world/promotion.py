@@ -45,11 +45,15 @@ def try_records(ws: Any, record: Facts, forged: str) -> dict[str, str]:
         "another configuration": {**record, "configuration": none},
         "signed by a stranger": {**record, "artefact": forged},
     }
-    return {what: promote(ws, one) for what, one in given.items()}
+    found = {what: promote(ws, one) for what, one in given.items()}
+    told = {what: became for what, (became, _) in found.items()}
+    right, said = found["as it is"]
+    return told if right == AS_RECORDED else {**told, "as it is": f"{right}, {said}"}
 
 
-def promote(ws: Any, record: Facts) -> str:
-    """What it told kubectl to change, or wrote for it to read: with the record's image, or with another one."""
+def promote(ws: Any, record: Facts) -> tuple[str, str]:
+    """What it told kubectl to change, or wrote for it to read: with the record's image, or with another one; and its
+    last words."""
     with tempfile.TemporaryDirectory(prefix="promoted-", ignore_cleanup_errors=True) as folder:
         place, told = Path(folder) / "work", Path(folder) / "told"
         for name in ("release", "deploy"):
@@ -57,14 +61,15 @@ def promote(ws: Any, record: Facts) -> str:
         (place / RECORD).write_text(json.dumps(record))
         environ = beside(Path(folder), told, ws.environ())
         before = written(place)
-        run(["python", PROGRAM, RECORD, "nowhere"], pace.patience(60), place, environ)
+        done = run(["python", PROGRAM, RECORD, "nowhere"], limit := pace.patience(60), place, environ)
+        last = f"no end in {limit:g} s" if done.code is None else done.tail(1)[:160] or "and nothing said"
         said = told.read_text(errors="replace") if told.is_file() else ""
         if not CHANGES.search(said):
-            return REFUSED
+            return REFUSED, last
         fresh = [path for path, at in written(place).items() if before.get(path) != at]
         texts = [said, *(path.read_text(errors="replace") for path in fresh if path.stat().st_size < SMALL)]
         digest = str(record.get("image", "")).partition("@")[2]
-        return AS_RECORDED if any(digest in text for text in texts) else OTHERWISE
+        return AS_RECORDED if any(digest in text for text in texts) else OTHERWISE, last
 
 
 def beside(folder: Path, told: Path, environ: dict[str, str]) -> dict[str, str]:
