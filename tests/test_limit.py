@@ -479,6 +479,31 @@ def test_each_step_says_what_it_adds_and_names_files_that_are_there() -> None:
     assert last["api_server"]["traffic"]["timeout"] == 15 and last["tracing"]["excluded_urls"]
 
 
+def test_a_step_that_is_not_applied_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    import httpx
+
+    from labs.helpers.limit import proofs
+
+    class Server:
+        url = "http://127.0.0.1:1"
+
+        def workers(self) -> dict[str, list[int]]:
+            return {"api": [os.getpid()], "embeddingrunner": [os.getpid()]}
+
+    answer = httpx.Response(200, headers={"X-BentoML-Request-ID": "1"})
+    monkeypatch.setattr(httpx, "post", lambda *_, **__: answer)
+    plain = steps.wanted(steps.LADDER[0])
+    assert proofs.not_applied(Server(), plain) == ""
+    assert "uvloop is False, not True" in proofs.not_applied(Server(), steps.wanted(steps.LADDER[1]))
+    assert "traced is True, not False" in proofs.not_applied(Server(), steps.wanted(steps.LADDER[2]))
+    assert "nice is 0, not 5" in proofs.not_applied(Server(), steps.wanted(steps.KNOWN["nice"]))
+    last = steps.wanted(steps.LADDER[-1])
+    assert last["onnxruntime"] and last["nice"] == 5 and last["embedders"] == os.cpu_count()
+    assert proofs.has_loaded(os.getpid(), "numpy") or not Path("/proc").exists()
+
+
 def test_cores_and_memory_of_a_process_are_seen() -> None:
     import os
 

@@ -10,6 +10,7 @@ the same minutes. `./lab bench ladder`, `growth` and `peers` measure with this.
     runs        keep(folder): one dated, sealed run file in docs/limit/runs/, of which pages and pictures are made
     store       both models, saved by the reference service; its own labels for 600 held-out texts
     steps       the ladder's contestants: the reference service, and what each step adds to it
+    proofs      whether a step is applied in the running server: else it is not measured
     growth      the same service from 1 to 400 clients, in 1, 2 and 4 replicas, with texts of 8 to 256 tokens
     extras      packages that a step adds, in a folder of their own; onnx: the exported models
     senders     what this sender, Locust and wrk use of a core

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import psutil
 import yaml
 
 from grader.model import Facts
@@ -18,6 +19,7 @@ from grader.workspace import copy_tree
 from grader.world.servers import Served, served
 from labs.helpers.limit import extras, onnx
 from labs.helpers.limit.contestant import Contestant
+from labs.helpers.limit.proofs import not_applied
 from labs.helpers.limit.store import agreeing, service, store
 
 NO_LOGS = {
@@ -144,7 +146,27 @@ def opened(step: Step) -> Iterator[Served]:
             env["ONNX_MODELS"] = str(onnx.made(store()))
         config, options = configuration(step), step.options
         with served(project, store(), step.target, config, env, limit=90, options=options, in_place=True) as server:
+            server.problem = server.problem or not_applied(server, wanted(step))
             yield server
+
+
+def wanted(step: Step) -> Facts:
+    """What the running server must show (proofs.py) for the step to be measured: what it adds, and nothing that
+    comes later."""
+    cores = int(config_of(step, "resources").get("cpu") or psutil.cpu_count() or 1)
+    return {
+        "uvloop": "fast" in step.extras,
+        "httptools": "fast" in step.extras,
+        "traced": "tracing" not in step.config,
+        "embedders": 1 if step.target == "service:svc" else cores,
+        "onnxruntime": bool(step.model),
+        "nice": int(step.env.get("EMBEDDER_NICE", "0")),
+    }
+
+
+def config_of(step: Step, key: str) -> Facts:
+    """Of the embedding runner."""
+    return dict(step.config.get("runners", {}).get("embeddingrunner", {}).get(key, {}))
 
 
 def contestants(names: Sequence[str] = ()) -> list[Contestant]:
