@@ -31,7 +31,7 @@ def not_applied(server: Serving, wanted: Mapping[str, object]) -> str:
 
 def seen(server: Serving) -> Iterator[tuple[str, object]]:
     """uvloop, httptools: loaded by the API server's process; traced: a request gets an id; embedders: how many
-    processes; onnxruntime, nice: how much more than the API server they give way."""
+    processes; onnxruntime: loaded by all of these; nice: by how much they give way to the API server."""
     pids = server.workers()
     api, embedders = pids.get("api", []), pids.get(EMBEDDER, [])
     for name in ("uvloop", "httptools"):
