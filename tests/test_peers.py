@@ -392,6 +392,17 @@ def test_the_finding_is_what_the_rounds_say(ours: tuple[float, ...], wanted: str
     assert page.finding(made).startswith(wanted), page.finding(made)
 
 
+def test_one_round_is_called_one() -> None:
+    told = page.finding(page.rows(entries_of({"ours": (0.8,), "b": (0.7,)})))
+    assert "in the one round that was measured" in told and "each round" not in told
+
+
+def test_a_page_of_a_busy_machine_says_so_before_its_figures() -> None:
+    seen = [entry_of("a", 1, 0.3, others=0.05), entry_of("b", 1, 0.4, others=0.6)]
+    assert page.disturbed(seen) == ["**Other programs used the machine in 1 of 2 rounds: measure again.**"]
+    assert page.disturbed(seen[:1]) == []
+
+
 def test_the_page_is_made_of_the_run_file_alone(tmp_path: Path) -> None:
     run = tmp_path / "run"
     plan = Plan("peers", ("ours", "a"), facts={"absent": {"The c": "no wheel for this Python"}})

@@ -25,7 +25,7 @@ KIND, REFERENCE = "peers", "reference"
 EXAMPLES = """Examples:
 
 \b
-  ./lab bench peers                       all, three rounds: about 25 minutes, and some more for their packages
+  ./lab bench peers                       all, three rounds: about 15 minutes, if nothing else runs
   ./lab bench peers --minutes 5           as much of it as five minutes hold; the next call goes on
   ./lab bench peers reference litserve    these alone
   ./lab bench peers --bring               their environments, and nothing measured

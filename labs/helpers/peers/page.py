@@ -11,6 +11,7 @@ from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas, png
 from labs.helpers.limit import runs
 
 PAGE, PICTURE = "docs/peers.md", "docs/peers.png"
+QUIET = 0.15  # cores that other programs may use beside a round that counts
 OURS = "this kit's"  # how the titles of our own begin
 
 
@@ -82,10 +83,11 @@ def finding(made: Sequence[Row]) -> str:
 def said(mine: Row, best: Row) -> str:
     """Above, below, or as near as the rounds of one server are to each other."""
     ratio = mine.share / best.share
+    each = "in each round" if min(len(mine.shares), len(best.shares)) > 1 else "in the one round that was measured"
     if min(mine.shares) > max(best.shares):
-        return f"is above all others in each round, by {ratio - 1:.0%} over the best of them, {best.title}"
+        return f"is above all others {each}, by {ratio - 1:.0%} over the best of them, {best.title}"
     if max(mine.shares) < min(best.shares):
-        return f"is below {best.title} in each round, by {1 - ratio:.0%}"
+        return f"is below {best.title} {each}, by {1 - ratio:.0%}"
     return f"and the best of the others, {best.title}, differ by {abs(ratio - 1):.0%}, less than their rounds do"
 
 
@@ -110,7 +112,15 @@ def to_page(file: Path) -> str:
     made, plan = rows(run["entries"]), run["plan"]
     checked = max((e["facts"].get("checked", 0) for e in run["entries"]), default=0)
     head = HEAD.format(**plan["loads"][0], cores=run["machine"]["cpus"], checked=checked)
-    parts = [head, finding(made), f"![{alt(made)}](peers.png)", table(made), READING, table_of_parts(run["entries"])]
+    parts = [
+        head,
+        *disturbed(run["entries"]),
+        finding(made),
+        f"![{alt(made)}](peers.png)",
+        table(made),
+        READING,
+        table_of_parts(run["entries"]),
+    ]
     parts += ["Memory of each process, in MiB, in the last round:\n\n" + table_of_memory(run["entries"])]
     parts += listed("Not run:", plan["facts"].get("absent", {})) + listed("No figures:", failed(run["entries"]))
     return "\n\n".join([*parts, source(run, file)]) + "\n"
@@ -126,6 +136,15 @@ request, no text twice; {seconds:g} s are measured after {warm:g} s of warm-up. 
 R is the rate of answers over the rate of the embedding model alone, measured just before and after:
 `SentenceTransformer.encode` in batches of 32, in {cores} processes on {cores} cores. Before a round counts, a peer's
 answers to {checked} held-out texts, asked many at a time, must equal the reference's."""
+
+
+def disturbed(entries: Sequence[Facts]) -> list[str]:
+    """A warning before the figures of a machine that did something else, too."""
+    busy = [entry["facts"]["title"] for entry in entries if entry.get("others", 0.0) > QUIET]
+    return (
+        [f"**Other programs used the machine in {len(busy)} of {len(entries)} rounds: measure again.**"] if busy else []
+    )
+
 
 COLUMNS = (
     "R", "answers a second (rounds)", "p50, ms", "p95, ms", "errors", "memory, MiB", "processes", "lines",
