@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 from grader.errors import LabError, UnknownName
 from grader.model import Facts
@@ -66,9 +68,29 @@ class Experiment:
     minutes: bool = False
 
     def digest(self) -> str:
-        """Of its two functions as they are written: facts of another experiment are no evidence."""
-        source = inspect.getsource(self.measure) + inspect.getsource(self.decide)
-        return hashlib.sha256(source.encode()).hexdigest()[:16]
+        """Of its two functions as they are written, with what they use of their theme: facts of another experiment
+        are no evidence."""
+        parts: dict[str, str] = {}
+        for function in (self.measure, self.decide):
+            add_parts(function, parts)
+        return hashlib.sha256("".join(parts[name] for name in sorted(parts)).encode()).hexdigest()[:16]
+
+
+def add_parts(function: Any, parts: dict[str, str]) -> None:
+    """The source of the function, and of the functions and constants of its module that it uses, by name."""
+    parts[function.__qualname__] = inspect.getsource(function)
+    for name in names_in(function.__code__):
+        part = function.__globals__.get(name)
+        if inspect.isfunction(part) and part.__module__ == function.__module__ and part.__qualname__ not in parts:
+            add_parts(part, parts)
+        elif isinstance(part, str | int | float | tuple | dict):
+            parts[name] = repr(part)
+
+
+def names_in(code: CodeType) -> set[str]:
+    """All names that the code looks up, inside comprehensions and functions in it, too."""
+    inner = [part for part in code.co_consts if isinstance(part, CodeType)]
+    return {*code.co_names, *(name for part in inner for name in names_in(part))}
 
 
 def experiment(decide: Decide, minutes: bool = False) -> Callable[[Measure], Experiment]:

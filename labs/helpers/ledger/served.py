@@ -42,21 +42,23 @@ def lay_out(place: Place, name: str = "tiny", folder: str = "project") -> Path:
 
 @contextlib.contextmanager
 def tiny(
-    place: Place, config: dict[str, Any] | None = None, options: Sequence[str] = (), folder: str = "", **env: str
-) -> Iterator[Served]:
+    place: Place, config: dict[str, Any] | None = None, options: Sequence[str] = (), folder: str = "",
+    limit: float = 60.0, **env: str
+) -> Iterator[Served]:  # fmt: skip
     """tiny.py, served with that configuration from a folder of that name. Raises NotServed."""
     project = lay_out(place, "tiny", folder or "project")
-    with in_folder(project, place.scratch / "store", config=config, env=env, options=options) as server:
+    with in_folder(project, place.scratch / "store", config=config, env=env, options=options, limit=limit) as server:
         yield server
 
 
 @contextlib.contextmanager
 def in_folder(
     folder: Path | None, store: Path, target: str = "service:svc", config: dict[str, Any] | None = None,
-    env: Mapping[str, str] | None = None, options: Sequence[str] = (),
+    env: Mapping[str, str] | None = None, options: Sequence[str] = (), limit: float = 60.0,
 ) -> Iterator[Served]:  # fmt: skip
     """What that folder (or, without one, the Bento `target`) serves, where it lies. Raises NotServed."""
-    with served(folder, store, target, config, env, options=options, in_place=folder is not None) as server:
+    in_place = folder is not None
+    with served(folder, store, target, config, env, limit, options, in_place) as server:
         if server.problem:
             raise NotServed(server.problem, server.log())
         yield server
