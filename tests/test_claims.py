@@ -285,17 +285,30 @@ def test_another_outcome_than_the_kept_one_is_told(root: Path) -> None:
     assert not cli.Tried(claim, {"outcome": "refuted"}, "").differs
 
 
-def test_the_digest_is_of_both_functions() -> None:
-    def decide(seen: Any) -> Said:
-        return Said(Outcome.CONFIRMED, "")
+BUDGET = 10
 
-    def other(seen: Any) -> Said:
-        return Said(Outcome.REFUTED, "")
 
-    def measure(place: Place) -> Any:
-        return {}
+def say_yes(seen: Any) -> Said:
+    return Said(Outcome.CONFIRMED, "")
 
-    assert experiment(decide)(measure).digest() != experiment(other)(measure).digest()
+
+def say_no(seen: Any) -> Said:
+    return Said(Outcome.REFUTED, "")
+
+
+def double() -> int:
+    return 2 * BUDGET
+
+
+def look(place: Place) -> Any:
+    return [double() for _ in range(2)]
+
+
+def test_the_digest_is_of_both_functions_and_of_what_they_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = experiment(say_yes)(look).digest()
+    assert first == experiment(say_yes)(look).digest() != experiment(say_no)(look).digest()
+    monkeypatch.setitem(globals(), "BUDGET", 20)  # of a function that the experiment calls in a comprehension
+    assert experiment(say_yes)(look).digest() != first
 
 
 def test_the_command_shows_the_ledger() -> None:

@@ -23,7 +23,7 @@ EXAMPLES = """Examples:
 \b
   ./lab claims                  the ledger: what each says, and what came out when
   ./lab claims c01 c12          tries these two on this machine
-  ./lab claims --quick          all that take seconds and need no cluster; about three minutes
+  ./lab claims --quick          all that take seconds and need no cluster; about four minutes
   ./lab claims --check          is the ledger what its run files say?
   ./lab claims --keep c01       for who works on the kit: keeps the run, and writes the ledger and docs/claims.md
 

@@ -60,7 +60,7 @@ def in_folder(
     in_place = folder is not None
     with served(folder, store, target, config, env, limit, options, in_place) as server:
         if server.problem:
-            raise NotServed(server.problem, server.log())
+            raise NotServed(server.problem, server.log(60))
         yield server
 
 
@@ -93,7 +93,7 @@ def python(place: Place, words: Sequence[str], cwd: Path, **env: str) -> Complet
     store = place.scratch / "store"
     store.mkdir(exist_ok=True)
     environ = {**child_environ(), **QUIET, "PYTHONWARNINGS": "ignore", "BENTOML_HOME": str(store), **env}
-    done = run([sys.executable, *words], 120, cwd, environ)
+    done = run([sys.executable, *words], 300, cwd, environ)
     if not done.ok:
         raise NotServed(f"python {' '.join(words)[:60]} ended with {done.code}.", done.tail())
     return done

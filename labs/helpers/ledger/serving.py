@@ -169,12 +169,13 @@ def decide_one(seen: Facts) -> Said:
 @experiment(decide_one)
 def batch_of_one(place: Place) -> Facts:
     try:
-        with served.tiny(place, served.batching(max_batch_size=1)) as server:
+        with served.tiny(place, served.batching(max_batch_size=1), limit=15) as server:
             answer = served.ask(server)
             return {"ready": True, "status": answer.status_code if answer else 0, "said": ""}
     except served.NotServed as refused:
-        said = [line for line in refused.log.splitlines() if "Error" in line]
-        return {"ready": False, "status": 0, "said": (said or [refused.problem])[-1].strip()[:120]}
+        if "AssertionError" not in refused.log:  # a slow machine is no answer
+            raise
+        return {"ready": False, "status": 0, "said": "an AssertionError in the runner"}
 
 
 # -- connections to a runner
