@@ -63,7 +63,7 @@ print(places.lay_out())
 # manifests, no store, no key.
 
 # %% tags=["do"] language="shell"
-# git init -q -b main
+# test -d .git || git init -q -b main
 # # TODO git add service and deploy; ':!*__pycache__*' as a third leaves byte code out
 # ...
 # # solution
@@ -251,6 +251,9 @@ shutil.rmtree("release/copy")
 # %% [markdown] tags=["why"]
 # ## 3 · A store that is shared (8 minutes)
 #
+# Your image carries its models: no pod loads this store. It is for those who train, compare or build elsewhere. They
+# must get what was released, so the record will name both, and the promotion will compare.
+#
 # `bentoml models push` needs BentoCloud. But you have a server that keeps bytes under their hashes: the registry. To
 # it an image is a **manifest**, a list of hashes, and nothing says that the bytes must be layers of a file system. A
 # manifest whose entries are your files is an **artefact**. Four kinds of requests make one:
@@ -264,7 +267,7 @@ shutil.rmtree("release/copy")
 # tag of its own, beside the digest.)
 
 # %% tags=["do"] language="work" magic_args="release/share.py"
-# """`python share.py FOLDER` puts what is signed into the registry; prints its name."""
+# """`python share.py FOLDER` puts what SHA256SUMS names into the registry."""
 # import hashlib
 # import json
 # import os
@@ -345,14 +348,15 @@ shutil.rmtree("release/copy")
 # # end
 
 # %% [markdown] tags=["predict"]
-# The classifier is trained again, the embedder stays. You share the folder once more.
+# Another classifier of about the same size, the same embedder. (Its bytes are changed here, without a training and
+# without a new list.) You share the folder once more.
 
 # %% tags=["predict"]
 # %%answer 12c
-# TODO megabytes that are sent for a new classifier beside the same embedder
+# TODO kilobytes that are sent for another classifier beside the same embedder
 ...
 # solution
-"0: the registry has the embedder under its hash."
+"10: the classifier alone; the registry has the embedder under its hash."
 # end
 
 # %% tags=["see"]
@@ -367,7 +371,7 @@ shared = subprocess.run(
 shutil.rmtree("release/copy")
 print(shared.stderr, shared.stdout)
 sent = [int(line.split()[1]) for line in shared.stderr.splitlines() if "sent" in line]
-measured("12c", sum(sent) / 1e6)
+measured("12c", sum(sent) / 1e3)
 
 # %% [markdown] tags=["explain"]
 # *A place to stop: the files are in the registry.*
@@ -465,7 +469,7 @@ measured("12c", sum(sent) / 1e6)
 #           image: IMAGE
 
 # %% tags=["do"] language="work" magic_args="release/promote.py"
-# """`promote.py RECORD NAMESPACE`: what the record names runs there, and nothing else."""
+# """`promote.py RECORD NAMESPACE`: what the record names runs there, over deploy/."""
 # import hashlib
 # import json
 # import subprocess
@@ -481,6 +485,14 @@ measured("12c", sum(sent) / 1e6)
 #     # solution
 #     subprocess.run(["sh", "release/verify.sh", parts], check=True)
 #     # end
+#     for tag, wanted in record["models"].items():
+#         file = parts / "models" / tag.replace(":", "/") / "saved_model.pkl"
+#         # TODO sys.exit with a sentence where the file's sha256 is not wanted
+#         ...
+#         # solution
+#         if hashlib.sha256(file.read_bytes()).hexdigest() != wanted:
+#             sys.exit(f"The shared {tag} is not the one of the record.")
+#         # end
 #     configuration = (parts / "bentoml_configuration.yml").read_bytes()
 # # TODO sys.exit with a sentence where its sha256 is not record["configuration"]
 # ...
@@ -502,17 +514,22 @@ measured("12c", sum(sent) / 1e6)
 # subprocess.run(["kubectl", "apply", "-k", place], check=True)
 
 # %% tags=["do"] language="shell"
-# # TODO promote the record to $STAGING, and wait: kubectl -n $STAGING rollout status
+# # TODO promote the record to $STAGING, which makes the namespace
 # ...
 # # solution
 # python release/promote.py release/record.json $STAGING
-# kubectl -n $STAGING rollout status deployment/demo-text-intelligence
 # # end
 # # TODO a Secret demo-text-intelligence of its own: HUB_TOKEN=opens-staging
 # ...
 # # solution
 # kubectl -n $STAGING create secret generic demo-text-intelligence \
 #   --from-literal=HUB_TOKEN=opens-staging
+# # end
+# # TODO a pod reads it when it starts: rollout restart of the Deployment, rollout status
+# ...
+# # solution
+# kubectl -n $STAGING rollout restart deployment/demo-text-intelligence
+# kubectl -n $STAGING rollout status deployment/demo-text-intelligence
 # # end
 
 # %% [markdown] tags=["explain"]
@@ -533,7 +550,7 @@ for where, says in before.items():
 # What tells?
 # a  the image's digest, since the image has other files then
 # b  the header and bento.yaml, which name the model
-# c  the hash of the file in the pod, and the scores
+# c  the hash of the file in the pod, and what it answers
 # TODO the letter of one of these, and why
 ...
 # solution
@@ -549,7 +566,7 @@ measured("12d", "c" if "sha256 of the file" in told and len(told) == 2 else "a")
 
 # %% [markdown] tags=["explain"]
 # Digest, annotation, `bento.yaml` and header are what was *written* about the pod; BentoML's own metric knows no
-# version at all. The bytes are what the pod has, and the score of a known ticket is what it does with them (claim
+# version at all. The bytes are what the pod has, and its answer to a known ticket is what it does with them (claim
 # c49). (In lab 03 a Bento loaded a newer model from a store: the header told that one.)
 #
 # Promote the record again. Does that repair it?
@@ -580,8 +597,8 @@ same = now["sha256 of the file"] == before["sha256 of the file"]
 measured("12e", "a" if same else "b")
 
 # %% [markdown] tags=["explain"]
-# `apply` compares with what it applied last and leaves others' fields alone. The Deployment remembers its former
-# template, though.
+# It said `configured`, and the volume is there: `apply` compares your files with what it applied last time, and takes
+# a field away only where it had put it. The Deployment remembers its former template, though.
 
 # %% tags=["do"] language="shell"
 # # TODO kubectl -n $STAGING rollout undo of the Deployment; then rollout status
@@ -598,21 +615,19 @@ claims.holds(not back, "Staging has the recorded models again.")
 # %% [markdown] tags=["why"]
 # ## 6 · Production, and back (5 minutes)
 #
-# Promotion is the same command with another namespace. No build, no tag, no file that someone edits on the way: what
-# was tried is what is promoted. The Secret is not: each place has its own, and the record knows none of them.
+# Promotion is the same command with another namespace. No build, no tag, no edit on the way: what was tried is what is
+# promoted. The Secret is not: each place has its own, and the record knows none of them.
 
 # %% tags=["do"] language="shell"
-# # TODO the record to $PRODUCTION, and rollout status
+# # TODO the record to $PRODUCTION; its own Secret demo-text-intelligence:
+# # HUB_TOKEN=opens-production; rollout restart, rollout status
 # ...
 # # solution
 # python release/promote.py release/record.json $PRODUCTION
-# kubectl -n $PRODUCTION rollout status deployment/demo-text-intelligence
-# # end
-# # TODO its own Secret demo-text-intelligence: HUB_TOKEN=opens-production
-# ...
-# # solution
 # kubectl -n $PRODUCTION create secret generic demo-text-intelligence \
 #   --from-literal=HUB_TOKEN=opens-production
+# kubectl -n $PRODUCTION rollout restart deployment/demo-text-intelligence
+# kubectl -n $PRODUCTION rollout status deployment/demo-text-intelligence
 # # end
 
 # %% tags=["see"]
@@ -636,6 +651,7 @@ claims.holds(not differs, "Both places run what the record says.")
 # python release/record.py
 # # end
 # # TODO to $PRODUCTION, past staging; rollout status; diff before.json with the record
+# # (`|| true` behind it: it ends with 1 where they differ)
 # ...
 # # solution
 # python release/promote.py release/record.json $PRODUCTION
@@ -673,12 +689,15 @@ differs = places.hold("release/record.json")
 claims.holds(not differs, "Both places run what the record says again.")
 
 # %% [markdown] tags=["explain"]
-# `cmp` is silent: from the same commit, parts and key comes the same record, byte for byte, whenever it is made. (An
+# `cmp` is silent: the same commit, parts and key make the same record, byte for byte, today and next year. (An
 # Ed25519 signature of the same list is the same.) What the record does not hold is `place.yaml` and `promote.py`; in
 # earnest both are in a repository of their own, and the program that promotes checks the record's commit out first.
 
 # %% tags=["check"]
 # %grade sc11
+
+# %% [markdown] tags=["explain"]
+# The last cell takes the pods of both places away, so that other labs have the room. Their objects stay.
 
 # %% tags=["do"]
 print(places.rest())
