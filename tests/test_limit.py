@@ -445,6 +445,15 @@ def test_what_goes_wrong_with_a_contestant_is_told_in_its_entry() -> None:
     assert told["problem"] == "no such package" and "goodput" not in told
 
 
+def test_a_round_without_a_good_answer_has_no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent:
+        url, mark, problem, seconds = "http://127.0.0.1:1", "", "", 1.0
+
+    monkeypatch.setattr(rounds, "ask", lambda *_, **__: {"goodput": 0.0, "ends": {"503": 7}})
+    told = rounds.measure(Contestant("x", "x", lambda: nullcontext(Silent())), Load(), 1)  # type: ignore[arg-type]
+    assert "no good answer in 8 s" in told["problem"] and "503" in told["problem"] and "goodput" not in told
+
+
 def test_the_page_is_made_of_the_run_file_and_of_nothing_else(tmp_path: Path) -> None:
     run = {
         "schema": 1, "kind": "ladder", "made": "2026-11-26T12:00:00+00:00", "ended": "2026-11-26T12:20:00+00:00",

@@ -50,6 +50,8 @@ def measure(contestant: Contestant, load: Load, number: int) -> Facts:
                 return {**entry, "problem": f"{running.problem}\n{running.log()}"}
             told, *_ = [contestant.check(url) for url in getattr(running, "urls", (running.url,))]
             seen = ask(contestant, running, load, first=number * APART)
+            if not seen["goodput"]:
+                return {**entry, "problem": f"no good answer in {load.seconds:g} s; all ends: {seen['ends']}"}
             return {**entry, **seen, "first_s": running.seconds, "facts": {**contestant.facts, **told}}
     except LabError as trouble:
         return {**entry, "problem": str(trouble)}
