@@ -195,8 +195,9 @@ if measure.has("mlserver"):
 # %% [markdown] tags=["explain"]
 # Each row comes from a run, `choice/runs/NAME.json`, and the grader computes it again. The lines are no contest:
 # BentoML's hold two runners, batching and one item a request, and MLServer's class has none of that. The last row is
-# one text at a time, once; lab 07 shows how such a figure is compared. What a team spends its days with is in no row,
-# since both have it in common: the models, `prepare`, and someone who knows why a label is wrong.
+# one text at a time, once, beside all else that ran here; lab 07 shows how such a figure is compared. What a team
+# spends its days with is in no row, since both have it in common: the models, `prepare`, and someone who knows why a
+# label is wrong.
 
 # %% [markdown] tags=["why"]
 # ## 3 · A controller (6 minutes)
@@ -257,6 +258,7 @@ measured("10b", len(runs[1]["made"]))
 # configuration; the controller made none of these. It takes the work that is the same for each model. It pays where
 # there are many models and someone who runs it. And it moves: splitting traffic between two versions took Knative
 # until 0.20 of 2026-07; this is 0.16. So does what is around it: ingress-nginx, in many guides still, ended in 2026-03.
+# V2 it gives to models whose kind it knows, with a server of its own; your image goes on speaking what you wrote.
 
 # %% tags=["predict"]
 # %%answer Q3
@@ -280,6 +282,7 @@ measured("10b", len(runs[1]["made"]))
 
 # %% tags=["do"]
 cards.show_bill()
+cards.show_conditions()
 
 # %% tags=["do"] language="work" magic_args="choice/bill.toml"
 # # needs: a letter of the list; lab: does the lab's machine run one already?
@@ -294,7 +297,7 @@ cards.show_bill()
 # builder = { needs = "e", lab = false }
 # # end
 #
-# # decides: which of the conditions in the last line above the answer decides
+# # decides: the condition, of those above, that the answer decides
 # [bentocloud]
 # # TODO region, connection, price, operation = { decides }
 # ...
@@ -343,7 +346,6 @@ print("Parts that you would run, back up and renew for Yatai:", cards.parts_to_r
 
 # %% tags=["do"]
 cards.show_layers()
-cards.show_conditions()
 
 # %% tags=["do"]
 cards.show_cards()
@@ -433,6 +435,9 @@ recall.recall("P4", "Q3", "Q7")
 # %% [markdown] tags=["explain"]
 # All three begin with the same question: what is this team's dominant problem? Python that changes, a common
 # interface for many, a graph, or none of these yet.
+
+# %% tags=["do"]
+# %stop v2
 
 # %% tags=["check"]
 # %grade sc9

@@ -234,7 +234,7 @@ for what, said in guarded.items():
 
 # %% [markdown] tags=["explain"]
 # Without the guard the types of `classify` do part of its work: pydantic refuses a number and an array by itself, with
-# a 400 and an object. It lets pass what has the right type: an empty text, 65 of them, a body that is called
+# a 400 and an object. It lets pass what has the right type: an empty text, 65 texts, a body that is called
 # text/plain. The guard is the same file as before; a modern service has `add_asgi_middleware` as well.
 
 # %% tags=["predict"]
@@ -446,7 +446,8 @@ claims.holds(kept, "Nothing is lost any more.")
 sides.draw(second)
 
 # %% [markdown] tags=["explain"]
-# Now the two rows compare forms and nothing else. Look at the requests a batch as well: a classic API process opens 16
+# Now the two rows compare forms and nothing else. (Which form is faster differs from run to run here; measure yours
+# more than once before you tell anyone.) Look at the requests a batch as well: a classic API process opens 16
 # connections to a runner, so no batch has more than 16 requests; the modern client has no such limit by default. What
 # is left of the defect: once a day the session is closed, with the calls that are then under way. A caller that may
 # ask again should.
@@ -515,7 +516,8 @@ print(built.compare())
 # %% tags=["do"] language="shell"
 # old=$(bentoml get demo_text_intelligence:latest -o path)
 # new=$(bentoml get demo_text_modern:latest -o path)
-# # TODO diff of the two env/docker/Dockerfile, of lines with COPY, ENV, FROM, uv or pip
+# # TODO diff of the two env/docker/Dockerfile, of lines with COPY, ENV, FROM, uv or pip;
+# # it ends with 1 where they differ, so `|| true` behind it
 # ...
 # # solution
 # pick() { grep -E 'COPY|^ENV|^FROM|uv |pip ' "$1/env/docker/Dockerfile"; }

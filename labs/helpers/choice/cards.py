@@ -6,6 +6,7 @@ import textwrap
 import tomllib
 from pathlib import Path
 
+from grader.errors import LabError
 from grader.world.layers import broken, stated
 
 FILE, BILL = Path("choice/cards.toml"), Path("choice/bill.toml")
@@ -64,4 +65,6 @@ def holds() -> bool:
 
 def parts_to_run() -> int:
     """Of your bill: how many parts of Yatai's the lab does not have yet."""
+    if not BILL.is_file():
+        raise LabError(f"There is no {BILL} yet.", "Run the cell that writes it: it has a TODO.")
     return sum(not row["lab"] for row in tomllib.loads(BILL.read_text())["yatai"].values())
