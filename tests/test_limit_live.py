@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service_server import SERVICE, direct_answers, service_module, serving
 
 pytest_plugins = ["service_server"]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.turn]
 
 load = service_module("load")
 tickets = service_module("tickets")

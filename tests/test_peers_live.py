@@ -13,7 +13,7 @@ from labs.helpers.peers import answers, environments, peers
 from labs.helpers.peers.contestants import contestant, right_answers
 
 pytest_plugins = ["service_server"]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.turn]
 PEERS = peers.read()
 
 
