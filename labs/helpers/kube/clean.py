@@ -18,7 +18,8 @@ from grader.entry import run_command
 from grader.errors import LabError
 from grader.processes import wait_until
 from grader.world import gateway
-from grader.world.objects import get, kubectl, quantity
+from grader.world.objects import get, kubectl
+from grader.world.room import asked_by
 from labs.helpers.kube.objects import NAMES
 from labs.helpers.monitoring import platform
 
@@ -90,11 +91,7 @@ def copies_of(lab: str, there: Sequence[str]) -> list[str]:
 
 def asked_for() -> float:
     """Bytes of memory that the pods of the cluster ask for."""
-    pods = get("default", "pods", "--all-namespaces").get("items", [])
-    asks = [
-        c.get("resources", {}).get("requests", {}).get("memory", "0") for p in pods for c in p["spec"]["containers"]
-    ]
-    return sum(quantity(ask) for ask in asks)
+    return asked_by(get("default", "pods", "--all-namespaces").get("items", []))["memory"]
 
 
 BEGAN = time.monotonic()
