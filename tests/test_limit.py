@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import random
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from service_server import SERVICE, on_path
 
 from grader.errors import LabError
@@ -529,3 +531,14 @@ def test_cores_and_memory_of_a_process_are_seen() -> None:
     used = watch.cores(before, after, {me.pid: "test"})
     (seen,) = watch.memory([me], {me.pid: "test"})
     assert used["test"] >= 0 and seen["rss_mb"] > 20 and 0 < seen["pss_mb"] <= seen["rss_mb"] * 1.01
+
+
+def test_a_process_a_core_serves_the_reference_function() -> None:
+    """per_core.py changes the embedding runner alone: what it serves is service.py's function, docstring apart."""
+
+    def served(path: str) -> list[str]:
+        tree = ast.parse((ROOT / "service" / path).read_text())
+        function = next(n for n in tree.body if isinstance(n, ast.AsyncFunctionDef))
+        return [ast.dump(statement) for statement in function.body[1:]]
+
+    assert served("limit/per_core.py") == served("service.py")
