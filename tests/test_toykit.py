@@ -16,10 +16,11 @@ from xml.etree import ElementTree
 
 import psutil
 import pytest
-from mutants.prove import MutantResult, scratch, to_lines, try_mutant, try_mutants
+from mutants.prove import MutantResult, scratch, to_lines, try_mutant, try_mutants, try_only
 from mutants.recordings import tie
 from mutants.turns import STRIDE, rotate, within
 
+from grader.errors import LabError
 from grader.kit import Kit
 from grader.model import CriterionResult, Report, Verdict
 from grader.processes import wait_until
@@ -129,6 +130,22 @@ def test_a_run_with_little_time_looks_at_what_it_can_and_names_the_rest(monkeypa
     assert [r.id for r in results if r.stale] == ["d"]
     assert "0 of 1 mutants caught by their own check; not run this time: 4" not in to_lines(results)
     assert to_lines(results)[-1] == "evidence that is stale and was not looked at again: 1 t1 d"
+
+
+def test_one_submission_alone_is_looked_at_after_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    kit = Kit(Path(__file__).parent / "toykit")
+    looked: list[str] = []
+
+    def note(_: Kit, c: Any, mutant: Any, live: bool, record: bool) -> MutantResult:
+        looked.append(mutant["id"])
+        return MutantResult(c.short, mutant["id"], mutant.get("fails", ""), Verdict.PASS, "", 0)
+
+    monkeypatch.setattr("mutants.prove.try_mutant", note)
+    chosen = kit.mutants("t1")[-1]["id"]
+    assert [r.id for r in try_only(kit, ["t1"], lambda _: None, [chosen])] == [chosen]
+    assert looked == ["control", chosen]
+    with pytest.raises(LabError, match="Nothing is called nobody"):
+        try_only(kit, ["t1"], lambda _: None, ["nobody"])
 
 
 def test_mutants_do_not_count_where_the_control_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:

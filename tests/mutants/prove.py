@@ -12,7 +12,7 @@ import os
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -77,6 +77,23 @@ def try_mutants(
     known = {(r.criterion, r.id) for r in results}
     left = [t for t in [*first, *then] if (t[0].short, t[1]["id"]) not in known]
     return results + [proof.leave(*t) for t in left]
+
+
+def try_only(kit: Kit, shorts: list[str], say: Say, ids: Sequence[str], record: bool = False) -> list[MutantResult]:
+    """The submissions with those ids alone, looked at live in that order, each told as it ends. Raises LabError when
+    there is no such id."""
+    known: dict[str, list[tuple[Criterion, Facts]]] = {}
+    for criterion in kit.criteria(shorts):
+        right = [*list_right(kit, criterion.short), *list_done_right(kit, criterion.short)]
+        for entry in [*kit.mutants(criterion.short), *right]:
+            known.setdefault(entry["id"], []).append((criterion, entry))
+    if unknown := [one for one in ids if one not in known]:
+        raise LabError(f"Nothing is called {', '.join(unknown)}.", f"There are {', '.join(sorted(known))}.")
+    proof, results = _Proof(kit, say, live=True, record=record), list[MutantResult]()
+    for criterion, entry in [one for name in ids for one in known[name]]:
+        results.append(proof.look(criterion, entry))
+        say(to_lines(results[-1:])[0])
+    return results
 
 
 class _Proof:
