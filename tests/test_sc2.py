@@ -49,6 +49,7 @@ def good() -> dict[str, Any]:
     names = {"workers": ["api", "classifierrunner", "embeddingrunner"], "service": ["demo_text_intelligence"]}
     return {
         "problem": "", "foreign": "", "seconds": 8.0, "log": "",
+        "first": {**answer(["a", "c"]), "log": ""},
         "two": answer(["a", "c"]),
         "stays": {"alive": True, "log": "", **answer(["a"])},
         "names": {**names, "max_batch": {"embeddingrunner": 64.0, "classifierrunner": 64.0}},
@@ -98,6 +99,7 @@ WRONG = [
     ("stays-up", put("stays", "status", to=500)),
     ("one-answer-per-text", put("sizes", to=[answer([])])),
     ("loads-once", put("closed", "status", to=404)),
+    ("loads-once", put("first", "status", to=500)),
     ("asks-both-runners", put("sizes", 1, "calls", to={})),
     ("labels-right", put("closed", "body", "labels", to=["billing", "billing"])),
     ("labels-right", put("again", "body", "labels", to=["billing", "billing"])),

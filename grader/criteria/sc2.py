@@ -86,6 +86,7 @@ def answers(ws: Any) -> Facts:
         with served(ws.service, ws.store, config=CONFIG, bare=[*MODELS.values()]) as server:
             facts: Facts = {"problem": server.problem, "foreign": server.foreign, "seconds": server.seconds}
             facts["log"] = server.log() if server.problem else ""
+            facts["first"] = ask_closed(server, ws.store, LAB_TEXTS) if not server.problem else {}
             facts["two"] = counted(server, LAB_TEXTS, PARTS)
             if server.problem or shape_problem(facts["two"], 2):
                 facts["log"] = server.log()
@@ -105,7 +106,7 @@ def asked_of(told: dict[str, dict[str, Facts]], facts: Facts) -> dict[str, dict[
 
 def all_answers(facts: Facts) -> list[Facts]:
     """Every answer to a request that was a good one."""
-    alone = [facts[name] for name in ("two", "stays", "again", "closed") if name in facts]
+    alone = [facts[name] for name in ("first", "two", "stays", "again", "closed") if facts.get(name)]
     many = [facts[name][i] for name in MANY if name in facts for i in range(len(facts[name]))]
     by_name = [*facts.get("others", {}).values(), *facts.get("killed", {}).values()]
     met = [answer for still in facts.get("frozen", {}).values() for answer in still["answers"]]
@@ -288,7 +289,8 @@ def one_answer_per_text(seen: Facts) -> Finding:
 
 @check(answers, after=one_answer_per_text)
 def loads_once(seen: Facts) -> Finding:
-    return needs_no_store(seen["closed"])
+    """For no request, not even the first."""
+    return needs_no_store(seen["first"], seen["closed"])
 
 
 @check(answers, after=[two_runners, loads_once])
@@ -357,7 +359,7 @@ def scores_right(seen: Facts) -> Finding:
 
 def one_by_one(seen: Facts) -> list[Facts]:
     """The answers to one caller after the other: the notebook's, later ones, the same again, with the store closed."""
-    return [seen["two"], seen["stays"], *seen["sizes"], seen["again"], seen["closed"]]
+    return [seen["first"], seen["two"], seen["stays"], *seen["sizes"], seen["again"], seen["closed"]]
 
 
 @check(answers, after=scores_right)

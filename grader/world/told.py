@@ -110,8 +110,12 @@ def one_for_each(answers: Sequence[Facts], sizes: Sequence[int]) -> Finding:
     return Finding(True, f"Requests of {asked} texts got a label and a score for each text.", asked, asked)
 
 
-def needs_no_store(closed: Facts) -> Finding:
-    """Of a request of two texts while the store could not be read."""
+def needs_no_store(first: Facts, closed: Facts) -> Finding:
+    """Of two requests of two texts while the store could not be read: the first of all, and a later one."""
+    if wrong := shape_problem(first, 2):
+        message = f"As soon as it said ready, the store was closed, and the first request got {wrong}: what the answer"
+        message += f" takes is loaded when it is asked for. The end of the log:\n{first['log']}"
+        return Finding(False, message, wrong, "an answer as later")
     if wrong := shape_problem(closed, 2):
         message = f"With the store closed after the start, a request got {wrong}: a model is loaded for each request"
         return Finding(False, f"{message}. The end of the log:\n{closed['log']}", wrong, "an answer as before")

@@ -30,6 +30,8 @@ from grader.world import pace
 from grader.world.load.servers import parse_witness
 from grader.world.load.settings import Setting
 from grader.world.objects import get, kubectl, labels_of, server_of
+from grader.world.room import need_room
+from grader.world.split import warnings
 
 KEY = "serving-lab/setting"  # the Kubernetes label that tells the copies apart
 SERVICE = "bench"
@@ -192,7 +194,9 @@ def wait_for(namespace: str, setting: Setting) -> None:
         "-n", namespace, "rollout", "status", f"deployment/{name}", f"--timeout={limit:.0f}s", limit=limit + 10
     )
     if not done.ok:
-        raise LabError(f"The grader's copy with the setting {setting.name} is not ready: {done.tail(2)}")
+        need_room(namespace)
+        said = "; ".join([done.tail(2), *warnings(namespace)[-3:]])
+        raise LabError(f"The grader's copy with the setting {setting.name} is not ready: {said}", "Grade again.")
 
 
 def objects(
