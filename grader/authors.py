@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from grader.kit import Kit
 from grader.model import CriterionResult, Facts
-from grader.stubs import REGION, bare
+from grader.notebooks import SOURCE_REGION, bare
 
 # a cell that writes a file, in a source: as code, or as a language of its own
 WORK = re.compile(r'(?:^# %%work |language="work" magic_args=")(?P<file>[^\s"]+)', re.M)
@@ -43,7 +43,7 @@ def read_regions(kit: Kit) -> Regions:
     for lab in kit.labs():
         found.written.update(lab.front.get("gives", []))
         for cell in re.split(r"^(?=# %%(?: |$))", lab.source.read_text(), flags=re.M):
-            marks, work = list(REGION.finditer(cell)), WORK.search(cell)
+            marks, work = list(SOURCE_REGION.finditer(cell)), WORK.search(cell)
             if work:
                 ours = ["\n".join(bare(m["ours"].splitlines(), m["lead"])) for m in marks]
                 found.written.add(work["file"])

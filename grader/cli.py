@@ -13,21 +13,18 @@ from typing import Any
 
 import click
 
-from grader import guide, report
-from grader.answers import listed
+from grader import report
 from grader.classroom import grade_class, judge_class
 from grader.doctor import examine, to_json
-from grader.entry import run_command, say
+from grader.entry import ask, run_command, say, show
 from grader.errors import LabError, WrongCall
 from grader.grade import grade_criterion
-from grader.incidents import incident
 from grader.intake import opened
 from grader.kernel import prepare
 from grader.kit import ROOT, Kit
 from grader.model import Report, Verdict
 from grader.notebooks import build as build_all
 from grader.processes import run
-from grader.update import update as update_notebook
 from grader.walk import start_at, walk_workspace
 from grader.walk import walk as run_walk
 from grader.workspace import Workspace, digest, learner_workspace, locked, write_atomic
@@ -161,53 +158,6 @@ def start() -> None:
     os.execve(sys.executable, [sys.executable, "-P", "-m", "jupyterlab", *options], ws.environ())
 
 
-@main.command()
-def status() -> None:
-    """Where am I: the next cell to do, and the last check that failed."""
-    show(guide.status(learner_workspace(Kit())))
-
-
-@main.command()
-@click.argument("check", default="")
-def hint(check: str) -> None:
-    """A hint for the last check that failed, for CHECK, or for a TODO: nudge, then pointer, then the worked step."""
-    show(guide.hint(learner_workspace(Kit()), check))
-
-
-@main.command()
-@click.argument("number")
-@click.option("--anyway", is_flag=True, help="do not wait for the third hint")
-def diff(number: str, anyway: bool) -> None:
-    """Your notebook NUMBER beside the solution. Example: ./lab diff 01"""
-    show(guide.diff(learner_workspace(Kit()), number, anyway))
-
-
-@main.command()
-@click.argument("number")
-@click.option("--yes", is_flag=True, help="do not ask")
-def reset(number: str, yes: bool) -> None:
-    """Notebook NUMBER as the kit has it; yours goes to backups/. Example: ./lab reset 01"""
-    Kit().lab(number)
-    ask(f"Put your notebook {number} away and begin it again?", yes)
-    show(guide.reset(learner_workspace(Kit()), number))
-
-
-@main.command("incident")
-@click.argument("number")
-@click.argument("letter", default="")
-@click.option("--give-up", is_flag=True, help="put everything back and tell what it was")
-def incident_command(number: str, letter: str, give_up: bool) -> None:
-    """Break your own work of lab NUMBER, find out how, repair it; again: is it over? Example: ./lab incident 05"""
-    show(incident(learner_workspace(Kit()), number, letter, give_up, say))
-
-
-@main.command()
-@click.argument("number")
-def update(number: str) -> None:
-    """Notebook NUMBER in the kit's newest version, with what you wrote at its TODOs; yours goes to backups/."""
-    show(update_notebook(learner_workspace(Kit()), number))
-
-
 @main.command("start-at")
 @click.argument("number")
 @click.option("--yes", is_flag=True, help="do not ask")
@@ -219,13 +169,6 @@ def start_at_command(number: str, yes: bool) -> None:
     show([*ws.provide(), *start_at(ws, number)])
 
 
-def ask(question: str, yes: bool) -> None:
-    if not yes and not sys.stdin.isatty():
-        raise WrongCall("This moves your files to backups/, and there is nobody to ask.", "Say --yes.")
-    if not yes and not click.confirm(question):
-        sys.exit(0)
-
-
 @main.command("report")
 @click.option("--details", is_flag=True, help="show every check, the passed ones too")
 @click.option("--json", "json_file", metavar="FILE", help="write it as JSON, predictions included")
@@ -233,7 +176,7 @@ def last_report(details: bool, json_file: str) -> None:
     """The last report again, without grading, and each prediction beside what was measured."""
     check_paths({"json_file": json_file})
     ws = learner_workspace(Kit())
-    found = replace(guide.last_report(ws) or report.make_report(ws, []), answers=tuple(listed(ws)))
+    found = replace(report.read_last(ws) or report.make_report(ws, []), answers=tuple(report.list_answers(ws)))
     if not found.answers and not found.criteria:
         raise LabError(f"There is no report in {ws.results} yet.", "`./lab grade` makes one.")
     report.to_terminal(found, ws.kit, details, predictions=True)
@@ -273,6 +216,18 @@ def pass_on(name: str, program: list[str], text: str) -> None:
         os.execv(sys.executable, [sys.executable, *program, *words])
 
 
+TEACHING = {
+    "status": "Where am I: the next cell to do, and the last check that failed.",
+    "hint": "A hint for the last check that failed, for CHECK, or for a TODO: nudge, then pointer, then the "
+    "worked step.",
+    "diff": "Your notebook NUMBER beside the solution. Example: ./lab diff 01",
+    "reset": "Notebook NUMBER as the kit has it; yours goes to backups/. Example: ./lab reset 01",
+    "incident": "Break your own work of lab NUMBER, find out how, repair it; again: is it over? "
+    "Example: ./lab incident 05",
+    "update": "Notebook NUMBER in the kit's newest version, with what you wrote at its TODOs; yours goes to backups/.",
+}
+for name, text in TEACHING.items():
+    pass_on(name, ["-P", "-m", "labs.helpers.teaching", name], text)
 pass_on(
     "mutants",
     [str(ROOT / "tests" / "try_mutants.py")],
@@ -315,10 +270,6 @@ def test(pytest_options: tuple[str, ...]) -> None:
         command, 3600, Kit().root, on_line=lambda line: print(f"[{time.monotonic() - began:4.0f}s] {line}", flush=True)
     )
     sys.exit(1 if done.code is None else done.code)
-
-
-def show(lines: list[str]) -> None:
-    print("\n".join(lines))
 
 
 if __name__ == "__main__":

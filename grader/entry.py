@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from grader.errors import LabError
+from grader.errors import LabError, WrongCall
 from grader.kit import Kit
 from grader.model import clean
 
@@ -42,6 +42,18 @@ def run_command(command: click.Command, goes_on: str = "the next run goes on fro
 
 def say(line: str) -> None:
     print(f"  {line}", file=sys.stderr, flush=True)
+
+
+def show(lines: list[str]) -> None:
+    print("\n".join(lines))
+
+
+def ask(question: str, yes: bool) -> None:
+    """Goes on after a yes; `yes`: it was said on the command line."""
+    if not yes and not sys.stdin.isatty():
+        raise WrongCall("This moves your files to backups/, and there is nobody to ask.", "Say --yes.")
+    if not yes and not click.confirm(question):
+        sys.exit(0)
 
 
 def keep_traceback() -> Path:

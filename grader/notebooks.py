@@ -6,7 +6,7 @@ In a code cell, the lines from `# TODO` to `# solution` are the learner's stub, 
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,13 @@ from grader.workspace import Workspace, write_atomic
 OWN_KERNEL = "serving-lab-grader"
 REGION = re.compile(
     r"^(?P<pad> *)# TODO (?P<what>.*)\n(?P<stub>(?:.*\n)*?) *# solution\n(?P<ours>(?:.*\n)*?) *# end$", re.M
+)
+# the same in a source, where `lead` comments out another language
+SOURCE_REGION = re.compile(
+    r"^(?P<lead>(?:# )?) *# TODO (?P<what>.*)\n(?P<stub>(?:.*\n)*?)(?P=lead) *# solution\n"
+    r"(?P<ours>(?:.*\n)*?)(?P=lead) *# end\n"
+    r"(?:#? *\n)*(?=(?P<after>.*))",  # not taken: it may be the next TODO's
+    re.M,
 )
 
 
@@ -48,6 +55,11 @@ def solve(source: str) -> str:
 def unsolve(source: str) -> str:
     """The cell with the stub, without our block."""
     return REGION.sub(lambda m: f"{m['pad']}# TODO {m['what']}\n{m['stub']}".rstrip("\n"), source)
+
+
+def bare(lines: Iterable[str], lead: str) -> tuple[str, ...]:
+    """A source's lines as they are in the notebook."""
+    return tuple("" if line == lead.strip() else line.removeprefix(lead) for line in lines)
 
 
 def build(kit: Kit, write: bool) -> list[str]:

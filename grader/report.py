@@ -16,11 +16,10 @@ from typing import Any
 
 import psutil
 
-from grader.answers import listed
 from grader.authors import mark_authors
 from grader.kit import Kit
 from grader.model import CheckResult, CriterionResult, Facts, NotebookRun, Report, Verdict, clean
-from grader.workspace import Workspace, write_atomic
+from grader.workspace import Workspace, read_json, write_atomic
 
 SIGNS = {Verdict.PASS: "✔ pass", Verdict.FAIL: "✘ fail", Verdict.ERROR: "! error", Verdict.NOT_RUN: "- not run"}
 STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.ERROR: "bold magenta", Verdict.NOT_RUN: "dim"}
@@ -39,10 +38,21 @@ def make_report(ws: Workspace, results: Iterable[CriterionResult], notebooks: It
     return Report(made, describe_machine(ws.kit), tuple(read_answers(ws)), marked, tuple(notebooks))
 
 
+def read_last(ws: Workspace) -> Report | None:
+    """The last report that was made of that workspace."""
+    path = ws.results / "report.json"
+    return Report.from_json(read_json(path)) if path.exists() else None
+
+
+def list_answers(ws: Workspace) -> list[Facts]:
+    """A learner's predictions beside what was measured, by kit.toml's `answers`; none in a kit that asks nothing."""
+    return ws.kit.call("answers", ws) or []
+
+
 def read_answers(ws: Workspace) -> list[Facts]:
     """What is well formed of them: a damaged file costs the answers, not the report."""
     try:
-        answers = listed(ws)
+        answers = list_answers(ws)
     except Exception as damaged:
         print(f"lab: the report has no answers: {clean(str(damaged))}", file=sys.stderr)
         return []

@@ -66,7 +66,7 @@ class Workspace:
         }
 
     def answers(self) -> list[dict[str, Any]]:
-        """The learner's answers so far: [{"id", "text", "at"}], with "measured" where it was (grader/answers.py)."""
+        """The learner's answers so far: [{"id", "text", "at"}], with "measured" where it was."""
         path = self.root / "answers.json"
         kept = read_json(path)
         if bad := [k for k, v in kept.items() if not isinstance(v, dict) or not isinstance(v.get("text"), str)]:

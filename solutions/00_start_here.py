@@ -31,10 +31,10 @@
 import shutil
 import sys
 
-from grader.answers import measured
 from labs.helpers.charts import route
 from labs.helpers.lesson import practice, recall, timing
 from labs.helpers.service import servers, workers
+from labs.helpers.teaching.answers import measured
 
 sys.path.insert(0, "service")  # so far it holds the tickets
 from tickets import held_out

@@ -29,10 +29,10 @@ import sys
 
 import bentoml
 
-from grader.answers import measured
 from labs.helpers.charts import tickets
 from labs.helpers.lesson import claims, recall, timing
 from labs.helpers.store import models
+from labs.helpers.teaching.answers import measured
 
 sys.path.insert(0, "service")  # from where the server will import, too
 from tickets import TICKETS, held_out

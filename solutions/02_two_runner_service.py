@@ -31,10 +31,10 @@ import sys
 import bentoml
 import httpx
 
-from grader.answers import measured
 from labs.helpers.lesson import recall, timing
 from labs.helpers.service import batches, servers, traces, workers
 from labs.helpers.store import models
+from labs.helpers.teaching.answers import measured
 
 sys.path.insert(0, "service")
 clock = timing.Clock()

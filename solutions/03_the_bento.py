@@ -33,9 +33,9 @@ from pathlib import Path
 
 import yaml
 
-from grader.answers import measured
 from labs.helpers.bento import bentos, packages
 from labs.helpers.lesson import claims, recall, timing
+from labs.helpers.teaching.answers import measured
 
 clock = timing.Clock()
 desk = bentos.Desk()

@@ -30,10 +30,10 @@ from pathlib import Path
 
 import httpx
 
-from grader.answers import measured
 from labs.helpers.bento import bentos
 from labs.helpers.image import images, layers, pulls
 from labs.helpers.lesson import claims, recall, timing
+from labs.helpers.teaching.answers import measured
 
 clock = timing.Clock()
 

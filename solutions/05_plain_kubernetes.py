@@ -31,9 +31,9 @@ import time
 
 import httpx
 
-from grader.answers import measured
 from labs.helpers.kube import devices, edits, objects, path, pods, visitors, yatai
 from labs.helpers.lesson import claims, recall, timing
+from labs.helpers.teaching.answers import measured
 
 clock = timing.Clock()
 deployment = "deployment/demo-text-intelligence"
@@ -505,7 +505,7 @@ visitors.draw(
 # %% tags=["see"]
 from itertools import pairwise
 
-from grader.serve import find_server
+from labs.helpers.teaching.serve import find_server
 
 texts = {"texts": ["I was charged twice", "Where is my parcel?"]}
 address = f"{find_server('tunnel').url}/classify"

@@ -24,10 +24,10 @@
 
 # %% tags=["do"]
 # %load_ext grader.magic
-from grader.answers import measured
 from labs.helpers.kube import ramp, release
 from labs.helpers.lesson import claims, recall, timing
 from labs.helpers.shapes import split
+from labs.helpers.teaching.answers import measured
 
 clock = timing.Clock()
 print(split.lay_out())

@@ -29,11 +29,11 @@
 import inspect
 import statistics
 
-from grader.answers import measured
-from grader.shell import find_server
 from grader.world.load import closed, poisson, summary
 from labs.helpers.lesson import claims, timing
 from labs.helpers.load import bench, copies, fit, law, pictures, trials, twin, xray
+from labs.helpers.teaching.answers import measured
+from labs.helpers.teaching.serve import find_server
 
 clock = timing.Clock()
 

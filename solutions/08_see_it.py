@@ -29,11 +29,11 @@
 import time
 from pathlib import Path
 
-from grader.answers import measured
-from grader.shell import find_server
 from grader.world.load import closed
 from labs.helpers.lesson import timing
 from labs.helpers.monitoring import asking, boards, drills, pictures
+from labs.helpers.teaching.answers import measured
+from labs.helpers.teaching.serve import find_server
 
 clock = timing.Clock()
 

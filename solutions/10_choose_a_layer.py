@@ -27,9 +27,9 @@
 
 # %% tags=["do"]
 # %load_ext grader.magic
-from grader.answers import measured
 from labs.helpers.choice import cards, kserve, measure
 from labs.helpers.lesson import claims, recall, timing
+from labs.helpers.teaching.answers import measured
 
 clock = timing.Clock()
 print(measure.prepare())

@@ -26,11 +26,11 @@
 # %load_ext grader.magic
 import os
 
-from grader.answers import measured
 from labs.helpers.bento import bentos
 from labs.helpers.lesson import claims, recall, timing
 from labs.helpers.modern import apart, built, sides
 from labs.helpers.service import servers
+from labs.helpers.teaching.answers import measured
 
 clock = timing.Clock()
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from conftest import ROOT, run_lab
 
-from grader import answers
 from grader.errors import BadKit, LabError, Refused
 from grader.kit import Kit
 from grader.notebooks import make_notebook
 from grader.workspace import Workspace
+from labs.helpers.teaching import answers
 
 KIT = Kit(ROOT)
 ASKED = answers.questions(KIT)
@@ -162,7 +162,7 @@ def test_each_question_is_known_and_each_is_asked(lab: Any) -> None:
 def test_a_later_cell_answers_back(question: answers.Question) -> None:
     """`measured("05a", ...)`, or `recall("05x", ...)` for the questions that a lab ends with."""
     code = cells(question.lab)
-    if not any("grader.answers" in cell for cell in code):
+    if not any("teaching.answers" in cell for cell in code):
         pytest.skip(f"lab {question.lab} asks, and answers nothing back yet")
     later = code[code.index(answer_cell(question)) + 1 :]
     assert any(re.search(rf'\b(measured|recall)\([^)]*"{question.id}"', cell) for cell in later)

@@ -11,6 +11,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SUBJECTS = ("bentoml", "docker", "kubernetes", "sklearn", "torch", "sentence_transformers", "locust")
 # tests/ proves the kit; nothing of the kit needs it
 DEVELOPERS = ("mutants", "conftest", "operators", "generated", "figures")
+# what a notebook offers knows no subject: the engine is all that it uses
+TEACHING = "labs/helpers/teaching"
+ROOMS = tuple(f"labs.helpers.{p.name}" for p in ROOT.glob("labs/helpers/[a-z]*") if p != ROOT / TEACHING)
 # who -> the beginnings of the names that it must not import
 BORDERS = {
     "grader/*.py": (*SUBJECTS, *DEVELOPERS, "grader.criteria", "grader.world", "cluster", "labs", "service"),
@@ -20,9 +23,14 @@ BORDERS = {
     "cluster/*.py": ("bentoml", "grader.criteria", "grader.world", "labs", "service"),
     "pages/*.py": (*SUBJECTS, "grader.criteria", "grader.world", "cluster", "labs", "service"),
     "labs/helpers/**/*.py": ("grader.criteria", "grader.judge", "grader.mutants", "service"),
+    f"{TEACHING}/*.py": (*SUBJECTS, *DEVELOPERS, "grader.world", "cluster", "pages", *ROOMS),
     "labs/helpers/charts/*.py": (*SUBJECTS, "grader", "cluster"),
 }
-ALLOWED = {("labs/helpers/lesson/practice.py", "grader.judge")}  # lab 00 shows the judge itself
+ALLOWED = {
+    ("labs/helpers/lesson/practice.py", "grader.judge"),  # lab 00 shows the judge itself
+    (f"{TEACHING}/incidents.py", "grader.mutants"),  # an incident is a mutant
+    ("tests/mutants/entries.py", f"{TEACHING}/serve".replace("/", ".")),  # types a cell's commands as a cell does
+}
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -67,8 +75,8 @@ def test_criteria_holds_criteria_alone() -> None:
     assert [n for n in names if not n.startswith("sc")] == []
 
 
-def test_no_module_is_long_and_the_grading_path_is_short() -> None:
-    """In lines of code. (The whole engine is over its limit; the README says by how much.)"""
+def test_the_engine_and_its_grading_path_are_short_and_no_module_is_long() -> None:
+    """In lines of code."""
     lines = {p.stem: count(p) for p in (ROOT / "grader").glob("*.py")}
     path, todo = set[str](), ["grade", "look", "guard"]
     while todo:
@@ -76,4 +84,5 @@ def test_no_module_is_long_and_the_grading_path_is_short() -> None:
         mine = [n.split(".")[1] for n in imports(ROOT / "grader" / f"{name}.py") if n.startswith("grader.")]
         todo += {n for n in mine if n in lines} - path
     assert max(lines.values()) <= 300
+    assert sum(lines.values()) <= 2600
     assert sum(lines[name] for name in path) <= 1200, sorted(path)

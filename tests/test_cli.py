@@ -16,6 +16,7 @@ from conftest import ROOT, run_lab
 from grader import cli
 from grader.kit import Kit
 from grader.processes import wait_until
+from labs.helpers.teaching.cli import main as teaching
 
 
 @pytest.mark.parametrize(
@@ -64,10 +65,16 @@ def test_help_names_every_command_with_examples() -> None:
     assert all(f"  {c} " in done.stdout for c in commands) and "./lab grade sc1" in done.stdout
 
 
-@pytest.mark.parametrize("words", ["bench", "bench capacity", "cluster up", "mutants", "class"])
+@pytest.mark.parametrize("words", ["bench", "bench capacity", "cluster up", "mutants", "class", *cli.TEACHING])
 def test_help_of_a_command_names_it_and_needs_no_workspace(words: str, tmp_path: Path) -> None:
     done = run_lab(ROOT, *words.split(), "--help", LAB_WORK=str(tmp_path / "none"))
     assert done.returncode == 0 and done.stdout.startswith(f"Usage: ./lab {words} [OPTIONS]"), done.stdout + done.stderr
+
+
+def test_help_says_of_a_notebooks_commands_what_they_say_themselves() -> None:
+    """Two packages list them, since the engine imports nothing of the other."""
+    assert {name: command.help for name, command in teaching.commands.items()} == cli.TEACHING
+    assert all(cli.main.commands[name].help == text for name, text in cli.TEACHING.items())
 
 
 def test_help_imports_nothing_heavy() -> None:

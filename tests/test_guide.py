@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from conftest import ROOT, run_lab
 
-from grader import guide, magic, stubs
-from grader.cells import UnreadableNotebook, read_cells
 from grader.errors import Refused, UnknownName
 from grader.kit import Kit, Lab
 from grader.notebooks import build, make_notebook
-from grader.update import update
 from grader.workspace import Workspace, write_atomic
+from labs.helpers.teaching import guide, magic, stubs
+from labs.helpers.teaching.cells import UnreadableNotebook, read_cells
+from labs.helpers.teaching.update import update
 
 KIT = Kit(ROOT)
 NAME = "01_write_a_number.ipynb"

@@ -17,7 +17,6 @@ from conftest import ROOT
 from mutants.prove import scratch
 
 from cluster.names import prepare, read_names
-from grader import incidents
 from grader.grade import grade_criterion
 from grader.judge import judge_check
 from grader.kit import Kit
@@ -28,6 +27,7 @@ from grader.needs import missing
 from grader.processes import run
 from grader.walk import checkpoint
 from grader.workspace import Workspace
+from labs.helpers.teaching import incidents
 
 KIT = Kit(ROOT)
 KNOWN = {name: found for lab in KIT.labs() for name, found in incidents.known_incidents(KIT, lab.number).items()}

@@ -32,6 +32,11 @@ CELLS = [
     ("%%shell\nsleep 100", "Interrupted after"),
     ("%%shell\npython -c \"import urllib.request as u; print(u.urlopen('http://127.0.0.1:$PORT').status)\"", "200"),
     ("%log api 1", "-- api is running"),
+    (
+        "from grader.answers import measured\nfrom grader.serve import find_server\n"
+        "from grader.shell import find_server as same\nprint(same is find_server, measured.__module__)",
+        "True labs.helpers.teaching.answers",  # a notebook of an older kit
+    ),
     ("print('every cell above left the kernel alive')", "alive"),
 ]  # fmt: skip
 
@@ -62,7 +67,7 @@ def test_cells_in_a_kernel_of_an_editor(toykit: Path, monkeypatch: pytest.Monkey
 
 
 def test_loading_is_quick_since_it_imports_nothing_heavy() -> None:
-    code = "import sys, grader.magic, cluster.names; print(*{m.split('.')[0] for m in sys.modules})"
+    code = "import sys, labs.helpers.teaching.magic, cluster.names; print(*{m.split('.')[0] for m in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
     assert "grader" in loaded
     assert not {"torch", "bentoml", "nbformat", "jupytext", "papermill", "httpx", "rich", "jinja2"} & set(loaded)

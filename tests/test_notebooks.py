@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-from grader.answers import questions
 from grader.kit import Kit, Lab
 from grader.notebooks import REGION, make_notebook, solve
+from labs.helpers.teaching.answers import questions
 
 KIT = Kit(ROOT)
 LABS = KIT.labs()

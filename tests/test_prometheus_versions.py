@@ -20,11 +20,11 @@ from live_cluster import not_run
 
 from cluster.material import images_of, pull_image
 from cluster.tools import look
-from grader import incidents
 from grader.kit import Kit
 from grader.processes import wait_until
 from grader.world import history, rules
 from grader.world.prometheus import BadQuery, Prometheus, promtool, remembering
+from labs.helpers.teaching import incidents
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(not look("promtool")[0], reason="no promtool")]
 BEGIN = 1_760_000_400 // 7200 * 7200

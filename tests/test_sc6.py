@@ -15,7 +15,6 @@ import bench_runs
 import pytest
 from mutants.entries import find_fixture, type_cells
 
-from grader import incidents
 from grader.errors import LabError
 from grader.judge import judge_criterion
 from grader.kit import Kit
@@ -25,6 +24,7 @@ from grader.workspace import Workspace
 from grader.world.load import table
 from grader.world.load.metrics import RUNNERS
 from grader.world.load.settings import Setting
+from labs.helpers.teaching import incidents
 
 KIT = Kit()
 SC6 = KIT.criterion("sc6")

@@ -11,7 +11,7 @@ from conftest import ROOT
 from grader.errors import Refused
 from grader.kit import Kit, Lab
 from grader.notebooks import make_notebook
-from grader.stubs import Stub, find_keys, find_todos, kit_stubs, refuse_undone
+from labs.helpers.teaching.stubs import Stub, find_keys, find_todos, kit_stubs, refuse_undone
 
 LABS = Kit(ROOT).labs()
 

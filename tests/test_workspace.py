@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from grader import guide, magic
 from grader.errors import LabError, Refused, WrongCall
 from grader.kit import Kit
 from grader.notebooks import build, make_notebook, solve, unsolve
 from grader.workspace import WALK, Workspace, at, locked, write_atomic
+from labs.helpers.teaching import guide, magic
 
 CELL = "x = 1\n# TODO the number\nn = ...\n# solution\nn = 42\n# end\nprint(n)"
 

@@ -19,8 +19,8 @@ from grader.model import Facts
 from grader.mutants import RUN_LIMIT
 from grader.notebooks import REGION
 from grader.processes import run
-from grader.serve import BASH
 from grader.workspace import Workspace
+from labs.helpers.teaching.serve import BASH
 
 
 def control_of(kit: Kit, short: str) -> Facts:

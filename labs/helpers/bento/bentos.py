@@ -12,11 +12,11 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from grader.shell import NO_COLOURS
 from grader.world.bentos import File, audit
 from grader.world.secrets import search, search_name
 from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, Picture, canvas
 from labs.helpers.store.models import size
+from labs.helpers.teaching.serve import NO_COLOURS
 
 NAME = "demo_text_intelligence"
 

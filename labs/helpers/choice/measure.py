@@ -17,12 +17,12 @@ from grader.kit import Kit
 from grader.model import Facts
 from grader.processes import carriers
 from grader.progress import Progress
-from grader.serve import find_server
 from grader.workspace import learner_workspace
 from grader.world import layers, mlserver
 from grader.world.kit_modules import kit_module
 from grader.world.load import machine
 from grader.world.servers import Served, served
+from labs.helpers.teaching.serve import find_server
 
 TEXTS = 24
 ROOT = Path()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from grader.answers import find_question, measured
 from grader.kit import Kit
+from labs.helpers.teaching.answers import find_question, measured
 
 
 def recall(*names: str) -> None:

@@ -14,11 +14,11 @@ import httpx
 import psutil
 
 from grader.processes import carriers
-from grader.shell import find_server
 from grader.world.load import metrics, texts
 from grader.world.load.log import Log
 from grader.world.metrics import fetch
 from grader.world.servers import role_of
+from labs.helpers.teaching.serve import find_server
 
 EMBEDDER = "embeddingrunner"
 

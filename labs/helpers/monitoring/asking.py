@@ -9,8 +9,8 @@ from pathlib import Path
 
 from grader.errors import LabError
 from grader.processes import wait_until
-from grader.shell import find_server
 from grader.world.prometheus import BadQuery, Prometheus
+from labs.helpers.teaching.serve import find_server
 
 HOME = Path("deploy/monitoring")
 

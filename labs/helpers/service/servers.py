@@ -24,8 +24,8 @@ import yaml
 from grader.errors import LabError
 from grader.processes import carriers
 from grader.progress import Progress
-from grader.serve import find_server
 from grader.world.servers import Served, served
+from labs.helpers.teaching.serve import find_server
 
 RUNNERS = ("embeddingrunner", "classifierrunner")
 _running: dict[str, contextlib.ExitStack] = {}

@@ -33,6 +33,6 @@ print(Path("service/number.txt").read_text())
 # end
 
 # %% tags=["see"]
-from grader.answers import measured
+from labs.helpers.teaching.answers import measured
 
 measured("T1", 2 + 2)

@@ -12,10 +12,9 @@ import time
 from grader.errors import Refused
 from grader.kit import Kit
 from grader.processes import carriers, started
-from grader.serve import BASH, BEAT, describe, end, kept, serve, tail, typed_environ
-from grader.serve import NO_COLOURS as NO_COLOURS  # notebooks and their helpers take these two from here
-from grader.serve import find_server as find_server
 from grader.workspace import Workspace, learner_workspace
+from labs.helpers.teaching.serve import BASH, BEAT, describe, end, kept, serve, tail, typed_environ
+from labs.helpers.teaching.serve import find_server as find_server  # where notebooks of older kits look for it
 
 SERVE = r"--serve +(?P<name>[A-Za-z][\w-]*)( +--ready +(?P<path>/\S*))?( +--within +(?P<limit>[\d.]+))?"
 LINE = re.compile(rf"(--if +(?P<there>\S+) *)?({SERVE})?")

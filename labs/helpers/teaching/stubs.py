@@ -13,15 +13,10 @@ from pathlib import Path
 
 from grader.errors import Refused
 from grader.kit import Kit
+from grader.notebooks import SOURCE_REGION, bare
 
 ANSWER = re.compile(r"\s*%%answer +(\w+)")
 TODO = re.compile(r"^\s*# TODO (?P<what>.*?)\s*$")
-REGION = re.compile(
-    r"^(?P<lead>(?:# )?) *# TODO (?P<what>.*)\n(?P<stub>(?:.*\n)*?)(?P=lead) *# solution\n"
-    r"(?P<ours>(?:.*\n)*?)(?P=lead) *# end\n"
-    r"(?:#? *\n)*(?=(?P<after>.*))",  # not taken: it may be the next TODO's
-    re.M,
-)
 # in a file of lines: the dots alone, as an item of a list, as the value of a key
 DOTS = re.compile(r"\s*(- )?([\w.\-/\"']+\s*[:=]\s*)?\.\.\.\s*")
 MAGIC = re.compile(r"^(\s*)[%!].*")
@@ -86,7 +81,7 @@ def source_stubs(source: Path) -> dict[str, Stub]:
 @cache
 def _read_stubs(source: Path, _: int) -> dict[str, Stub]:
     found, text = {}, source.read_text()
-    for m in REGION.finditer(text):
+    for m in SOURCE_REGION.finditer(text):
         after = "".join(written([m["after"]], m["lead"]))
         last = m["after"].startswith("# %%") or TODO.match(after)
         asks = "\n# %%answer " in text[text.rindex("\n# %% ", 0, m.start()) : m.start()]
@@ -98,11 +93,6 @@ def _read_stubs(source: Path, _: int) -> dict[str, Stub]:
 def written(lines: Iterable[str], lead: str = "") -> tuple[str, ...]:
     """The lines that say something, without indentation; `lead` is how a source comments out another language."""
     return tuple(line.strip() for line in bare(lines, lead) if line.strip())
-
-
-def bare(lines: Iterable[str], lead: str) -> tuple[str, ...]:
-    """The lines as they are in the notebook."""
-    return tuple("" if line == lead.strip() else line.removeprefix(lead) for line in lines)
 
 
 def find_todos(cell: str, stubs: Stubs) -> list[Todo]:

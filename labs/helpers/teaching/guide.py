@@ -7,23 +7,19 @@ import textwrap
 import tomllib
 from collections.abc import Sequence
 
-from grader.cells import Cell, State, pair_cells, read_cells, todo_states
 from grader.errors import LabError, UnknownName
-from grader.incidents import open_check
 from grader.kit import Kit, Lab
-from grader.model import CheckResult, Report, Verdict
+from grader.model import CheckResult, Verdict
 from grader.notebooks import make_notebook
-from grader.stubs import Stub, source_stubs
+from grader.report import read_last
 from grader.workspace import Workspace, digest, read_json, write_atomic
-
-
-def last_report(ws: Workspace) -> Report | None:
-    path = ws.results / "report.json"
-    return Report.from_json(read_json(path)) if path.exists() else None
+from labs.helpers.teaching.cells import Cell, State, pair_cells, read_cells, todo_states
+from labs.helpers.teaching.incidents import open_check
+from labs.helpers.teaching.stubs import Stub, source_stubs
 
 
 def first_failure(ws: Workspace) -> CheckResult | None:
-    report = last_report(ws)
+    report = read_last(ws)
     checks = [check for result in (report.criteria if report else ()) for check in result.checks]
     return next((c for c in checks if c.verdict in (Verdict.FAIL, Verdict.ERROR)), None)
 
@@ -57,7 +53,7 @@ def place(cell: Cell, lab: Lab) -> str:
 
 
 def status(ws: Workspace) -> list[str]:
-    failed, report = first_failure(ws), last_report(ws)
+    failed, report = first_failure(ws), read_last(ws)
     last = f"{failed.verdict.value} {failed.id}: {failed.message}" if failed else "nothing failed"
     graded = f"{last} ({report.made})" if report else "none yet: ./lab grade"
     first, *lost = next_cell(ws)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grader.errors import LabError
-from grader.stubs import TODO, Stub, Stubs, find_keys, find_todos, written
+from labs.helpers.teaching.stubs import TODO, Stub, Stubs, find_keys, find_todos, written
 
 ALIKE = 0.6  # of their lines two cells share, in order, to be one cell that was edited
 

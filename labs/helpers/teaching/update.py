@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from grader.cells import Cell, pair_cells, read_cells
-from grader.stubs import ANSWER, Stub, Stubs, find_keys, find_todos, source_stubs, written
 from grader.workspace import Workspace, digest, write_atomic
+from labs.helpers.teaching.cells import Cell, pair_cells, read_cells
+from labs.helpers.teaching.stubs import ANSWER, Stub, Stubs, find_keys, find_todos, source_stubs, written
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,6 @@
+"""python -m labs.helpers.teaching: `./lab status`, `./lab hint`, ..."""
+
+from grader.entry import run_command
+from labs.helpers.teaching.cli import main
+
+run_command(main)
