@@ -20,7 +20,6 @@ from grader.entry import ask, run_command, say, show
 from grader.errors import LabError, WrongCall
 from grader.grade import grade_criterion
 from grader.intake import opened
-from grader.kernel import prepare
 from grader.kit import ROOT, Kit
 from grader.model import Report, Verdict
 from grader.notebooks import build as build_all
@@ -140,24 +139,6 @@ def finish(ws: Workspace, made: Report, strict: bool, details: bool = False, pag
     sys.exit(made.exit_code(strict))
 
 
-@main.command()
-def start() -> None:
-    """Open JupyterLab in your workspace (this machine only, with a token). Your notebooks are never overwritten."""
-    ws = learner_workspace(Kit(), make=True)
-    for line in ws.provide():
-        say(line)
-    options = ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={ws.root}"]
-    # its own tabs: the user's other JupyterLab keeps its own, and this one does not open those
-    options += [f"--LabApp.workspaces_dir={ws.root / '.jupyterlab'}"]
-    options += [f"--ServerApp.allow_root={os.geteuid() == 0}", f"--ServerApp.port={os.environ.get('LAB_PORT', '8888')}"]
-    # bash, since the labs' commands are; not as a login shell, which would begin with the system's PATH
-    terminal = {"shell_command": ["bash", "--rcfile", str(Path(__file__).with_name("terminal.bash")), "-i"]}
-    options += [f"--ServerApp.terminado_settings={terminal}"]
-    prepare(ws)
-    os.chdir(ws.root)
-    os.execve(sys.executable, [sys.executable, "-P", "-m", "jupyterlab", *options], ws.environ())
-
-
 @main.command("start-at")
 @click.argument("number")
 @click.option("--yes", is_flag=True, help="do not ask")
@@ -217,6 +198,8 @@ def pass_on(name: str, program: list[str], text: str) -> None:
 
 
 TEACHING = {
+    "start": "Open JupyterLab in your workspace (this machine only, with a token). Your notebooks are never "
+    "overwritten.",
     "status": "Where am I: the next cell to do, and the last check that failed.",
     "hint": "A hint for the last check that failed, for CHECK, or for a TODO: nudge, then pointer, then the "
     "worked step.",

@@ -154,10 +154,10 @@ def test_the_kit_lists_all_criteria() -> None:
 def test_start_has_tabs_of_its_own(toykit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_KIT", str(toykit))
     monkeypatch.delenv("LAB_WORK", raising=False)
-    monkeypatch.setattr(cli, "prepare", lambda ws: None)
+    monkeypatch.setattr("labs.helpers.teaching.cli.prepare", lambda ws: None)
     monkeypatch.chdir(toykit)
     words: list[str] = []
     monkeypatch.setattr(os, "execve", lambda path, command, environ: words.extend(command))
-    done = CliRunner().invoke(cli.main, ["start"])
+    done = CliRunner().invoke(teaching, ["start"])
     assert done.exit_code == 0, done.output
     assert f"--LabApp.workspaces_dir={toykit / 'work' / '.jupyterlab'}" in words, "not those of the user's other work"

@@ -15,12 +15,12 @@ import pytest
 from conftest import ROOT
 
 from cluster import names
-from grader import kernel, processes
+from grader import processes
 from grader.errors import Refused
 from grader.kit import Kit
 from grader.workspace import Workspace
 from labs.helpers.service.servers import typed
-from labs.helpers.teaching import serve, shell
+from labs.helpers.teaching import kernel, serve, shell
 
 SERVER = f"echo here; exec {sys.executable} -u -m http.server --bind 127.0.0.1 $PORT"
 

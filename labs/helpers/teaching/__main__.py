@@ -1,4 +1,4 @@
-"""python -m labs.helpers.teaching: `./lab status`, `./lab hint`, ..."""
+"""python -m labs.helpers.teaching: `./lab start`, `./lab hint`, ..."""
 
 from grader.entry import run_command
 from labs.helpers.teaching.cli import main

@@ -1,5 +1,9 @@
 """What a notebook offers, typed in a terminal. grader/cli.py lists these commands, with the same words."""
 
+import os
+import sys
+from pathlib import Path
+
 import click
 
 from grader.entry import ask, say, show
@@ -7,12 +11,31 @@ from grader.kit import Kit
 from grader.workspace import learner_workspace
 from labs.helpers.teaching import guide
 from labs.helpers.teaching.incidents import incident
+from labs.helpers.teaching.kernel import prepare
 from labs.helpers.teaching.update import update as update_notebook
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """What a notebook offers, typed in a terminal."""
+
+
+@main.command()
+def start() -> None:
+    """Open JupyterLab in your workspace (this machine only, with a token). Your notebooks are never overwritten."""
+    ws = learner_workspace(Kit(), make=True)
+    for line in ws.provide():
+        say(line)
+    options = ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={ws.root}"]
+    # its own tabs: the user's other JupyterLab keeps its own, and this one does not open those
+    options += [f"--LabApp.workspaces_dir={ws.root / '.jupyterlab'}"]
+    options += [f"--ServerApp.allow_root={os.geteuid() == 0}", f"--ServerApp.port={os.environ.get('LAB_PORT', '8888')}"]
+    # bash, since the labs' commands are; not as a login shell, which would begin with the system's PATH
+    terminal = {"shell_command": ["bash", "--rcfile", str(Path(__file__).with_name("terminal.bash")), "-i"]}
+    options += [f"--ServerApp.terminado_settings={terminal}"]
+    prepare(ws)
+    os.chdir(ws.root)
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "jupyterlab", *options], ws.environ())
 
 
 @main.command()

@@ -9,12 +9,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from grader import kernel
 from grader.environ import child_environ
 from grader.errors import Refused
 from grader.kit import Kit
 from grader.workspace import WALK, Workspace, digest, learner_workspace, read_json, write_atomic
-from labs.helpers.teaching import answers, guide, serve
+from labs.helpers.teaching import answers, guide, kernel, serve
 from labs.helpers.teaching import shell as commands
 from labs.helpers.teaching.answers import answer, ask_first, skip
 from labs.helpers.teaching.stubs import forget_refusal, last_refusal, refuse_undone
