@@ -293,6 +293,8 @@ def test_a_mutant_with_live_state_is_recorded_judged_again_and_goes_stale(walked
     code.write_text(code.read_text().replace("under five letters", "few letters"))
     assert tie(kit, kit.criterion("t1"), mutant) == before, "a check may change: old evidence is judged again"
     assert tie(kit, kit.criterion("t1"), {**mutant, "add": []}) != before, "the mutant's own text"
+    alone = {k: v for k, v in mutant.items() if k != "around"}
+    assert tie(kit, kit.criterion("t1"), alone) != before, "a mutant of files alone is recorded, too"
     code.write_text(code.read_text().replace('"verbosity"', '"verbosities"'))
     assert tie(kit, kit.criterion("t1"), mutant) != before, "its fixture"
     code.write_text(code.read_text().replace('"verbosities"', '"verbosity"').replace("word.txt", "words.txt"))

@@ -60,7 +60,7 @@ def _file(kit: Kit, criterion: Criterion) -> Path:
 def tie(kit: Kit, criterion: Criterion, mutant: Facts) -> str:
     """Identifies what a recording hangs on. Comments, doc strings, checks and a mutant's story may change freely."""
     path = kit.criteria_dir / f"{criterion.short}.py"
-    roots = [p.look.__name__ for p in criterion.probes] + [mutant["around"]] * ("around" in mutant)
+    roots = [p.look.__name__ for p in criterion.probes] + [mutant[k] for k in ("around",) if k in mutant]
     made = {k: v for k, v in mutant.items() if k not in UNTIED}
     parts = [
         json.dumps(made, sort_keys=True),
