@@ -10,7 +10,7 @@ from count_lines import count
 ROOT = Path(__file__).resolve().parent.parent
 SUBJECTS = ("bentoml", "docker", "kubernetes", "sklearn", "torch", "sentence_transformers", "locust")
 # tests/ proves the kit; nothing of the kit needs it
-DEVELOPERS = ("mutants", "conftest", "operators", "generated", "figures")
+DEVELOPERS = ("mutants", "conftest", "operators", "generated", "figures", "speed")
 # what a notebook offers knows no subject: the engine is all that it uses
 TEACHING = "labs/helpers/teaching"
 ROOMS = tuple(f"labs.helpers.{p.name}" for p in ROOT.glob("labs/helpers/[a-z]*") if p != ROOT / TEACHING)
@@ -64,6 +64,7 @@ def test_each_package_opens_with_what_it_holds() -> None:
         *ROOT.glob("grader/**/__init__.py"),
         *ROOT.glob("labs/helpers/**/__init__.py"),
         ROOT / "tests/mutants/__init__.py",
+        ROOT / "tests/speed/__init__.py",
         ROOT / "cluster/__init__.py",
         ROOT / "pages/__init__.py",
     ]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from grader.entry import run_command
-from grader.kit import Kit
+from grader.kit import ROOT, Kit
 from grader.model import Facts
 from grader.workspace import Workspace, at, learner_workspace
 from grader.world.load import experiment
@@ -25,6 +25,7 @@ EXAMPLES = """Examples:
   ./lab bench ladder          the reference service, step by step to close to what the machine can do; see docs/limit.md
   ./lab bench peers           the same models behind FastAPI, LitServe, MLServer, Ray Serve, too; about 15 minutes
   ./lab bench growth          1 to 400 clients, 1 to 4 replicas, short and long texts
+  ./lab bench kit             how long the kit itself takes, for work on it; --light: some minutes (docs/kit.md)
   ./lab bench drain           ten roll-outs and drained nodes under load: is a request lost? About 15 minutes
 
 \b
@@ -114,6 +115,16 @@ pass_on(
 
 
 pass_on("peers", "labs.helpers.peers.cli", "The same models behind other servers, too, under one load.")
+
+
+@main.command(
+    "kit",
+    help="The kit's own speed, beside a yardstick of the same run (docs/kit.md).",
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def kit_itself(words: tuple[str, ...]) -> None:
+    os.execv(sys.executable, [sys.executable, str(ROOT / "tests" / "measure_kit.py"), *words])
 
 
 def measure(ws: Workspace, name: str, into: str, asked: str = "experiment.toml") -> None:
