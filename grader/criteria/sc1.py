@@ -17,6 +17,7 @@ from grader.kit import check, probe
 from grader.model import Facts, Finding
 from grader.subject import Subject, attempt
 from grader.world.kit_modules import kit_module
+from grader.world.minilm import load_minilm
 from grader.world.saved import CLASSIFIER, EMBEDDER, METHODS, saved_models
 from grader.world.servers import hides
 from grader.world.twins import train
@@ -46,7 +47,7 @@ def models(ws: Any) -> Facts:
     # One thread: with two, a second job on the same two cores makes every encode 20 times slower.
     os.environ["OMP_NUM_THREADS"] = "1"
     with saved_models(ws) as subject, ThreadPoolExecutor(1) as pool:
-        # While the subject imports the same; but torch need not be imported to say that there is nothing.
+        # While the subject imports torch, which it need not to say that there is nothing.
         there = all((ws.store / "models" / name).is_dir() for name in METHODS)
         minilm = pool.submit(load_minilm, ws) if there else None
         subject.get_ready(torch=there)
@@ -107,11 +108,6 @@ def use_both(subject: Subject, facts: Facts, ws: Any, minilm: Future[Any]) -> No
     facts["embedder"] = use_embedder(subject, texts, minilm.result())
     unseen = [text for text, _ in tickets.held_out(UNSEEN)]
     facts["classifier"] = use_classifier(subject, texts, labels, unseen)
-
-
-def load_minilm(ws: Any) -> Any:
-    """The kit's own encoder, from weights that were checked."""
-    return kit_module(ws, "weights").load_encoder()
 
 
 def fresh_texts() -> list[str]:

@@ -21,6 +21,7 @@ from grader.kit import check, probe
 from grader.model import Facts, Finding
 from grader.world import layers, mlserver, pace
 from grader.world.kit_modules import kit_module
+from grader.world.minilm import load_minilm
 from grader.world.saved import CLASSIFIER, SavedModels, saved_models
 from grader.world.servers import Served
 
@@ -317,7 +318,7 @@ def expect(ws: Any, subject: SavedModels) -> Facts:
         prepared = must(subject.ask("prepare", texts=texts))
         tag = must(subject.ask("describe_model", name=CLASSIFIER))["tag"]
         must(subject.ask("load", tag=tag))
-        encode = kit_module(ws, "weights").load_encoder().encode
+        encode = load_minilm(ws).encode
         told, raw = (classify(subject, tag, encode(some).tolist()) for some in (prepared, texts))
     except NoAnswer as problem:
         return {"problem": f"the saved models do not answer: {problem}", "rows": {}}

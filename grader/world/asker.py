@@ -28,6 +28,7 @@ from grader.model import Facts
 from grader.processes import carriers, wait_until
 from grader.world import pace
 from grader.world.kit_modules import kit_module
+from grader.world.minilm import load_minilm
 from grader.world.saved import CLASSIFIER, SavedModels
 from grader.world.servers import HEALTH, Served, frozen
 from grader.world.told import JSON
@@ -268,7 +269,7 @@ def score_all(ws: Any, subject: SavedModels, texts: list[str]) -> tuple[str, dic
     prepared = must(subject.ask("prepare", texts=texts))  # the learner's, which sc1 has looked at
     if not isinstance(prepared, list) or not all(isinstance(t, str) for t in prepared) or len(prepared) != len(texts):
         raise NoAnswer(f"prepare() gave no list of {len(texts)} strings")
-    vectors = kit_module(ws, "weights").load_encoder().encode(prepared).tolist()
+    vectors = load_minilm(ws).encode(prepared).tolist()
     tags = [about["tag"], *(older["tag"] for older in about["older"][:3])]
     return tags[0], {tag: labels_and_scores(subject, tag, vectors) for tag in tags}
 
