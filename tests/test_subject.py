@@ -100,7 +100,7 @@ def test_nothing_outlives_a_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         subject.ask("use_service", folder=str(ws.service))
         _, problem = subject.ask("prepare", patience=3, texts=[])
     assert "process" in problem or "prepare" in problem
-    left = [p for p in set(psutil.pids()) - before if psutil.pid_exists(p) and "913" in psutil.Process(p).cmdline()]
+    left = [p for p in psutil.process_iter(["cmdline"]) if p.pid not in before and "913" in (p.info["cmdline"] or ())]
     assert left == []
 
 
