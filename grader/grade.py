@@ -8,8 +8,9 @@ runs code of the submission: they have a folder, a kernelspec and start-up files
 import json
 import os
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from typing import Any
 from grader.errors import LabError, NotebookFailed
 from grader.judge import broken_off, judge_check, not_run, summarise
 from grader.kit import Kit
-from grader.look import RECORD, look
-from grader.model import CheckResult, Criterion, CriterionResult, Evidence, Facts, Verdict
+from grader.look import RECORD, look, look_beside, opened, wait_for
+from grader.model import CheckResult, Criterion, CriterionResult, Evidence, Facts, Probe, Verdict
 from grader.needs import missing
 from grader.notebooks import execute
 from grader.progress import Progress
@@ -34,7 +35,7 @@ class Record:
     """The JSON lines of one grading: read again after a kernel's death, appended to as checks end."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.beside = path, path.with_name("beside")  # evidence of probes that look at the same time
         lines = read_lines(path)
         kinds = {kind: [value for k, value in lines if k == kind] for kind in ("begun", "evidence", "result")}
         self.begun = set(kinds["begun"])
@@ -61,7 +62,8 @@ def read_lines(path: Path) -> list[tuple[str, Any]]:
 
 
 class Session:
-    """What the cells of a grader notebook call: `s.look("models")`, then `s.check("models-listed")`."""
+    """What the cells of a grader notebook call: `s.look("models")`, then `s.check("models-listed")`. Probes that look
+    ahead have begun already, and their cells wait for them; each of the others has the machine alone."""
 
     def __init__(self, short: str) -> None:
         kit = Kit()
@@ -72,10 +74,20 @@ class Session:
     def look(self, name: str) -> Facts:
         probe = next(p for p in self.criterion.probes if p.name == name)
         self.record.write("begun", name)
-        evidence = look(self.ws, self.criterion, probe)
+        evidence = self.find(probe)
         self.record.write("evidence", asdict(evidence))
         self.record.evidence[name] = evidence
         return {"problem": evidence.problem} if evidence.problem else evidence.facts
+
+    def find(self, probe: Probe) -> Evidence:
+        """Waits for it, or until nothing looks beside it any more."""
+        with opened(self.record.beside) as (folder,):
+            if probe.ahead:
+                return wait_for(folder, probe)
+            for other in self.criterion.probes:
+                if other.ahead:
+                    wait_for(folder, other)
+        return look(self.ws, self.criterion, probe, self.record.beside)
 
     def check(self, name: str) -> str:
         check = next(c for c in self.criterion.checks if c.id == name)
@@ -84,6 +96,20 @@ class Session:
         self.record.write("result", asdict(result))
         self.record.results[name] = result
         return f"{result.verdict.value}: {result.message}"
+
+
+@contextmanager
+def looking_ahead(ws: Workspace, criterion: Criterion, folder: Path) -> Iterator[None]:
+    """Begins the probes that may look beside others, in the time that papermill and the kernel take to start. Their
+    evidence does not hang on the kernel's life."""
+    folder.mkdir()
+    probes = [probe for probe in criterion.probes if probe.ahead]
+    threads = [threading.Thread(target=look_beside, args=[ws, criterion, p, folder], daemon=True) for p in probes]
+    for thread in threads:
+        thread.start()
+    yield
+    for thread in threads:  # where the kernel did not wait for it: nothing of this criterion runs beside the next
+        thread.join()
 
 
 def grade_criterion(ws: Workspace, criterion: Criterion, kept: Facts | None = None) -> CriterionResult:
@@ -111,11 +137,12 @@ def gather(ws: Workspace, criterion: Criterion, say: Say = lambda _: None) -> Re
     ws.results.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path, problem, begun = Path(folder) / "record.jsonl", "", -1
-        while cells := remaining_cells(criterion, record := Record(path)):
-            if len(record.begun) == begun:
-                break  # nothing was begun: another try would end like this one
-            begun = len(record.begun)
-            problem = run_cells(ws, criterion, cells, path, say) or problem
+        with looking_ahead(ws, criterion, Record(path).beside):
+            while cells := remaining_cells(criterion, record := Record(path)):
+                if len(record.begun) == begun:
+                    break  # nothing was begun: another try would end like this one
+                begun = len(record.begun)
+                problem = run_cells(ws, criterion, cells, path, say) or problem
         record.problem = problem
         seen = json.dumps(record.facts(), indent=1) + "\n"
         write_atomic(ws.results / f"{criterion.short}.evidence.json", seen.encode())
@@ -139,7 +166,8 @@ def run_cells(ws: Workspace, criterion: Criterion, cells: list[str], record: Pat
     notebook, out = record.with_name("grader.ipynb"), record.with_name("graded.ipynb")
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}
     notebook.write_text(nbformat.writes(new_notebook(cells=sources, metadata=metadata)))
-    patience, problem = CHECK_LIMIT + int(max(p.limit for p in criterion.probes)), ""
+    ahead = max((p.limit for p in criterion.probes if p.ahead), default=0)
+    patience, problem = CHECK_LIMIT + int(ahead + max(p.limit for p in criterion.probes)), ""
     try:
         execute(notebook, out, ws, say, cell_limit=patience, apart=record.parent, extra={RECORD: str(record)})
     except NotebookFailed as failed:

@@ -23,10 +23,10 @@ from grader.model import Check, Criterion, Facts, Finding, Probe
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def probe(limit: float, needs: tuple[str, ...] = ()) -> Callable[[Callable[..., Facts]], Probe]:
+def probe(limit: float, needs: tuple[str, ...] = (), ahead: bool = False) -> Callable[[Callable[..., Facts]], Probe]:
     """Marks a function `look(workspace) -> facts` as a probe that is killed after `limit` seconds. `needs`: names of
-    needs.toml that the criterion's other probes do without."""
-    return lambda function: Probe(_dashed(function), function, limit, needs)
+    needs.toml that the criterion's other probes do without. `ahead`: it may look beside others."""
+    return lambda function: Probe(_dashed(function), function, limit, needs, ahead)
 
 
 def check(probe: Probe, after: Check | list[Check] | None = None) -> Callable[[Callable[[Facts], Finding]], Check]:

@@ -73,12 +73,14 @@ class Evidence:
 @dataclass(frozen=True)
 class Probe:
     """Looks at the world: `look(workspace)` returns facts (plain JSON) within `limit` seconds, or is killed. Where its
-    own `needs` are not met, its checks alone are not run."""
+    own `needs` are not met, its checks alone are not run. `ahead`: it begins with the grading, beside others
+    of its kind: it measures nothing, or waits for them before it does. Each of the others has the machine alone."""
 
     name: str
     look: Callable[..., Facts]
     limit: float
     needs: tuple[str, ...] = ()
+    ahead: bool = False
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ TAKES, GIVES = {"texts": "list of string"}, {"labels": "list of string", "scores
 OFTEN, LONG = 1_000_000, 3600.0  # calls, seconds: what is closed sooner than that is closed at noon, too
 
 
-@probe(limit=240)
+@probe(limit=240, ahead=True)
 def answers(ws: Any) -> Facts:
     """All that the service does when it is asked; about 30 s, a third of it until the server is ready."""
     os.environ["OMP_NUM_THREADS"] = "1"

@@ -77,7 +77,7 @@ MODELS = {"embeddingrunner": EMBEDDER, "classifierrunner": CLASSIFIER}  # what e
 BACK = 15.0  # seconds in which a runner that was killed has been started again and has looked for its model
 
 
-@probe(limit=240)
+@probe(limit=240, ahead=True)
 def answers(ws: Any) -> Facts:
     """All that the service does when it is asked; about 20 s, half of it until the server is ready."""
     os.environ["OMP_NUM_THREADS"] = "1"

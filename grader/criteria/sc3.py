@@ -32,7 +32,7 @@ VERSION = re.compile(r"[\w-][\w.-]*")  # of a Bento or a model, and their names:
 LOADING = 60.0  # seconds for which a Bento may load its models, and answer
 
 
-@probe(limit=90)
+@probe(limit=90, ahead=True)
 def bento(ws: Any) -> Facts:
     """The latest Bento, read and not run; 1 to 3 s."""
     folder = latest(ws.store)
@@ -175,7 +175,7 @@ def as_given(path: Path, ws: Any) -> bool:
     return bool(given.is_file() and given.read_bytes() == path.read_bytes())
 
 
-@probe(limit=120)
+@probe(limit=120, ahead=True)
 def serves(ws: Any) -> Facts:
     """The Bento loaded and asked where there is nothing else; 4 to 8 s, nearly all of it importing torch."""
     folder = latest(ws.store)

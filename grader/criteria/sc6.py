@@ -50,7 +50,7 @@ MOST = 0.50  # a machine on which only larger differences than this can be told 
 BUSY = "Grade sc6 again when this machine is quieter."
 
 
-@probe(limit=60)
+@probe(limit=60, ahead=True)
 def bench(ws: Any) -> Facts:
     """What lies in bench/, and what its run folders say."""
     folder = ws.root / "bench"

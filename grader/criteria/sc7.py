@@ -14,12 +14,13 @@ import re
 import time
 import tomllib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 from cluster.names import IMAGE, NAMESPACE
 from grader.kit import check, probe
+from grader.look import seen_by
 from grader.model import Facts, Finding
 from grader.world import history, rules
 from grader.world.load import closed
@@ -54,7 +55,7 @@ SELECTORS = ("namespaceSelector", "podSelector")
 POLICY, SCALER = "networking.k8s.io/v1 NetworkPolicy", "autoscaling/v2 HorizontalPodAutoscaler"
 
 
-@probe(limit=90)
+@probe(limit=90, ahead=True)
 def written(ws: Any) -> Facts:
     """The files, as they are, and what promtool says of the rules and their tests; 10 s."""
     home = ws.root / PLACE
@@ -236,7 +237,7 @@ def ask_panel(prometheus: Prometheus, query: str, at: float, empty: float) -> Fa
     return answer
 
 
-@probe(limit=40)
+@probe(limit=40, ahead=True)
 def remembered(ws: Any) -> Facts:
     """What each query answers at known moments, and each panel's at one of them; 2 s."""
     home = ws.root / PLACE
@@ -276,31 +277,36 @@ def ask(prometheus: Prometheus, query: str, at: float | None = None) -> Facts:
     return {"problem": "", "values": [[s.labels, s.value] for s in finite[:50]]}
 
 
-@probe(limit=170)
+@probe(limit=200, ahead=True)
 def lived(ws: Any) -> Facts:
     """The learner's service at 4 and at 32 requests a batch and with batching off, each scraped by a Prometheus of its
-    own, under a short load; 40 s. Nothing is served while the files are not right: their checks say so."""
+    own, under a short load; 40 s. No load while the files are not right, which their checks say, and none before the
+    other probes have ended, whose time the servers take to start."""
     home = ws.root / PLACE
-    if not is_worth_it(ws, home):
+    if not are_right(look_at_files(home)):
         return {"settings": {}}
-    queries, jobs = read_queries(home), read_jobs(home)
     settings = {"disabled": {"enabled": False}, "4": batching(4), "32": batching(32)}
-    with all_watched(ws, settings, jobs) as running:
+    with all_watched(ws, settings, read_jobs(home)) as starts:
+        if not is_worth_it(seen_by(written, ws), seen_by(remembered, ws)):
+            return {"settings": {}}
+        queries, running = read_queries(home), {name: start.result() for name, start in starts.items()}
         return {"settings": {n: under_load(*pair, queries) for n, pair in running.items()}}
 
 
-def is_worth_it(ws: Any, home: Path) -> bool:
-    """Whether the checks that come before pass, as far as that is quickly seen; the tests' mutants are left out."""
-    files = look_at_files(home)
-    document = told(lambda: rules.read_yaml(home / "rules.yml"))[0]
-    passed = bool(files["tests"]) and rules.run_tests(document, files["tests"])[0] if document else False
+def are_right(files: Facts) -> bool:
+    """Whether the checks pass that come before, of those that read files alone."""
     monitored = (monitor_finds_the_service, monitor_is_read, monitor_keeps_the_labels)
     quick = (scrapes_the_service, *monitored, prometheus_is_let_in, scaler_reads_the_queue, note_says_what_moved)
-    asked = (latency_is_a_percentile, batch_size_moves, queueing_is_disjoint, dashboard_answers)
-    if not passed or not all(c.judge(files).ok for c in quick):
+    return bool(files["tests"]) and all(c.judge(files).ok for c in quick)
+
+
+def is_worth_it(files: Facts, answers: Facts) -> bool:
+    """Whether all that come before pass."""
+    rules_hold = (alerts_are_there, alerts_fire_in_time, alerts_stay_silent, tests_kill_mutants)
+    asked = (queries_answer, latency_is_a_percentile, batch_size_moves, queueing_is_disjoint, dashboard_answers)
+    if not files or not all(c.judge(files).ok for c in rules_hold):
         return False
-    seen = remembered.look(ws)
-    return queries_answer.judge(seen).ok and all(c.judge(seen).ok for c in asked)
+    return bool(answers) and all(c.judge(answers).ok for c in asked)
 
 
 def batching(size: int) -> Facts:
@@ -310,13 +316,13 @@ def batching(size: int) -> Facts:
 @contextlib.contextmanager
 def all_watched(
     ws: Any, settings: dict[str, Facts], jobs: list[Facts]
-) -> Iterator[dict[str, tuple[Served, Prometheus]]]:
+) -> Iterator[dict[str, Future[tuple[Served, Prometheus]]]]:
     """They start at once and end at once: most of the first is torch's time, and all of the second is waiting."""
     stacks = {name: contextlib.ExitStack() for name in settings}
     with ThreadPoolExecutor(len(settings)) as pool:
         starts = {n: pool.submit(stacks[n].enter_context, watched(ws, s, jobs)) for n, s in settings.items()}
         try:
-            yield {name: start.result() for name, start in starts.items()}
+            yield starts
         finally:
             wait(starts.values())
             list(pool.map(contextlib.ExitStack.close, stacks.values()))

@@ -43,7 +43,7 @@ FLOATS = ("FP16", "FP32", "FP64")
 # ---------------------------------------------------------------- what was written
 
 
-@probe(limit=20)
+@probe(limit=20, ahead=True)
 def choices(ws: Any) -> Facts:
     """cards.toml, bill.toml and kserve.yaml in choice/."""
     cards, card_problem = read_toml(ws.root / "choice" / "cards.toml")
@@ -269,7 +269,7 @@ def kserve_object(seen: Facts) -> Finding:
 # ---------------------------------------------------------------- what MLServer answers
 
 
-@probe(limit=240, needs=("mlserver",))
+@probe(limit=240, needs=("mlserver",), ahead=True)
 def v2(ws: Any) -> Facts:
     """The learner's model folder, served and asked; some 25 s."""
     with saved_models(ws) as subject:
@@ -432,7 +432,7 @@ def v2_labels_right(seen: Facts) -> Finding:
 # ---------------------------------------------------------------- what was measured
 
 
-@probe(limit=20, needs=("mlserver",))
+@probe(limit=20, needs=("mlserver",), ahead=True)
 def table(ws: Any) -> Facts:
     """choice/layers.csv, and what the runs say that it is made of."""
     try:
