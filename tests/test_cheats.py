@@ -255,7 +255,9 @@ CHEATS = {
         "prepare() gave red | ",
         "def prepare(texts): return ['\\x1b[31mred\\x1b]0;owned\\x07', '\\ud83d', float('nan')]\n"
     ),
-    "answers-that-are-none": Cheat(NOT_THERE, files={"answers.json": '{"01a": "text", "01b": {}}'}),
+    "answers-that-are-none": Cheat(
+        "01a has no text", files={"answers.json": '{"01a": "text", "01b": {}}'}, code_of_exit=2
+    ),
 }  # fmt: skip
 
 
