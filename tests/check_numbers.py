@@ -23,19 +23,22 @@ from grader.workspace import write_atomic
 @click.option("--check", "checking", is_flag=True, help="the problems alone; exit 1 if there is one")
 @click.option("--write", "writing", is_flag=True, help="put what the run files say into the pages, first")
 @click.option("--keep-walk", metavar="DIR", default="", help="keep the walk in that workspace: docs/runs/walk.json")
+@click.option("--keep-lab", metavar="DIR NUMBER", nargs=2, help="keep one lab walked there: docs/runs/labNUMBER.json")
 @click.option("--keep-ci", metavar="LOG", multiple=True, help="keep what .ci/run printed: docs/runs/ci.json")
 @click.option(
     "--keep-drains", metavar="FILE", multiple=True, help="keep runs of `./lab bench drain`: docs/runs/drain.json"
 )
 @click.option("--keep-table", metavar="NAME FILE COMMAND", nargs=3, help="keep a table that COMMAND printed into FILE")
 def main(
-    checking: bool, writing: bool, keep_walk: str, keep_ci: tuple[str, ...], keep_drains: tuple[str, ...],
-    keep_table: tuple[str, str, str] | None,
+    checking: bool, writing: bool, keep_walk: str, keep_lab: tuple[str, str] | None, keep_ci: tuple[str, ...],
+    keep_drains: tuple[str, ...], keep_table: tuple[str, str, str] | None,
 ) -> None:  # fmt: skip
     """Hold every figure of README, docs, manifests and notebooks to its run file; say which must be measured again."""
     root = Kit().root
     if keep_walk:
         keep(root, "walk", walks.keep_walk(Path(keep_walk)))
+    if keep_lab:
+        keep(root, f"lab{keep_lab[1]}", walks.keep_lab(Path(keep_lab[0]), keep_lab[1]))
     if keep_ci:
         keep(root, "ci", logs.keep_ci([Path(log) for log in keep_ci]))
     if keep_drains:

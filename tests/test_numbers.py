@@ -276,6 +276,17 @@ def test_a_walk_is_kept_as_a_run_file(tmp_path: Path) -> None:
     assert run["criteria"]["sc1"] == {"seconds": 3.0, "verdict": "pass", "checks": 2} and entries.date_of(run)
 
 
+def test_one_lab_is_kept_as_a_run_file(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    with pytest.raises(LabError, match="no lab 10 that ran to its end"):
+        walks.keep_lab(tmp_path, "10")
+    about = {"papermill": {"duration": 85.13, "end_time": "2026-11-26T16:34:42+00:00"}}
+    (tmp_path / "results/10_choose.ipynb").write_text(json.dumps({"metadata": about}))
+    (tmp_path / "answers.json").write_text(json.dumps({"10c": {"measured": "b"}, "11a": {"measured": "c"}}))
+    run = walks.keep_lab(tmp_path, "10")
+    assert run["labs"] == {"10": 85.1} and run["answers"] == {"10c": "b"} and entries.date_of(run) == "2026-11-26"
+
+
 def test_drift_is_told_in_yardsticks_with_the_command(root: Path) -> None:
     folder = root / "docs/kit/runs"
     folder.mkdir(parents=True)

@@ -40,8 +40,17 @@ def releases(source: str) -> Iterator[str]:
         gateway.take_away()  # its node port is that of tests/test_faults.py, too
 
 
+@pytest.fixture(scope="module")
+def table() -> Iterator[list[str]]:
+    """Printed at the end (`pytest -s`): docs/releases.md has one."""
+    rows: list[str] = []
+    yield rows
+    heads = ("release", "decision", "after", "answers of the new one", "requests that failed", "lost by the switch")
+    print("\n" + "\n".join([f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows]))
+
+
 @pytest.mark.parametrize("fault", ["good", "crash", "labels", "errors", "slow"])
-def test_a_release_is_decided(releases: str, fault: str) -> None:
+def test_a_release_is_decided(releases: str, table: list[str], fault: str) -> None:
     canary.weigh(releases, 100, 0)
     canary.plant(releases, "" if fault == "good" else fault)
     with asking(releases, canary.CLIENT, canary.GATEWAY + "/classify", RATE, canary.host_of(releases)) as answers:
@@ -52,9 +61,9 @@ def test_a_release_is_decided(releases: str, fault: str) -> None:
         time.sleep(6)
     lost = canary.lost_by_switch(answers, switched, fault == "good")
     failed = sum(a.said != "200" for a in answers)
-    print(
-        f"\n| {fault} | {decision.told()} | {len(answers)} requests, {failed} failed, {len(lost)} lost by the switch |"
-    )
+    print(f"\n{fault}: {decision.told()}")
+    counted = f"{decision.new.answered:.0f} | {failed} of {len(answers):,} | {len(lost)}"
+    table.append(f"| {fault} | {decision.what} | {decision.seconds:.0f} s | {counted} |")
     assert decision.what == (PROMOTE if fault == "good" else ROLL_BACK)
     assert not lost
 

@@ -1,8 +1,10 @@
 """Mixed bursts: many requests at once, of 1, 2, 10 and 64 texts. Who is answered, and who hangs?
 
-    python experiments/burst.py [--sizes 2 32 128] [--requests 48] [--folder FOLDER] [--target service_per_text:svc]
+    python experiments/burst.py [--sizes 2 32 128] [--requests 48] [--limit 15] [FOLDER/TARGET ...]
 
-Prints a table with a row for each max_batch_size. `hung` counts requests without an answer within --limit seconds.
+Prints a table with a row for each max_batch_size and a column for each service; without one named, this folder's two.
+Two bursts a cell: the second meets a dispatcher that has ended its training. `hung` counts requests without an answer
+within --limit seconds.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import httpx
 from serving import SERVICE, make_store, serve
 
 TEXTS_A_REQUEST = (1, 2, 10, 64)
+OURS = ("service:svc", "service_per_text:svc")
 
 
 async def burst(url: str, *, requests: int, limit: float = 30.0) -> tuple[collections.Counter[str], float]:
@@ -52,23 +55,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[2, 32, 128])
     parser.add_argument("--requests", type=int, default=48)
-    parser.add_argument("--limit", type=float, default=30.0)
-    parser.add_argument("--folder", type=Path, default=SERVICE)
-    parser.add_argument("--target", default="service:svc")
+    parser.add_argument("--limit", type=float, default=15.0)
+    parser.add_argument("services", nargs="*", metavar="FOLDER/TARGET", default=[SERVICE / s for s in OURS])
     options = parser.parse_args()
-    name = f"{options.folder.name}/{options.target.partition(':')[0]}.py"
-    print(f"| {name}, max_batch_size | first burst | second burst |\n|---|---|---|")
+    services = [Path(service).resolve() for service in options.services]
+    heads = ["max_batch_size", *(f"`{path.parent.name}/{path.name.partition(':')[0]}.py`" for path in services)]
+    print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
     with tempfile.TemporaryDirectory() as home:
         store = make_store(Path(home))
         for size in options.sizes:
-            with serve(options.folder, store=store, config=batching(size), target=options.target) as server:
-                told = []
-                for _ in range(2):  # the second meets a dispatcher that has ended its training
-                    ends, seconds = asyncio.run(burst(server.url, requests=options.requests, limit=options.limit))
-                    told.append(
-                        ", ".join(f"{count} x {end}" for end, count in sorted(ends.items())) + f" in {seconds:.1f} s"
-                    )
-            print(f"| {size} | {' | '.join(told)} |", flush=True)
+            cells = [twice(path, store, size, options.requests, options.limit) for path in services]
+            print(f"| {size} | {' | '.join(cells)} |", flush=True)
+
+
+def twice(path: Path, store: Path, size: int, requests: int, limit: float) -> str:
+    with serve(path.parent, store=store, config=batching(size), target=path.name) as server:
+        return ", then ".join(told(*asyncio.run(burst(server.url, requests=requests, limit=limit))) for _ in range(2))
+
+
+def told(ends: collections.Counter[str], seconds: float) -> str:
+    return ", ".join(f"{count} x {end}" for end, count in sorted(ends.items())) + f" in {seconds:.1f} s"
 
 
 if __name__ == "__main__":

@@ -6,6 +6,6 @@ entries    docs/numbers.toml: Entry, read_registry(root); an entry's words, fill
 check      check(root): a figure without an entry, an entry that no page has, a page unlike its run files
 rewrite    write_figures, write_tables: what the run files say, into the pages
 drift      find_drifts(root): what takes more yardsticks than in the run before
-walks      keep_walk(work): a walk's times and measured predictions as a run file
+walks      keep_walk(work), keep_lab(work, number): times and measured predictions as a run file
 logs       keep_ci, keep_drains, keep_table: what a command printed as a run file
 """

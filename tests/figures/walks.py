@@ -1,4 +1,4 @@
-"""A walk as a run file: how long each lab and each grading took, and what each prediction measured."""
+"""A walk, or one lab of it, as a run file: times of labs and gradings, and what each prediction measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ def keep_walk(work: Path, name: str = "docs/runs/walk.json") -> dict[str, Any]:
     if not report.is_file():
         raise LabError(f"{work} has no report of a walk.", "`./lab walk` makes one.")
     kept = json.loads(report.read_text())
-    answers = json.loads((work / "answers.json").read_text())
     return {
         "made": kept["made"],
         "machine": {**machine.facts(), **kept["machine"]},
@@ -30,8 +29,24 @@ def keep_walk(work: Path, name: str = "docs/runs/walk.json") -> dict[str, Any]:
             for one in kept["criteria"]
         },
         "image": image_of(work.parent / "layers"),
-        "answers": {key: entry["measured"] for key, entry in sorted(answers.items()) if "measured" in entry},
+        "answers": answers_of(work),
     }
+
+
+def keep_lab(work: Path, number: str) -> dict[str, Any]:
+    """The run of one lab, as of those that the walk leaves out. Raises LabError unless it was walked to its end."""
+    found = next((work / "results").glob(f"{number}_*.ipynb"), None)
+    seconds = seconds_of(found) if found else 0.0
+    if not found or not seconds:
+        raise LabError(f"{work} has no lab {number} that ran to its end.", f"`./lab walk --later {number}` runs it.")
+    answers = {key: value for key, value in answers_of(work).items() if key.startswith(number)}
+    about = json.loads(found.read_text())["metadata"]["papermill"]
+    return {"made": about["end_time"], "machine": machine.facts(), "labs": {number: seconds}, "answers": answers}
+
+
+def answers_of(work: Path) -> dict[str, Any]:
+    answers = json.loads((work / "answers.json").read_text())
+    return {key: entry["measured"] for key, entry in sorted(answers.items()) if "measured" in entry}
 
 
 def seconds_of(notebook: Path) -> float:
