@@ -223,12 +223,31 @@ def test_a_key_that_was_committed_once_is_found(tmp_path: Path) -> None:
     assert committed(tmp_path, "--help") == [] and committed(tmp_path, "1" * 40) == []
 
 
+def test_a_value_that_a_committed_manifest_calls_secret_is_found(tmp_path: Path) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@example.com"]
+    (tmp_path / "deploy").mkdir()
+    manifest = "kind: Secret\nmetadata: {name: hub}\nstringData: {token: NAME}\n"
+    subprocess.run([*git, "init", "-q"], check=True)
+    for value, sightings in (("$TOKEN", 0), ("Zk3vT9xQ2LmW8rPd", 1), ("${TOKEN}", 1)):  # the second is in the history
+        (tmp_path / "deploy" / "hub.yaml").write_text(manifest.replace("NAME", value))
+        for step in (["add", "-A"], ["commit", "-q", "-m", "it"]):
+            subprocess.run([*git, *step], check=True, capture_output=True)
+        head = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+        told = MODULE["committed"](tmp_path, head)
+        assert len(told) == sightings, told
+
+
 def test_a_token_in_the_record_is_found(tmp_path: Path) -> None:
     (tmp_path / "release").mkdir()
     assert MODULE["leaked"](tmp_path) == []
     (tmp_path / "release" / "record.json").write_text(json.dumps({**RECORD, "token": "hf_" + "Ab1" * 10}))
     (told,) = MODULE["leaked"](tmp_path)
     assert told.startswith("release/record.json, line 1: a Hugging Face token")
+    (tmp_path / "release" / "record.json").write_text(
+        json.dumps({**RECORD, "registry": {"password": "Zk3vT9xQ2LmW8rPd"}})
+    )
+    (told,) = MODULE["leaked"](tmp_path)
+    assert told.startswith("release/record.json, line 1: a value called password")
 
 
 @pytest.fixture

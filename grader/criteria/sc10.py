@@ -41,6 +41,7 @@ from grader.world.saved import saved_models
 from grader.world.servers import Served, served
 from grader.world.told import (
     compare,
+    computed_together,
     differing,
     is_json,
     lost_meanwhile,
@@ -272,16 +273,7 @@ def answers_right(seen: Facts) -> Finding:
 
 @check(answers, after=answers_right)
 def makes_batches(seen: Facts) -> Finding:
-    """Callers who wait for a service together are computed together."""
-    found = {name: [still["batches"], still["calls"]] for name, still in seen["frozen"].items()}
-    wanted = "fewer batches than calls"
-    for name, (batches, calls) in found.items():
-        met = f"{len(CROWD)} callers waited for {name} at the same moment"
-        if not calls:
-            return Finding(False, f"{met}, and it makes no batches: its method is not batchable.", found, wanted)
-        if not 0 < batches < calls:
-            return Finding(False, f"{met}, and it computed {calls} calls in {batches} batches.", found, wanted)
-    return Finding(True, "Callers who wait for a service together are computed together.", found, wanted)
+    return computed_together(seen["frozen"], len(CROWD), "service", "")
 
 
 @check(answers, after=answers_right)

@@ -48,6 +48,7 @@ from grader.world.servers import PORT, Served, frozen, served
 from grader.world.told import (
     JSON,
     compare,
+    computed_together,
     differing,
     is_json,
     lost_meanwhile,
@@ -415,17 +416,7 @@ def survives_burst(seen: Facts) -> Finding:
 
 @check(answers, after=survives_burst)
 def makes_batches(seen: Facts) -> Finding:
-    """Callers who wait for a runner together are computed together: what `batchable` is for."""
-    found = {name: [still["batches"], still["calls"]] for name, still in seen["frozen"].items()}
-    wanted = "fewer batches than calls"
-    for name, (batches, calls) in found.items():
-        met = f"{len(CROWD)} callers waited for {name} at the same moment"
-        if not calls:
-            message = f"{met}, and it makes no batches: its method is not batchable"
-            return Finding(False, f"{message}, whatever the store's signatures say.", found, wanted)
-        if not 0 < batches < calls:
-            return Finding(False, f"{met}, and it computed {calls} calls in {batches} batches.", found, wanted)
-    return Finding(True, "Callers who wait for a runner together are computed together.", found, wanted)
+    return computed_together(seen["frozen"], len(CROWD), "runner", ", whatever the store's signatures say")
 
 
 @check(answers, after=survives_burst)

@@ -35,6 +35,7 @@ from typing import Any
 DEPTH = 4  # an encoding in an archive in an encoding: nobody does more by accident
 ROOM = 128 << 20  # bytes that a packed file may grow to: beyond, it is looked at as it is
 MOST = 8 << 20  # bytes: of a larger file the beginning and the end are read; sc3 asks anyway what it is for
+RANDOM = "letters without a meaning, as in a key or an encoded text"
 SURPRISING = 5.5  # bits a letter; English and code reach 5.3, random letters are seldom below 6
 
 FORMS = {
@@ -214,7 +215,7 @@ def _surprising(text: str) -> Iterator[tuple[str, int, int]]:
     for match in RUN.finditer(text):
         usual = PLAIN_SURPRISING if PLAIN.fullmatch(match[0]) else SURPRISING
         if surprise(match[0][:4096]) > usual and not is_id(text, match):
-            yield "letters without a meaning, as in a key or an encoded text", *match.span()
+            yield RANDOM, *match.span()
 
 
 def is_id(text: str, match: re.Match[str]) -> bool:

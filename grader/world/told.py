@@ -130,3 +130,17 @@ def lost_meanwhile(name: str, still: Facts, seconds: float) -> Finding | None:
     message = f"After the process of {name} stood still for {seconds:g} s, {many(len(lost), 'caller')} of"
     message += f" {len(still['answers'])} who waited got no answer (the first: {lost[0]['status']})"
     return Finding(False, f"{message}.", lost[0]["status"], "an answer as before")
+
+
+def computed_together(frozen: dict[str, Facts], callers: int, part: str, hint: str) -> Finding:
+    """Callers who wait for a part at the same moment are computed together: what `batchable` is for. Where another part
+    has put their calls together before, fewer calls than callers come."""
+    found = {name: [still["batches"], still["calls"]] for name, still in frozen.items()}
+    wanted = "fewer batches than callers"
+    for name, (batches, calls) in found.items():
+        met = f"{callers} callers waited for {name} at the same moment"
+        if not calls:
+            return Finding(False, f"{met}, and it makes no batches: its method is not batchable{hint}.", found, wanted)
+        if not 0 < batches < callers:
+            return Finding(False, f"{met}, and it computed {calls} calls in {batches} batches.", found, wanted)
+    return Finding(True, f"Callers who wait for a {part} together are computed together.", found, wanted)
