@@ -84,7 +84,7 @@ def answers(ws: Any) -> Facts:
     os.environ["OMP_NUM_THREADS"] = "1"
     with ThreadPoolExecutor(1) as pool, saved_models(ws) as subject:
         saved = pool.submit(ask_models, ws, subject)  # in the time that the server takes to start
-        with served(ws.service, ws.store, config=CONFIG, bare=[*MODELS.values()]) as server:
+        with served(ws.service, ws.store, config=CONFIG, bare=[*MODELS.values()], watchful=True) as server:
             facts: Facts = {"problem": server.problem, "foreign": server.foreign, "seconds": server.seconds}
             facts["log"] = server.log() if server.problem else ""
             facts["first"] = ask_closed(server, ws.store, LAB_TEXTS) if not server.problem else {}

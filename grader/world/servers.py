@@ -38,6 +38,14 @@ PORT = "LAB_SERVICE_PORT"  # names the port, for whoever has to know it beforeha
 QUIET = {"BENTOML_DO_NOT_TRACK": "True", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
 LOG_END = 200_000  # bytes of a log that are read
 HEALTH = ("/readyz", "/livez", "/healthz", "/metrics")
+# `bentoml`, whose supervisor starts again within two seconds what died; its own looks each ten.
+WATCHFUL = """
+from bentoml._internal.utils import circus
+from bentoml_cli.cli import cli
+create = circus.create_standalone_arbiter
+circus.create_standalone_arbiter = lambda *given, **more: create(*given, **{**more, "check_delay": 2})
+cli()
+"""
 
 
 @dataclass
@@ -142,13 +150,13 @@ def role_of(command: list[str]) -> str:
 def served(
     folder: Path | None, store: Path, target: str = "service:svc", config: Facts | None = None,
     env: Mapping[str, str] | None = None, limit: float = 60.0, options: Sequence[str] = (), in_place: bool = False,
-    bare: Sequence[str] = (),
+    bare: Sequence[str] = (), watchful: bool = False,
 ) -> Iterator[Served]:  # fmt: skip
     """Serves `target` from a copy of `folder` (or from an empty one: a Bento needs none), with the models and Bentos of
     `store`, on a free port of 127.0.0.1. `config` is a whole BentoML configuration; without one BentoML's own holds.
     `in_place` serves the folder itself, for whoever wants to edit what is served; `bare` names the models for
-    `bare_store`. What is served gets little of this
-    process's environment, and runs in a box where others' work is graded."""
+    `bare_store`; `watchful`: workers that die are started again at once. What is served gets little of this process's
+    environment, and runs in a box where others' work is graded."""
     with tempfile.TemporaryDirectory(prefix="served-", ignore_cleanup_errors=True) as temporary:
         home, log = Path(temporary) / "home", Path(temporary) / "log"
         prepare_home(home, None if in_place else folder, store)
@@ -161,7 +169,8 @@ def served(
         is_boxed = bool(os.environ.get(WANTED))
         port = free_port() if is_boxed else int(os.environ.get(PORT) or free_port())
         where = (folder if in_place else None) or home / "project"
-        command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
+        bentoml = ["-c", WATCHFUL] if watchful else ["-m", "bentoml"]
+        command = [sys.executable, *bentoml, "serve", target, "--host", "127.0.0.1", "--port", str(port)]
         command += ["--api-workers", "1", *options]
         with (
             boxed(command, where.absolute(), environ, [store.absolute(), where.absolute()], [home], port=port) as box,
