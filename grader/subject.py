@@ -20,23 +20,30 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from grader.processes import started
-from grader.sandbox import boxed, check_built
+from grader.sandbox import WANTED, boxed, check_built
+from grader.warm import WARM, forked, serve_forks
 
 PATIENCE = 15.0  # seconds for each thing asked of the learner's code; the slowest, loading, takes one
 GRACE = 5.0  # more that the asker waits: the subject itself says when its time is over
 LONGEST = 64 << 20  # bytes of an answer
 
 
+class Running(Protocol):
+    """A process whose exit code can be waited for. Raises subprocess.TimeoutExpired."""
+
+    def wait(self, timeout: float) -> int: ...
+
+
 class Subject:
     """The asker's end."""
 
-    def __init__(self, process: subprocess.Popen[str], channel: socket.socket, log: Path) -> None:
+    def __init__(self, process: Running, channel: socket.socket, log: Path) -> None:
         self.process, self.channel, self.log = process, channel, log
         self.rest, self.number, self.ended = b"", 0, ""
 
@@ -97,14 +104,26 @@ def subject(
     ours, theirs = socket.socketpair()
     with tempfile.TemporaryDirectory(prefix="subject-", ignore_cleanup_errors=True) as folder, ours, theirs:
         (empty := Path(folder) / "empty").mkdir()
-        command = [sys.executable, "-P", "-m", "grader.subject", module, str(theirs.fileno())]
-        log = Path(folder) / "log"
-        with (
-            boxed(command, empty, environ, [*shown, empty], written, pass_fds=[theirs.fileno()]) as box,
-            started(box.command, box.cwd, box.environ, log, pass_fds=box.pass_fds) as (process, _),
-        ):
+        with running(module, theirs.fileno(), empty, shown, environ, written, log := Path(folder) / "log") as process:
             theirs.close()
             yield kind(process, ours, log)
+
+
+@contextmanager
+def running(
+    module: str, channel: int, empty: Path, shown: Sequence[Path], environ: Mapping[str, str], written: Sequence[Path],
+    log: Path,
+) -> Iterator[Running]:  # fmt: skip
+    """The process at the other end: forked off a warm one if there is one and no box is wanted, else a new one."""
+    with ExitStack() as stack:
+        process: Running | None = None
+        if WARM in os.environ and not os.environ.get(WANTED):
+            process = stack.enter_context(forked(module, channel, empty, environ, log))
+        if process is None:
+            command = [sys.executable, "-P", "-m", "grader.subject", module, str(channel)]
+            box = stack.enter_context(boxed(command, empty, environ, [*shown, empty], written, pass_fds=[channel]))
+            process, _ = stack.enter_context(started(box.command, box.cwd, box.environ, log, pass_fds=box.pass_fds))
+        yield process
 
 
 # ---------------------------------------------------------------- the subject's end
@@ -157,4 +176,6 @@ def plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "--warm":
+        serve_forks(int(sys.argv[2]), sys.argv[3:], answer_all)
     answer_all(sys.argv[1], int(sys.argv[2]))

@@ -12,6 +12,7 @@ from conftest import need_sandbox
 from grader import sandbox
 from grader import subject as conversation
 from grader.kit import Kit
+from grader.warm import keep_warm, stop_warm
 from grader.workspace import Workspace
 from grader.world.saved import SavedModels, saved_models
 
@@ -43,13 +44,16 @@ BOXED_ONLY = {
 }
 
 
-@pytest.fixture(params=["own", "boxed"])
-def ws(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+@pytest.fixture(params=["own", "boxed", "forked"])
+def ws(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     monkeypatch.setattr(conversation, "GRACE", 0.6)
     box_if(request.param == "boxed", monkeypatch)
+    for name, value in (keep_warm({"modules": [], "env": {}}) if request.param == "forked" else {}).items():
+        monkeypatch.setenv(name, value)
     for name in ("service", "store"):
         (tmp_path / name).mkdir()
-    return Workspace(Kit(), tmp_path)
+    yield Workspace(Kit(), tmp_path)
+    stop_warm()
 
 
 def box_if(wanted: bool, monkeypatch: pytest.MonkeyPatch) -> None:

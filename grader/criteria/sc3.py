@@ -186,7 +186,8 @@ def serves(ws: Any) -> Facts:
         home = Path(temporary) / "home"
         make_home(home, folder, ws.store, list(named_tags.values()))
         # One thread: with two, a second job on the same cores makes every encode 20 times slower.
-        environ = {**QUIET, "BENTOML_HOME": str(home), "OMP_NUM_THREADS": "1"}
+        # No hub, as in a box and in a pod.
+        environ = {**QUIET, "BENTOML_HOME": str(home), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         with subject("grader.world.bento_try", [ws.store / "models"], environ, Subject, written=[home]) as asked:
             facts = try_bento(asked, f"{NAME}:{folder.name}", ws.root.absolute())
         facts["problem"] = facts["problem"].replace(f"{home}/bentos/{NAME}/{folder.name}/", "")

@@ -25,6 +25,18 @@ from weights import load_encoder
 encoder = load_encoder()
 assert encoder.encode([text for text, _ in held_out(1000)]).shape == (1000, 384)
 """
+AGAIN = """
+import os, subprocess, sys, time
+from grader.kit import Kit
+from grader.warm import keep_warm
+environ = {**os.environ, **keep_warm(Kit().settings["warm"])}
+for _ in range(2):
+    began = time.monotonic()
+    command = [sys.executable, "-P", "-m", "grader.cli", *sys.argv[1:]]
+    subprocess.run(command, env=environ, capture_output=True, check=True)
+    took = time.monotonic() - began
+print(took)
+"""
 LONGEST = 3 * 3600
 
 
@@ -58,6 +70,11 @@ class Measure:
 
 def run(command: list[str], cwd: Path, **more: str) -> float:
     """Its seconds. Raises NotMeasured for a bad end."""
+    return hear(command, cwd, **more)[0]
+
+
+def hear(command: list[str], cwd: Path, **more: str) -> tuple[float, str]:
+    """Its seconds, and what it printed."""
     environ = {name: value for name, value in os.environ.items() if name not in KITS}
     began = time.monotonic()
     done = subprocess.run(command, cwd=cwd, env={**environ, **more}, capture_output=True, text=True, timeout=LONGEST)
@@ -65,7 +82,7 @@ def run(command: list[str], cwd: Path, **more: str) -> float:
     if done.returncode:
         said = (done.stderr + done.stdout).strip().splitlines()[-3:]
         raise NotMeasured(f"{' '.join(command)[:80]} ended with {done.returncode}: {' '.join(said)[-300:]}")
-    return took
+    return took, done.stdout
 
 
 def measure_yardstick(place: Place) -> float:
@@ -77,14 +94,23 @@ def ask_help(place: Place) -> float:
 
 
 def grade(short: str, place: Place) -> float:
+    return grade_by([str(place.root / "lab")], short, place)[0]
+
+
+def grade_again(short: str, place: Place) -> float:
+    """As the second `%grade` of a notebook, whose kernel keeps a warm process."""
+    return float(grade_by([str(place.root / ".venv/bin/python"), "-P", "-c", AGAIN], short, place)[1])
+
+
+def grade_by(command: list[str], short: str, place: Place) -> tuple[float, str]:
     """Raises NotMeasured unless it passes: what is not run takes no time."""
     told = place.scratch / f"{short}.json"
     words = ["grade", short, "--json", str(told), "--out", str(place.scratch / "results")]
-    took = run([str(place.root / "lab"), *words], place.root, LAB_WORK=str(place.work), LAB_WORKSPACE=WALK)
+    heard = hear([*command, *words], place.root, LAB_WORK=str(place.work), LAB_WORKSPACE=WALK)
     (result,) = json.loads(told.read_text())["criteria"]
     if result["verdict"] != "pass":
         raise NotMeasured(f"{short} is {result['verdict']}: {result['note'] or 'see its checks'}"[:300])
-    return took
+    return heard
 
 
 def begin(place: Place) -> float:
@@ -105,6 +131,9 @@ def all_measures(kit: Kit) -> dict[str, Measure]:
     """By name: those of a moment first, then those of many minutes, each of which needs the one before it."""
     found = [Measure("help", "`./lab --help`", ask_help)]
     found += [Measure(c.short, f"`./lab grade {c.short}`", partial(grade, c.short)) for c in kit.criteria() if c.checks]
+    for short in kit.settings.get("warm", {}).get("criteria", []):
+        what = f"`%grade {short}`, a second time in the same notebook"
+        found.append(Measure(f"{short}-again", what, partial(grade_again, short)))
     found += [
         Measure("first", "from the clone to the first graded notebook", begin, once=True),
         Measure("alone", "the walk without a cluster", partial(walk, environ=ALONE, folder=".lab/alone"), once=True),
@@ -116,4 +145,5 @@ def all_measures(kit: Kit) -> dict[str, Measure]:
 
 def light(kit: Kit) -> list[str]:
     """A matter of minutes: `--help`, and the grades that need nothing but this environment and no load."""
-    return ["help", *(c.short for c in kit.criteria(kit.settings.get("class") or None) if c.checks)]
+    graded = [c.short for c in kit.criteria(kit.settings.get("class") or None) if c.checks]
+    return ["help", *graded, *(name for name in all_measures(kit) if name.endswith("-again"))]

@@ -11,7 +11,7 @@ from speed.measures import all_measures
 
 PAGE, RUNS = "docs/kit.md", "docs/kit/runs"
 # Seconds that the kit has set itself, on a machine of two cores.
-GOALS = {"sc1": 8, "sc2": 15, "sc3": 8, "sc7": 60, "walk": 26 * 60, "unchanged": 6 * 60}
+GOALS = {"sc1": 8, "sc2": 15, "sc3": 8, "sc1-again": 5, "sc3-again": 5, "sc7": 60, "walk": 26 * 60, "unchanged": 6 * 60}
 Run = dict[str, Any]
 
 HEAD = """# How fast the kit is

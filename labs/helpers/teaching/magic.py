@@ -12,12 +12,14 @@ from typing import Any
 from grader.environ import child_environ
 from grader.errors import Refused
 from grader.kit import Kit
+from grader.warm import keep_warm
 from grader.workspace import WALK, Workspace, digest, learner_workspace, read_json, write_atomic
 from labs.helpers.teaching import answers, guide, kernel, serve
 from labs.helpers.teaching import shell as commands
 from labs.helpers.teaching.answers import answer, ask_first, skip
 from labs.helpers.teaching.stubs import forget_refusal, last_refusal, refuse_undone
 
+_warm: dict[str, str] = {}  # tells a grading of the process that is kept for it
 # what notebooks of older kits import, by the names that it had then
 OLD_NAMES = {"grader.answers": answers, "grader.serve": serve, "grader.shell": commands}
 
@@ -59,13 +61,17 @@ def grade(line: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         fragment = Path(folder) / "fragment.html"
         command = [sys.executable, "-P", "-m", "grader.cli", "grade", *line.split(), "--fragment", str(fragment)]
-        plain = {**child_environ(), "COLUMNS": "110", "FORCE_COLOR": ""}  # kernels ask for colours, as escape sequences
+        # kernels ask for colours, as escape sequences
+        plain = {**child_environ(), **_warm, "COLUMNS": "110", "FORCE_COLOR": ""}
         done = subprocess.run(command, capture_output=True, text=True, env=plain)
         html = fragment.read_text() if fragment.exists() else ""
     if not html:
         said = done.stderr.strip() or done.stdout.strip()
         raise Refused(f"Grading did not end with a report (exit code {done.returncode}).", said)
     display({"text/plain": done.stdout.strip(), "text/html": html}, raw=True)
+    settings = Kit().settings.get("warm", {})
+    if not _warm and set(line.split()) & set(settings.get("criteria", [])):
+        _warm.update(keep_warm(settings))  # it has its imports by the time that somebody grades again
 
 
 def incident(line: str) -> None:
