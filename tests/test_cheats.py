@@ -1,9 +1,9 @@
 """Submissions that would rather be passed than right: named, as data, each with what the grading must see of it.
 
-Each is graded in both ways: `own`, as a learner's own work is (the same user, no sandbox), and `boxed`, as others' work
-is. In the first, what a process of the same user can do to another is beyond a grader: those are tried boxed alone, and
-so is what would harm this machine. Boxed, none passes. LAB_CHEATS=all tries all of them, LAB_CHEATS=2/3 one third;
-without it the day's third.
+Each is graded in three ways: `own`, as a learner's own work is (the same user, no sandbox), `forked`, the same off a
+process that is kept warm, and `boxed`, as others' work is. In the first two, what a process of the same user can do to
+another is beyond a grader: those are tried boxed alone, and so is what would harm this machine. Boxed, none passes.
+LAB_CHEATS=all tries all of them, LAB_CHEATS=2/3 one third; without it the day's third.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from live_cluster import apply, namespace_for, need_cluster
 from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.model import Evidence
+from grader.warm import keep_warm, stop_warm
 from grader.workspace import Workspace
 
 T6 = {
@@ -305,11 +306,14 @@ def grade(kit: Path, cheat: Cheat, way: str) -> tuple[subprocess.CompletedProces
     if way == "boxed":
         done = run_lab(kit, *words, "--work", str(work), **env)
     else:
-        done = run_lab(kit, *words, LAB_WORK=str(work), **env)
+        warm = keep_warm({"modules": [], "env": {}}) if way == "forked" else {}
+        done = run_lab(kit, *words, LAB_WORK=str(work), **env, **warm)
+        stop_warm()
     return done, work.parent
 
 
-WAYS = [(name, way) for name, cheat in CHEATS.items() for way in ("own", "boxed") if way == "boxed" or cheat.own]
+PAIRS = [(name, way) for name in CHEATS for way in ("own", "forked", "boxed")]
+WAYS = [(name, way) for name, way in PAIRS if way == "boxed" or CHEATS[name].own]
 
 
 @pytest.mark.parametrize(("name", "way"), WAYS)
@@ -336,9 +340,9 @@ def test_there_are_thirty_of_them_and_their_names_say_what_they_do() -> None:
     assert all(cheat.sees for cheat in CHEATS.values())
 
 
-def test_an_honest_submission_passes_both_ways(kit: Path) -> None:
+def test_an_honest_submission_passes_each_way(kit: Path) -> None:
     right = Cheat("", "def prepare(texts): return [t.lower() for t in texts]\n", code_of_exit=0)
-    for way in ("own", "boxed"):
+    for way in ("own", "forked", "boxed"):
         done, _ = grade(kit, right, way)
         assert done.returncode == 0, done.stdout + done.stderr
 
