@@ -43,7 +43,7 @@ ALPHABETS = ("etaoin shrdlu cmfwyp", "äöüß éèç ñ", "пдк лию ж", "
 
 @probe(limit=120, ahead=True)
 def models(ws: Any) -> Facts:
-    """The latest version of each model, loaded and used; 6 to 9 s, nearly all of it importing torch, twice at once."""
+    """The latest version of each model, loaded and used; most of its time goes into importing torch."""
     # One thread: with two, a second job on the same two cores makes every encode 20 times slower.
     os.environ["OMP_NUM_THREADS"] = "1"
     with saved_models(ws) as subject, ThreadPoolExecutor(1) as pool:

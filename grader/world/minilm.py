@@ -1,5 +1,5 @@
-"""MiniLM's embeddings for those who ask and compare, by NumPy: 0.5 s until the first one, where importing torch and
-sentence-transformers, which the model in a store needs, takes many times that.
+"""MiniLM's embeddings for those who ask and compare, by NumPy: ready long before torch and sentence-transformers, which
+the model in a store needs, have been imported.
 
 The weights and the tokenizer are the checked ones of service/weights.py. What is done with them is what the model's
 own modules.json says: a BERT, the mean of its tokens' rows, and each mean at length 1. tests/test_minilm.py holds the

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +30,11 @@ class SavedModels(Subject):
         return super().ask(question, pace.patience(patience), **given)
 
     def get_ready(self, torch: bool) -> None:
-        """Waits for its imports. That they end is the machine's business, so this raises."""
-        _, problem = self.ask("ready", patience=90, torch=torch)
+        """Waits for its imports, and measures meanwhile how slow the machine is. That they end is the machine's
+        business, so this raises."""
+        (measuring := threading.Thread(target=pace.slowness)).start()
+        _, problem = super().ask("ready", patience=90, torch=torch)
+        measuring.join()
         if problem:
             raise RuntimeError(f"the process that loads the models did not start: {problem}")
 
