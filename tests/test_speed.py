@@ -33,6 +33,7 @@ def make_run(place: Place, made: str = "2026-11-26T10:00:00+00:00", sc1: float =
         Measure("help", "", lambda p: 0.3),
         Measure("sc1", "", lambda p: sc1 if p.root == KIT.root else 14.0),
         Measure("sc2", "", refuse),
+        Measure("sc1-again", "", lambda p: 4.0 if p.root == KIT.root else refuse(p)),
         Measure("walk", "", lambda p: 1500.0, once=True),
     ]
     older = Place(place.scratch, place.work, place.scratch)
@@ -45,6 +46,7 @@ def test_each_is_measured_in_each_round_in_both_places_and_what_takes_minutes_on
     assert run["measures"] == {
         "help": {"seconds": [0.3] * 3},
         "sc1": {"seconds": [7.0] * 3},
+        "sc1-again": {"seconds": [4.0] * 3},
         "walk": {"seconds": [1500.0]},
     }
     assert run["of"]["measures"] == {"help": {"seconds": [0.3] * 3}, "sc1": {"seconds": [14.0] * 3}}
@@ -58,7 +60,8 @@ def test_the_page_has_the_newest_figure_of_each_and_is_made_of_the_runs_alone(pl
     assert "| `./lab grade sc1` | 7.0, 7.0 to 7.0 | 0.70 | 8 | 2026-11-27 |" in text
     assert "| `./lab --help` | 0.30, 0.30 to 0.30 | 0.03 |  | 2026-11-26 |" in text
     assert "| `./lab grade sc1` | 14.0, 14.0 to 14.0 | 7.0, 7.0 to 7.0 | 50% |" in text
-    assert "| 2026-11-26 10:00 | 0.03 | 0.90 | 150.00 |" in text and "| 2026-11-27 10:00 |  | 0.70 |  |" in text
+    assert "| 2026-11-26 10:00 | 0.03 | 0.90 | 0.40 | 150.00 |" in text
+    assert "| 2026-11-27 10:00 |  | 0.70 |  |  |" in text
     assert "not measured: `sc2`: sc2 is fail" in text
 
 

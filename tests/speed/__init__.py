@@ -12,5 +12,5 @@ A run file is JSON:
     yardstick                       [seconds, ...]: before each round, and after the last
     measures                        {name: {"seconds": [...]}}: one for each round
     not_measured                    {name: why}
-    of                              {"commit", "measures"}: an earlier checkout in the same rounds, where one was given
+    of                              {"commit", "measures", "not_measured"} of an earlier checkout in the same rounds
 """

@@ -20,18 +20,22 @@ Taken = dict[str, dict[str, list[float]]]
 
 def measure_all(measures: Sequence[Measure], places: Sequence[Place], rounds: int, say: Say) -> dict[str, Any]:
     """A run, as its file will say it: of the first place, and `of` the second, if there is one."""
-    made, load, yard, troubles = now(), os.getloadavg()[0], list[float](), dict[str, str]()
+    made, load, yard = now(), os.getloadavg()[0], list[float]()
     taken: list[Taken] = [{} for _ in places]
+    troubles: list[dict[str, str]] = [{} for _ in places]
     for label, some in in_rounds(measures, len(places), rounds):
         yard.append(told("yardstick", lambda: measure_yardstick(places[0]), say))
         for which, measure in some:
-            take(measure, places[which], taken[which], troubles, label, say)
+            take(measure, places[which], taken[which], troubles[which], label, say)
     yard.append(told("yardstick", lambda: measure_yardstick(places[0]), say))
     whole = {
         "made": made, "ended": now(), "commit": commit_of(places[0].root), "machine": machine.facts(), "rounds": rounds,
-        "load": round(load, 2), "yardstick": yard, "measures": taken[0], "not_measured": troubles,
+        "load": round(load, 2), "yardstick": yard, "measures": taken[0], "not_measured": troubles[0],
     }  # fmt: skip
-    return whole | ({"of": {"commit": commit_of(places[1].root), "measures": taken[1]}} if len(places) > 1 else {})
+    if len(places) > 1:
+        other = {"commit": commit_of(places[1].root), "measures": taken[1], "not_measured": troubles[1]}
+        return {**whole, "of": other}
+    return whole
 
 
 def in_rounds(measures: Sequence[Measure], places: int, rounds: int) -> Iterator[tuple[str, list[tuple[int, Measure]]]]:
