@@ -81,7 +81,7 @@ def played_as(setting: Setting) -> twin.Setting:
 
 def play(service: twin.Service, setting: Setting) -> tuple[float, float]:
     """Good answers a second and the share refused, at the same time after the start as they are measured (a dispatcher
-    that is flooded makes smaller and smaller batches for a quarter of a minute); the medians of as many plays as rounds."""
+    that is flooded makes smaller and smaller batches for a quarter of a minute); medians of as many plays as rounds."""
     seconds, left_out = SECONDS - WARM_UP, TRAINING + WARM_UP
     plays = [
         twin.play(service, played_as(setting), PEOPLE, seconds=seconds, warm_up=left_out, seed=seed)
