@@ -1,6 +1,7 @@
 """Holds the dispatcher's twin against the reference service: 14 settings, two of which it is fitted to.
 
     .venv/bin/python tests/measure_twin.py STORE [--minutes 3]     # STORE: a BENTOML_HOME with both models
+    .venv/bin/python tests/measure_twin.py --kept tests/hours/*.json   # hours that were measured, judged again
 
 Some five minutes a round, five rounds; run nothing beside it. Goes on where it stopped. Each round has an order of its
 own, so that a slow quarter of an hour hits all settings alike. Writes .lab/twin.json, one entry a run, and prints the
@@ -114,9 +115,15 @@ def hold(runs: Facts) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("store", type=Path)
+    parser.add_argument("store", type=Path, nargs="?")
+    parser.add_argument("--kept", type=Path, nargs="+", help="hours that were measured before: judged again")
     parser.add_argument("--minutes", type=float, default=60)
     asked = parser.parse_args()
+    if asked.kept:
+        held = [hold(json.loads(path.read_text())["runs"]) for path in asked.kept]
+        sys.exit(0 if all(held) else 1)
+    if asked.store is None:
+        parser.error("a STORE is wanted, or --kept")
     new: Facts = {"machine": machine.facts(), "people": PEOPLE, "runs": {}}
     kept = json.loads(FILE.read_text()) if FILE.exists() else new
     end = time.monotonic() + 60 * asked.minutes
