@@ -139,7 +139,7 @@ def computed_together(frozen: dict[str, Facts], callers: int, part: str, hint: s
     wanted = "fewer batches than callers"
     for name, (batches, calls) in found.items():
         met = f"{callers} callers waited for {name} at the same moment"
-        if not calls:
+        if calls < 1:
             return Finding(False, f"{met}, and it makes no batches: its method is not batchable{hint}.", found, wanted)
         if not 0 < batches < callers:
             return Finding(False, f"{met}, and it computed {calls} calls in {batches} batches.", found, wanted)
