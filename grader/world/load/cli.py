@@ -25,7 +25,7 @@ EXAMPLES = """Examples:
   ./lab bench ladder          the reference service, step by step to close to what the machine can do; see docs/limit.md
   ./lab bench peers           the same models behind FastAPI, LitServe, MLServer, Ray Serve, too; about 15 minutes
   ./lab bench growth          1 to 400 clients, 1 to 4 replicas, short and long texts
-  ./lab bench kit             how long the kit itself takes, for work on it; --light: some minutes (docs/kit.md)
+  ./lab bench kit             how long the kit itself takes, for work on it; --light: some minutes
   ./lab bench drain           ten roll-outs and drained nodes under load: is a request lost? About 15 minutes
 
 \b
@@ -92,39 +92,41 @@ def drain(work: str, runs: int, requests: int, kept: bool) -> None:
     print(drains.table(rows))
 
 
-def pass_on(name: str, module: str, text: str) -> None:
-    """`./lab bench NAME` is a command of labs/helpers, which the grader does not import."""
+def pass_on(name: str, program: list[str], text: str) -> None:
+    """`./lab bench NAME` is a program of labs/helpers or of tests, which the grader does not import."""
 
     @main.command(name, help=text, context_settings={"ignore_unknown_options": True, "help_option_names": []})
     @click.argument("words", nargs=-1, type=click.UNPROCESSED)
     def command(words: tuple[str, ...]) -> None:
-        os.execv(sys.executable, [sys.executable, "-P", "-m", module, name, *words])
+        os.execv(sys.executable, [sys.executable, *program, *words])
 
 
+LIMIT = ["-P", "-m", "labs.helpers.limit.cli"]
 pass_on(
     "ladder",
-    "labs.helpers.limit.cli",
+    [*LIMIT, "ladder"],
     "From the reference service to close to the limit, step by step (docs/limit.md).",
 )
-pass_on("senders", "labs.helpers.limit.cli", "What the load's own sender uses of a core, beside Locust and wrk.")
+pass_on("senders", [*LIMIT, "senders"], "What the load's own sender uses of a core, beside Locust and wrk.")
 pass_on(
     "growth",
-    "labs.helpers.limit.cli",
+    [*LIMIT, "growth"],
     "1 to 400 clients; 1, 2 and 4 replicas; texts of 8 to 256 tokens (docs/limit.md).",
 )
 
 
-pass_on("peers", "labs.helpers.peers.cli", "The same models behind other servers, too, under one load.")
-
-
-@main.command(
-    "kit",
-    help="The kit's own speed, beside a yardstick of the same run (docs/kit.md).",
-    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+pass_on(
+    "peers",
+    ["-P", "-m", "labs.helpers.peers.cli", "peers"],
+    "The same models behind other servers, too, under one load.",
 )
-@click.argument("words", nargs=-1, type=click.UNPROCESSED)
-def kit_itself(words: tuple[str, ...]) -> None:
-    os.execv(sys.executable, [sys.executable, str(ROOT / "tests" / "measure_kit.py"), *words])
+
+
+pass_on(
+    "kit",
+    [str(ROOT / "tests" / "measure_kit.py")],
+    "The kit's own speed, beside a yardstick of the same run; --keep NAME writes docs/kit.md.",
+)
 
 
 def measure(ws: Workspace, name: str, into: str, asked: str = "experiment.toml") -> None:

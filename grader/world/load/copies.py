@@ -31,7 +31,7 @@ from grader.world.load.servers import parse_witness
 from grader.world.load.settings import Setting
 from grader.world.objects import get, kubectl, labels_of, server_of
 from grader.world.room import need_room
-from grader.world.split import warnings
+from grader.world.split import is_ready, warnings
 
 KEY = "serving-lab/setting"  # the Kubernetes label that tells the copies apart
 SERVICE = "bench"
@@ -138,10 +138,6 @@ def find(namespace: str, setting: Setting, url: str) -> Copy:
         problem = f"{namespace} has {len(ready)} ready pods with the Kubernetes label {KEY}={setting.name}."
         raise LabError(problem, f"Apply bench/cluster/{setting.name} and wait for its roll-out: one replica.")
     return made_of(ready[0], setting, url).take_turn()
-
-
-def is_ready(pod: Facts) -> bool:
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions") or [])
 
 
 def made_of(pod: Facts, setting: Setting, url: str) -> Copy:
