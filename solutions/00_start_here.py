@@ -115,7 +115,8 @@ route.draw()
 # These labs use the **classic** API of BentoML 1.4, which the **course module** is written in: the course text that
 # the kit grew out of. It works and is deprecated; lab 11 moves the service to the **modern** one. Where the software
 # does something else than the module says, you see both and the experiment between them. A mark like (claim c14)
-# names what was tried: `./lab claims c14` tries it on your machine. Most of what it says is right.
+# names what was tried: `./lab claims c14` tries it on your machine. What looked doubtful was tried, so much of it is
+# refuted; what the labs take over from the module without a mark was not in doubt.
 #
 # Some words mean several things elsewhere. In these labs a **label** is a ticket's, and what Kubernetes and Docker
 # call labels is a *Kubernetes label*, an *image label*. A **probe** is a question that the kubelet, Kubernetes' agent

@@ -289,9 +289,9 @@ for model in plain:
 # Both models are there and load in a fresh process. But the runner that BentoML makes of a stored model
 # (`to_runner()`, lab 02) has the methods that the store names, the **signatures**, and no others. For a picklable
 # object BentoML noted `__call__`, so nobody could ask this model to `encode`. For scikit-learn it noted `predict`,
-# which gives labels without scores. And where it noted something, it noted `batchable: false` (claim c24). Nothing
-# warned you when you saved. (The warning about `picklable_model` is about something else: it is deprecated since 1.4,
-# and works.)
+# which gives labels without scores. And where it noted something, it noted `batchable: false`: a runner of the store
+# batches nothing then, while a Runnable of your own may all the same (claim c24). Nothing warned you when you saved.
+# (The warning about `picklable_model` is about something else: it is deprecated since 1.4, and works.)
 
 # %% [markdown] tags=["predict"]
 # Why care about `batchable`? Take eight people with one text each. The server can ask MiniLM eight times, or once

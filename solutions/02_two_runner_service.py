@@ -539,8 +539,9 @@ measured("P1", dict(zip(inside, "abc", strict=True))[max(inside, key=inside.get)
 # %% [markdown] tags=["why"]
 # ## 5 · Why batching helps (4 minutes)
 #
-# A runner may put what waits into one call. What that gains depends on the model alone (claim c04), so ask the model,
-# without any server. `torch` gets one thread, as in the runner.
+# A runner may put what waits into one call. What a larger call gains depends on the model; whether a call gets larger
+# depends on how many wait (claim c04). The first half needs no server, so ask the model. `torch` gets one thread, as
+# in the runner.
 
 # %% tags=["predict"]
 # %%answer 02b

@@ -679,7 +679,8 @@ xray.draw(looked.events, "embeddingrunner")
 
 # %% [markdown] tags=["explain"]
 # A bar is a batch while it is computed. The next one gathers meanwhile, and leaves when the model is free, full or not.
-# No request waits for a window to end (claim c06). A cross is a request that the budget gave up.
+# No request waits for a window to end (claim c02; in a short window at many requests a second, claim c06). A cross is
+# a request that the budget gave up.
 
 # %% [markdown] tags=["why"]
 # The module tells a story. After batching went on, the mean batch grew from 1.4 to 18, and each request waited nearly
@@ -842,4 +843,5 @@ print(f"The machine has worked {clock.seconds:.0f} s for this lab.")
 # ## What is open
 # You read 503s and batch sizes from a log of your own sender, on one machine, for a quarter of a minute. In
 # production nobody sends you their log. What would have to be collected, from which process, and which question put
-# to it, so that a budget of 10 ms is noticed by a rule and not by a customer? That is lab 08.
+# to it, so that a budget of 10 ms is noticed by a rule and not by a customer? That is lab 08. How far this service can
+# go, and what others do with the same models: `docs/limit.md` and `docs/peers.md` in the kit's folder.

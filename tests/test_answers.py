@@ -68,6 +68,13 @@ def test_the_cell_that_measures_answers_back(ws: Workspace, capsys: pytest.Captu
         answers.measured("T2", "z")
 
 
+def test_what_an_answer_was_read_off_is_kept_beside_it(ws: Workspace) -> None:
+    answers.answer("T1", "5\n")
+    answers.measured("T1", 4, rates={"one": 4.0}, measured_at="2026-11-26")
+    (kept,) = ws.answers()
+    assert (kept["measured"], kept["rates"], kept["measured_at"]) == (4, {"one": 4.0}, "2026-11-26")
+
+
 def test_the_explanation_comes_with_the_measurement(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Any] = []
     monkeypatch.setattr("IPython.display.display", shown.append)

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from click.testing import CliRunner
@@ -19,6 +21,11 @@ from grader.kit import Kit
 from labs.helpers.ledger import cli, entries, page, runs
 from labs.helpers.ledger.entries import Claim, read_claims, write_result
 from labs.helpers.ledger.experiment import NotRun, Outcome, Place, Said, experiment, find
+
+with mock.patch.dict(os.environ):  # these set the notebook's environment when they are imported
+    from labs.helpers.kube import visitors
+    from labs.helpers.release import places
+    from labs.helpers.shapes import split
 
 CLAIMS = read_claims(ROOT)
 TRIED = [claim for claim in CLAIMS if claim.experiment]
@@ -60,9 +67,9 @@ CONTRARY: dict[str, tuple[dict[str, Any], str]] = {
     "c19": ({"kept": 1}, "refuted"),
     "c20": ({"answer": "second", "kept": 0}, "confirmed"),
     "c21": ({"ends": {"200": 40}}, "confirmed"),
-    "c22": ({"again": "thing:same", "first": "thing:same", "held": "thing:same"}, "refuted"),
+    "c22": ({"loaded_late": "second"}, "refuted"),
     "c23": ({"served": "thing:a", "recorded": "thing:a"}, "confirmed"),
-    "c24": ({"ownrunner": 0}, "confirmed"),
+    "c24": ({"own": 1}, "confirmed"),
     "c25": ({"resources": ["nvidia.com/gpu", "cpu"]}, "confirmed"),
     "c26": ({"got_in": []}, "confirmed"),
     "c27": ({"files": []}, "confirmed"),
@@ -120,6 +127,65 @@ def test_the_experiment_can_say_otherwise(claim: Claim) -> None:
     changes, outcome = CONTRARY[claim.id]
     said = find(claim.experiment).decide(merged(read_run(claim)["facts"], changes))
     assert said.outcome == outcome != claim.outcome
+
+
+# What a cell reads off its run is the letter of the option that came true: each that a decision knows must be possible.
+GOOD, LATE, BUSY = (0.1, "200", 0.1), (0.3, "200", 4.0), (0.4, "503", 0.1)
+REFUSED = (0.2, "ConnectionRefusedError", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("answers", "letter"),
+    [
+        ([GOOD] * 90 + [REFUSED] * 20 + [LATE] * 30, "a"),
+        ([GOOD] * 90 + [REFUSED] * 3 + [LATE] * 30, "b"),
+        ([GOOD] * 90 + [LATE] * 30, "b"),
+        ([GOOD] * 90 + [REFUSED] * 3, "a"),
+        ([GOOD] * 90 + [REFUSED] * 3 + [BUSY] * 20, "c"),
+    ],
+)
+def test_lab_05_can_see_a_service_that_keeps_requests_back(answers: list[Any], letter: str) -> None:
+    assert visitors.without_probes(visitors.Run(answers)) == letter
+
+
+def test_lab_05_reads_nothing_off_a_restart_that_no_one_noticed() -> None:
+    with pytest.raises(RuntimeError, match="run the three cells above once more"):
+        visitors.without_probes(visitors.Run([GOOD] * 90))
+
+
+@pytest.mark.parametrize(("best", "letter"), [("API server x 2", "a"), ("classifier x 2", "b"), ("embedder x 2", "c")])
+def test_lab_06_compares_second_replicas_alone(best: str, letter: str) -> None:
+    names = ("one of each", "embedder, one core", "API server x 2", "classifier x 2", "embedder x 2")
+    given = {"one of each": 90.0, "embedder, one core": 80.0, best: 50.0}
+    rows = [split.Row(name, given.get(name, 20.0), 0.1, 0, {}) for name in names]
+    assert split.helps(rows) == letter and split.rates(rows)["one of each"] == 90.0
+
+
+@pytest.mark.parametrize(
+    ("differ", "letter"),
+    [
+        (["sha256 of the file", '"I was charged..."'], "c"),
+        (["sha256 of the file"], "c"),
+        (["sha256 of the file", "the image's digest"], "a"),
+        (["sha256 of the file", "the answer's header"], "b"),
+        (["sha256 of the file", "the image's digest", "bento.yaml"], "b"),
+    ],
+)
+def test_lab_12_can_see_a_name_that_tells(differ: list[str], letter: str) -> None:
+    assert places.tells(differ) == letter
+
+
+def test_lab_12_reads_nothing_off_a_file_that_did_not_change() -> None:
+    with pytest.raises(RuntimeError, match="once more"):
+        places.tells(["the answer's header"])
+
+
+def test_a_walk_of_lab_06_may_keep_its_rows(tmp_path: Path) -> None:
+    entry = {"measured": "c", "measured_at": "2026-11-26T10:01:15+00:00"}
+    tried, why = find("walked.scale_first"), "a second embedder gives the most answers a second"
+    for more, told in (({}, why), ({"rates": {"embedder x 2": 31.4}}, f"{why} (embedder x 2 31)")):
+        (tmp_path / "answers.json").write_text(json.dumps({"06c": {**entry, **more}}))
+        assert tried.decide(tried.measure(Place(tmp_path, tmp_path, (tmp_path,)))).why.endswith(told)
 
 
 def cited() -> dict[str, set[str]]:

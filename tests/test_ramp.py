@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,11 @@ def test_a_run_is_kept_and_read_again(tmp_path: Path, monkeypatch: pytest.Monkey
     ramp.write(ROWS, "made on a machine", path)
     monkeypatch.setattr(ramp, "KEPT", path)
     assert ramp.run() == ROWS
+
+
+def test_a_kept_run_has_its_own_day_and_a_new_one_has_todays() -> None:
+    assert ramp.day_of(ramp.run()) == "2026-11-26"
+    assert ramp.day_of(ROWS)[:10] == datetime.now(UTC).date().isoformat()
 
 
 def test_the_kept_run_says_what_lab_06_says_of_it() -> None:

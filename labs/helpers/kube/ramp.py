@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,12 @@ def run(live: bool = False, hpa: str = "release/hpa.yaml", say: Say = print) -> 
         return make(hpa, say)
     rows = csv.DictReader(line for line in KEPT.read_text().splitlines() if not line.startswith("#"))
     return [read(row) for row in rows]
+
+
+def day_of(rows: Sequence[Point]) -> str:
+    """When these were measured: the kept run says it in its first line."""
+    first = KEPT.read_text().partition(",")[0].removeprefix("# ")
+    return first if list(rows) == run() else datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def read(row: dict[str, str]) -> Point:

@@ -119,6 +119,22 @@ def asking(rate: float = 5, after: float = 0.0, good: int = 0, limit: float = 90
         finish(one, after, good, limit)
 
 
+LATE = 2.0  # seconds: no pod that works lets one text wait for so long
+ENDS = 10  # requests: what the ends of two pods cost callers, ten a second, is less, whatever the Service does
+
+
+def without_probes(run: Run) -> str:
+    """What most people got of those who noticed that pods without a probe were replaced: "b" answers that came late and
+    hardly a loss, "a" no answer, "c" a status. Raises RuntimeError where no one noticed: then nothing was tried."""
+    late = sum(said == "200" and waited > LATE for _, said, waited in run.answers)
+    if late > run.lost and run.lost < ENDS:
+        return "b"
+    if not run.lost:
+        raise RuntimeError("nobody noticed: run the three cells above once more")
+    unanswered = sum(not said.isdigit() for _, said, _ in run.answers)
+    return "a" if 2 * unanswered >= run.lost else "c"
+
+
 KEPT = Path(__file__).with_name("killed_runner.csv")
 
 

@@ -14,11 +14,25 @@ from labs.helpers.ledger.experiment import Outcome
 FILE = "docs/claims.md"
 HEAD = """# Claims
 
-What is said about serving with BentoML, by the course module, by documentation and by users, and what came out when it
+What the course module and documentation say about serving with BentoML, or users may expect, and what came out when it
 was tried. Made by `./lab claims --keep` from `docs/claims.toml` and the run files in `docs/runs/claims/`; not edited by
 hand. `./lab claims c01` tries one on your machine, `./lab claims --quick` those that take seconds.
 
+The *course module* is the text that the kit grew out of. It is no part of the kit, so its statements are in our words.
+The list holds what looked doubtful, so its counts say nothing of the module as a whole; where the module *warns* of a
+mistake, refuted means that the module is right. *Depends* means true under conditions that the figures name.
+
 """
+# What the experiments of a theme ask.
+ASKED = {
+    "dispatching": "BentoML's dispatcher alone, before a stand-in for a model that sleeps (c08: the stand-in alone)",
+    "serving": "`bentoml serve` of a service without a model",
+    "storing": "the model store, with models of one function or text",
+    "building": "`bentoml build` of a service without a model",
+    "forms": "what is installed here, with what the course module writes (c33: lab 08's kept run in a cluster)",
+    "computing": "the two models of lab 01",
+    "walked": "what a walk of the labs measured, in a cluster or under load",
+}
 
 
 def made(runs: Sequence[Path]) -> str:
@@ -31,7 +45,20 @@ def to_page(claims: list[Claim], root: Path) -> str:
     counts = Counter(claim.outcome for claim in claims)
     told = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome)
     rows = ["| | claim | who says so | outcome | what was seen | date | lab |", "|---|---|---|---|---|---|---|"]
-    return HEAD + f"{len(claims)} claims: {told}.\n\n" + "\n".join([*rows, *(to_row(c, root) for c in claims)]) + "\n"
+    rows += [to_row(claim, root) for claim in claims]
+    return f"{HEAD}{asked(claims, root)}\n\n{len(claims)} claims: {told}.\n\n" + "\n".join(rows) + "\n"
+
+
+def asked(claims: list[Claim], root: Path) -> str:
+    """What the experiments of each theme ask, and on which machines they were made."""
+    themes: dict[str, list[str]] = {}
+    for claim in claims:
+        if claim.experiment:
+            themes.setdefault(claim.experiment.partition(".")[0], []).append(claim.id)
+    lines = [f"- {' to '.join(dict.fromkeys((ids[0], ids[-1])))}: {ASKED[theme]}" for theme, ids in themes.items()]
+    kept = [json.loads((root / claim.evidence).read_text()).get("machine") for claim in claims if claim.evidence]
+    machines = sorted({f"{about['cpus']} cores, BentoML {about['bentoml']}" for about in kept if about})
+    return "\n".join(["What was asked:", "", *lines, "", f"All of it on {' or '.join(machines) or 'no machine yet'}."])
 
 
 def to_row(claim: Claim, root: Path) -> str:

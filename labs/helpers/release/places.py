@@ -116,6 +116,15 @@ def beside(before: dict[str, str], after: dict[str, str]) -> list[str]:
     return other
 
 
+def tells(differ: list[str]) -> str:
+    """Which of them tell of another file: "b" a name of the model, "a" the image's digest, "c" only the file's hash and
+    the answer. Raises RuntimeError where the file did not change: then nothing was tried."""
+    if not any(name.startswith("sha256") for name in differ):
+        raise RuntimeError("the pod has the file that it had: `lay_over` once more, and ask again")
+    names = [name for name in differ if not name.startswith(("sha256", '"', "the image"))]
+    return "b" if names else "a" if "the image's digest" in differ else "c"
+
+
 def lay_over(namespace: str) -> str:
     """Someone tries another classifier: a volume over the released one's folder, in the running Deployment."""
     began = time.monotonic()

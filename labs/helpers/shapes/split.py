@@ -174,6 +174,17 @@ def measure(name: str, people: int = 20, seconds: float = 5) -> Row:
     return row
 
 
+def helps(rows: list[Row]) -> str:
+    """The letter of the part whose second replica gave the most answers a second: of the rows with two, alone."""
+    second = max((row for row in rows if " x 2" in row.name), key=lambda row: row.goodput)
+    return next(letter for part, letter in zip(PARTS, "abc", strict=True) if second.name.startswith(part))
+
+
+def rates(rows: list[Row]) -> dict[str, float]:
+    """Answers a second of each row."""
+    return {row.name: round(row.goodput, 1) for row in rows}
+
+
 def draw(rows: list[Row]) -> Picture:
     """Answers a second for each choice."""
     figure, axes = canvas("What helps?", 8, 1.2 + 0.5 * len(rows))

@@ -143,9 +143,10 @@ def skip(line: str) -> None:
     print(f"{question.id} is skipped.")
 
 
-def measured(name: str, it: Any = None) -> None:
+def measured(name: str, it: Any = None, **facts: Any) -> None:
     """Holds what was measured against the prediction, keeps both, and shows the explanation. `it`: the number, in the
-    question's unit; the letter of the option that came true; for a text what was seen, or nothing."""
+    question's unit; the letter of the option that came true; for a text what was seen, or nothing. `facts` are kept
+    beside it: the rows that a letter was read off, or `measured_at` of a run that is kept."""
     from IPython.display import Markdown, display
 
     ws, question = learner_workspace(Kit()), find_question(Kit(), name)
@@ -154,7 +155,7 @@ def measured(name: str, it: Any = None) -> None:
         it = float(it) if question.kind == "number" else str(it)
         if question.kind == "choice" and it not in (question.option or {}):
             raise BadKit(Kit().root / "grader" / "questions.toml", f"{name} has no option {it!r}, which was measured")
-        keep(ws, name, measured=it, measured_at=now())
+        keep(ws, name, **{"measured": it, "measured_at": now(), **facts})
     print(compare(question, kept_of(ws, name)))
     display(Markdown(question.explanation.replace("{it}", "" if it is None else question.phrase(it))))
 
