@@ -381,15 +381,50 @@ def entries_of(shares: dict[str, tuple[float, ...]]) -> list[dict[str, Any]]:
     [
         (
             (0.80, 0.82, 0.84),
-            "This kit's service is above all others in each round, by 17% over the best of them, The b",
+            "This kit's service: R 0.82. Below it in each round: The b (0.70) and The a (0.30).",
         ),
-        ((0.60, 0.62, 0.64), "This kit's service is below The b in each round, by 11%"),
-        ((0.66, 0.71, 0.72), "This kit's service and the best of the others, The b, differ by 1%, less than"),
+        (
+            (0.60, 0.62, 0.64),
+            "This kit's service: R 0.62. Above it in each round: The b (0.70). Below it in each round: The a (0.30).",
+        ),
+        (
+            (0.66, 0.71, 0.72),
+            "This kit's service: R 0.71. The b (0.70) cannot be told apart from it in rate: "
+            "their rounds overlap with its own. Below it in each round: The a (0.30).",
+        ),
     ],
 )
 def test_the_finding_is_what_the_rounds_say(ours: tuple[float, ...], wanted: str) -> None:
     made = page.rows(entries_of({"a": (0.3, 0.3, 0.3), "ours": ours, "b": (0.69, 0.70, 0.71)}))
-    assert page.finding(made).startswith(wanted), page.finding(made)
+    assert page.finding(made) == wanted
+
+
+@pytest.mark.parametrize(
+    ("waits", "told"),
+    [
+        ((90, 110, 130), " p95 of The b is lower in each round: 90 to 130 ms, and ours 140 to 140; it takes 7 lines,"),
+        ((150, 160, 170), " p95 of The b is higher in each round: 150 to 170 ms, and ours 140 to 140; it takes"),
+        ((130, 140, 150), "with its own."),
+    ],
+)
+def test_of_who_is_as_fast_the_waits_are_told(waits: tuple[int, ...], told: str) -> None:
+    near = [entry_of("b", at, 0.7, p95_ms=wait) for at, wait in enumerate(waits, 1)]
+    found = page.finding(page.rows([*entries_of({"ours": (0.69, 0.71, 0.72)}), *near]))
+    assert told in found and ("p95" in found) is (told != "with its own.")
+
+
+def test_a_peer_is_called_as_peers_toml_calls_it_today() -> None:
+    (made,) = page.rows([entry_of("limit", 1, 0.8)])
+    assert made.title == PEERS["limit"].title and made.lines == 7
+
+
+def test_rounds_that_were_measured_again_are_told() -> None:
+    times = ["10:00", "10:05", "10:02", "10:04", "10:06"]  # the second one was put away, and so were later ones
+    seen = [{"at": at} for at in times]
+    assert page.repeated({"entries": seen}) == (2, False)
+    assert page.repeated({"entries": [{"at": at} for at in sorted(times)]}) == (0, False)
+    twice = [{"name": "a", "round": 1}, {"name": "a", "round": 1}, {"name": "b", "round": 1}]
+    assert page.repeated({"entries": seen, "refused": twice}) == (2, True)
 
 
 def test_one_round_is_called_one() -> None:
@@ -422,6 +457,7 @@ def test_the_page_is_made_of_the_run_file_alone(tmp_path: Path) -> None:
     )
     assert "- The c: no wheel for this Python" in text and "- The a, round 3: it ended" in text
     assert "its answers to 120 held-out" in text.replace("\n", " ").replace("a peer's answers", "its answers")
+    assert text.index("| The a | x 1 |") > text.index("| this kit's service | x 1 |")
     assert page.to_png(file).startswith(b"\x89PNG")
     file.write_text(file.read_text().replace("480", "580"))
     with pytest.raises(runs.BrokenSeal):

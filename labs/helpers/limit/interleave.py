@@ -133,6 +133,12 @@ def line(entry: Facts, done: int, count: int) -> str:
     )
 
 
+def refused(folder: Path) -> list[Facts]:
+    """Of each round that was put away since others used the machine: what it gave, in short."""
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("refused-*.json"))]
+    return [{key: one[key] for key in ("name", "round", "at", "others", "r", "p95_ms") if key in one} for one in found]
+
+
 def entries(folder: Path) -> list[Facts]:
     """Of a run folder, in the order in which they were measured."""
     return [json.loads(path.read_text()) for path in sorted(folder.glob("[0-9]*.json"))]

@@ -15,7 +15,7 @@ from grader.model import Facts
 from grader.processes import run as run_command
 from grader.workspace import write_atomic
 from grader.world.load import machine
-from labs.helpers.limit.interleave import entries
+from labs.helpers.limit.interleave import entries, refused
 
 PACKAGES = (
     "bentoml",
@@ -44,7 +44,8 @@ def folder() -> Path:
 def keep(run: Path, into: Path | None = None, versions: Facts | None = None) -> Path:
     """Writes the run folder as one file, KIND.json, in place of the run before it, which git has; returns it."""
     plan, seen = json.loads((run / "plan.json").read_text()), entries(run)
-    facts = {"made": seen[0]["at"], "ended": seen[-1]["at"], "plan": plan, "entries": seen}
+    times = sorted(entry["at"] for entry in seen)
+    facts = {"made": times[0], "ended": times[-1], "plan": plan, "entries": seen, "refused": refused(run)}
     return write(plan["kind"], facts, into, versions)
 
 

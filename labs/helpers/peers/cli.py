@@ -45,6 +45,7 @@ def main() -> None:
 @click.option("--fresh", is_flag=True, help="forget what was measured so far")
 @click.option("--so-far", is_flag=True, help="measure nothing more: show, or keep, what there is")
 @click.option("--keep", is_flag=True, help="for work on the kit: write the run file, docs/peers.md and its picture")
+@click.option("--page", "only_page", is_flag=True, help="measure nothing: make docs/peers.md of the run file")
 @click.argument("names", nargs=-1)
 def measure(
     names: tuple[str, ...],
@@ -55,11 +56,14 @@ def measure(
     fresh: bool,
     so_far: bool,
     keep: bool,
+    only_page: bool,
 ) -> None:
     """Serve the two models with other servers, too, and measure all of them under one load.
 
     NAMES are in labs/helpers/peers/peers.toml; without one, all. Nothing else should use the machine meanwhile."""
     folder = state() / "peers" / "run"
+    if only_page:
+        return write_page(runs.path_of(KIND))
     if so_far:
         return show(folder, keep)
     chosen = choose(names)
