@@ -1,7 +1,7 @@
 """The embedding runner with one process a core and one thread in each, instead of one process with a thread a core.
 
-Two processes of one thread compute 1.5 times as many texts as one of two threads: torch's threads wait for one
-another in every layer. What it costs: the model's memory once more for each core; `./lab bench ladder` reports both.
+torch's threads wait for one another in every layer; a process with one thread waits for none. Whether callers gain by
+it, and the memory that it costs (the model once more for each core): `./lab bench ladder` reports both.
 
 EMBEDDER chooses what computes: "torch" (the default), "onnx" or "int8" (see onnx_encoder.py). EMBEDDER_NICE=5 lets
 the API server, which everybody waits for, go first where cores are short.

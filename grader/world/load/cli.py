@@ -111,7 +111,7 @@ pass_on("senders", [*LIMIT, "senders"], "What the load's own sender uses of a co
 pass_on(
     "growth",
     [*LIMIT, "growth"],
-    "1 to 400 clients; 1, 2 and 4 replicas; texts of 8 to 256 tokens (docs/limit.md).",
+    "1 to 400 clients; 1, 2 and 4 replicas; texts of 8 to 256 tokens, for your machine: no run is kept.",
 )
 
 

@@ -13,7 +13,7 @@ from grader.kit import Kit
 from grader.model import Facts
 from grader.workspace import write_atomic
 from labs.helpers.charts.canvas import BLUE, GREY, ORANGE, canvas
-from labs.helpers.limit import runs
+from labs.helpers.limit import runs, steps
 from labs.helpers.limit.runs import errors, middle, span
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def to_page(paths: Sequence[Path]) -> dict[str, str]:
     given = {run["kind"]: run for run in map(runs.read, paths)}
     found = {kind: given[kind] for kind in KINDS if kind in given}
     made: dict[str, str] = {}
+    absent = missing(list(given))
     parts = [head()]
     for kind, part in (("ladder", ladder), ("growth-clients", clients), ("growth-tokens", tokens)):
         if kind in found:
@@ -50,7 +51,7 @@ def to_page(paths: Sequence[Path]) -> dict[str, str]:
         parts.append(replicas(found["growth-replicas"]))
     if "senders" in found:
         parts.append(senders(found.pop("senders")))
-    parts.append(measured(found))
+    parts.append(measured(found, absent))
     return {"docs/limit.md": "\n\n".join(parts) + "\n", **made}
 
 
@@ -60,12 +61,15 @@ def to_page(paths: Sequence[Path]) -> dict[str, str]:
 def head() -> str:
     return """# Close to the limit
 
-The limit of a service is its model: raw `SentenceTransformer.encode` at batch 32, in as many processes as there are
-cores, with nothing else on the machine. **R** is a service's good answers a second divided by that. The load is the
-lab's: 80 people, each asks with one text, waits for the answer and asks again. Metrics and the guard are on.
+The limit of a service is its model: raw `SentenceTransformer.encode` of 320 prepared texts a call, which it sorts by
+length and computes in batches of 32, in as many processes as there are cores, with nothing else on the machine; no
+classifier, no HTTP. It is a bound, and no goal: no server has 320 texts to sort. **R** is a service's good answers a
+second divided by that. R above 1: raw is float32 with torch; onnx and int8 are another runtime, or other weights. The
+load is the lab's: 80 people, each asks with one text, waits for the answer and asks again. Metrics and the guard are
+on.
 
 `./lab bench ladder` measures it on your machine, each round in a random order, raw before and after every server.
-`./lab bench ladder --page` makes this page of the run files: no figure in it is typed."""
+`./lab bench ladder --page` makes this page of the run files: no measured figure in it is typed."""
 
 
 def ladder(run: Facts, made: dict[str, str]) -> str:
@@ -79,7 +83,7 @@ def ladder(run: Facts, made: dict[str, str]) -> str:
         "",
         ladder_finding(run, groups),
         "",
-        "| step | adds | R | least to most | answers a second | p50, p95 ms | errors | MB (PSS) |",
+        "| step | adds | R | least to most | answers a second | p50, p95 ms | errors | MiB (PSS) |",
         "|---|---|---|---|---|---|---|---|",
         *(row(name, group) for name, group in in_order(run, groups).items()),
         *(f"| {name} | | not measured: {why} | | | | | |" for name, why in troubles(run).items()),
@@ -106,15 +110,21 @@ def row(name: str, group: list[Facts]) -> str:
     low, high = span(group, "r")
     waits = f"{middle(group, 'p50_ms'):.0f}, {middle(group, 'p95_ms'):.0f}"
     figures = [f"{middle(group, 'r'):.2f}", f"{low:.2f} to {high:.2f}", f"{middle(group, 'goodput'):.0f}", waits]
-    return f"| {name} | {group[0]['facts']['adds']} | {' | '.join([*figures, str(errors(group)), memory(group)])} |"
+    return f"| {name} | {about(group[0])['adds']} | {' | '.join([*figures, str(errors(group)), memory(group)])} |"
 
 
 def memory(group: list[Facts]) -> str:
     return f"{middle(group, 'pss_mb'):.0f}"
 
 
+def about(entry: Facts) -> Facts:
+    """What a run file says of a step, in the words that the step has today."""
+    known = steps.KNOWN.get(entry["name"])
+    return {**entry["facts"], **({key: getattr(known, key) for key in ("adds", "where", "costs")} if known else {})}
+
+
 def told(group: list[Facts]) -> str:
-    facts = group[0]["facts"]
+    facts = about(group[0])
     said = f"{facts['adds']} (`{facts['where']}`)." if facts["where"] else f"{facts['adds']}."
     costs = f" Costs: {facts['costs']}." if facts["costs"] else ""
     kind = (
@@ -122,8 +132,7 @@ def told(group: list[Facts]) -> str:
         if facts["supported"]
         else " It rests on a private module of BentoML, so it is a variant and no part of `service/`."
     )
-    same = min(entry["facts"].get("agreement", 1.0) for entry in group)
-    labels = f"{same:.1%} of {facts.get('held_out', 'no')} held-out texts get the models' own label"
+    labels = f"{agreement(group):.1%} of {facts.get('held_out', 'no')} held-out texts get the models' own label"
     if "cosine_least" in facts:
         labels += (
             f"; cosine to torch's vectors: {facts['cosine_mean']:.4f} on average, {facts['cosine_least']:.4f} at least"
@@ -148,25 +157,32 @@ def bound(run: Facts, groups: Groups) -> str:
 
 
 def ladder_finding(run: Facts, groups: Groups) -> str:
-    steps = in_order(run, groups)
-    names = list(steps)
-    best = max(names, key=lambda name: middle(steps[name], "r"))
-    gains = {b: middle(steps[b], "r") - middle(steps[a], "r") for a, b in pairwise(names)}
-    told = (
-        f"The reference service gives {middle(steps[names[0]], 'r'):.2f} of raw, {best} {middle(steps[best], 'r'):.2f}."
-    )
-    if gains:
-        most = max(gains, key=lambda name: gains[name])
-        told += f" The largest single gain is {gains[most]:+.2f}, by {most}."
+    found = in_order(run, groups)
+    share = {name: middle(group, "r") for name, group in found.items()}
+    first, best = next(iter(found)), max(share, key=lambda name: share[name])
+    told = f"The reference service gives {share[first]:.2f} of raw, {best} {share[best]:.2f}."
+    alike = [name for name, group in found.items() if agreement(group) == 1]
+    if alike and best not in alike:
+        same = max(alike, key=lambda name: share[name])
+        told += f" {best} answers {1 - agreement(found[best]):.1%} of the held-out texts otherwise; of the steps that "
+        told += f"answer all of them as the models do, {same} gives most, {share[same]:.2f}."
+    flat = [b for a, b in pairwise(found) if span(found[b], "r")[0] <= span(found[a], "r")[1]]
+    if flat:
+        told += f" No gain is shown by {', '.join(flat)}: their rounds overlap with those of the step before."
     return told
 
 
+def agreement(group: Sequence[Facts]) -> float:
+    """The share of held-out texts that get the models' own label, in the worst round."""
+    return min(float(entry["facts"].get("agreement", 1.0)) for entry in group)
+
+
 def cores_finding(run: Facts, groups: Groups) -> str:
-    steps = in_order(run, groups)
-    names = list(steps)
+    found = in_order(run, groups)
+    names = list(found)
     words = []
     for name in dict.fromkeys((names[0], names[-1])):
-        group = steps[name]
+        group = found[name]
         a_text = {role: 1000 * used(group, role) / middle(group, "goodput") for role in ROLES}
         spent = ", ".join(f"{role} {ms:.2f}" for role, ms in a_text.items())
         words.append(
@@ -223,7 +239,7 @@ def replicas(run: Facts) -> str:
         "No cluster: each replica is a server of its own on this machine, with one embedding process; its processes "
         f"share {share} of a core ({kind}, from the moment that it is ready). Clients are spread evenly over them.",
         "",
-        "| step | replicas | answers a second | p50, p95 ms | errors | MB (PSS) | seconds until all answered |",
+        "| step | replicas | answers a second | p50, p95 ms | errors | MiB (PSS) | seconds until all answered |",
         "|---|---|---|---|---|---|---|",
     ]
     for group in in_order(run, groups).values():
@@ -250,9 +266,17 @@ def senders(run: Facts) -> str:
     return "\n".join([*lines, "", made])
 
 
-def measured(found: Mapping[str, Facts]) -> str:
-    """Where and when; memory and cold start of each step's processes."""
-    lines = ["## Where and when", ""]
+def missing(given: Sequence[str]) -> list[str]:
+    """What the page might have, and has no run file of, with the command that measures it."""
+    kinds = {"growth-clients": "clients", "growth-replicas": "replicas", "growth-tokens": "the length of texts"}
+    told = [words for kind, words in kinds.items() if kind not in given]
+    found = [f"how it grows with {', '.join(told)} (`./lab bench growth`)"] if told else []
+    return found + ([] if "senders" in given else ["what other senders take of the machine (`./lab bench senders`)"])
+
+
+def measured(found: Mapping[str, Facts], absent: Sequence[str]) -> str:
+    """Where and when; what was not measured; memory and cold start of each step's processes."""
+    lines = ["## Where and when", "", *([f"- Not measured for this page: {'; '.join(absent)}."] if absent else [])]
     for kind, run in found.items():
         machine, versions = run["machine"], run["versions"]
         what = f"{machine['cpus']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, Python {machine['python']}"
@@ -268,7 +292,7 @@ def measured(found: Mapping[str, Facts]) -> str:
 
 
 def processes(run: Facts) -> list[str]:
-    lines = ["| step | processes: MB of each (RSS) | seconds to the first answer |", "|---|---|---|"]
+    lines = ["| step | processes: MiB of each (RSS) | seconds until ready |", "|---|---|---|"]
     for name, group in in_order(run, runs.by_name(run["entries"])).items():
         roles: dict[str, list[str]] = {}
         for one in group[-1]["processes"]:

@@ -93,12 +93,13 @@ LADDER = chain(
     ),
     add(
         "gathered", "the API function gathers what waits into few calls", "service/limit/gather.py, gathered.py",
-        "a call that fails takes up to 32 requests with it; the runner's batch sizes count calls", True,
+        "a call that fails takes up to 32 requests with it; the runner's batch sizes count calls; BentoML's client may "
+        "send two calls to one worker while another has none, so rounds differ much", True,
         target="gathered:svc",
     ),
     add(
         "one-each", "one connection and one call at a time to each embedding worker", "service/limit/lanes.py, wire.py",
-        "90 lines (wire.py) that speak the runner's private protocol", False, target="one_each:svc",
+        "wire.py and lanes.py, which speak the runner's private protocol", False, target="one_each:svc",
     ),
     add(
         "nice", "embedding processes give way to the API server", "EMBEDDER_NICE=5 (service/limit/workers.py)",
