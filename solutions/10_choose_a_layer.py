@@ -495,3 +495,4 @@ print(f"The machine has worked {clock.seconds:.0f} s for this lab.")
 # ## What is open
 # Four of the six teams could keep the service that you wrote. Its interface, with runners and `bentoml.legacy`, is the
 # older of BentoML's two. What does it take to move to the newer one, and what changes in the cluster? That is lab 11.
+# (How fast the two models are behind MLServer and other servers, under one load: `docs/peers.md` in the kit's folder.)

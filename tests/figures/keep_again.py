@@ -100,6 +100,9 @@ def main() -> None:
             ),
         )
         register("threads", page, ["alone, spinning 97"])
+    if all((OUT / f"{name}.txt").is_file() for name in ("burst", "runnables", "threads")):
+        found = re.search(r"The run files of the burst, .*?\)\.\n\n", (ROOT / page).read_text(), re.S)
+        edit(page, (found[0] if found else "", ""), ("## Measured (2026-11-24, 2 cores", "## Measured (2 cores"))
     if t := kept("room", "python experiments/room.py IMAGE"):
         edit(
             page,

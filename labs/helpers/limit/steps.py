@@ -99,7 +99,7 @@ LADDER = chain(
     ),
     add(
         "one-each", "one connection and one call at a time to each embedding worker", "service/limit/lanes.py, wire.py",
-        "wire.py and lanes.py, which speak the runner's private protocol", False, target="one_each:svc",
+        "wire.py, which speaks the runner's private protocol, and lanes.py", False, target="one_each:svc",
     ),
     add(
         "nice", "embedding processes give way to the API server", "EMBEDDER_NICE=5 (service/limit/workers.py)",

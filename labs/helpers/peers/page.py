@@ -163,9 +163,9 @@ R is the rate of answers over the rate of the embedding model alone, measured ju
 {cores} processes on {cores} cores; no classifier, no HTTP. It is a bound, and no goal: no server has 320 texts to sort.
 Before a round counts, a peer's answers to {checked} held-out texts, asked many at a time, must equal the
 reference's."""
-UNTUNED = """The others are as their documentation begins, plus a worker a core where that can be set; no one tuned
-them, and none of their makers has read this. Ours is near the end of a ladder ([limit.md](limit.md)). What is not
-equal, and what this does not show, is said under the table."""
+UNTUNED = """Each of the others got one configuration, with a worker a core where that can be set; no one tuned them,
+and none of their makers has read this. Ours is near the end of a ladder ([limit.md](limit.md)). What is not equal, and
+what this does not show, is said under the table."""
 
 
 def disturbed(entries: Sequence[Facts]) -> list[str]:
