@@ -697,9 +697,9 @@ for rate, ms in ((busy / 3, 25), (busy, 25), (busy, 8)):
     print(f"{rate:5.0f} requests a second, {ms:>2} ms: {story}")
 
 # %% [markdown] tags=["explain"]
-# The story's observations hold, batch sizes included: the batch grew because more people came, and p95 came down with
-# the budget. The explanation does not: no request waited out a window. The smaller budget refuses those who would
-# have waited longest, and p95 is taken of the rest (claim c05). Whether that was a repair depends on a column that
+# The story's observations hold: batches grew several times over because more people came, and p95 came down with the
+# budget. The explanation does not: no request waited out a window. The smaller budget refuses those who would have
+# waited longest, and p95 is taken of the rest (claim c05). Whether that was a repair depends on a column that
 # the story does not have.
 
 # %% [markdown] tags=["why"]

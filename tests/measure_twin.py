@@ -33,6 +33,7 @@ from labs.helpers.load import fit, twin
 
 FILE = ROOT / ".lab" / "twin.json"
 ROUNDS = 5  # one setting's runs of one hour can be 28, 36 and 41 good answers a second (at 50 ms)
+PLAYS = 15  # of the twin, whose runs differ as well: cheap
 PEOPLE, TRAINING, SECONDS, WARM_UP = 80, 4, 9, 2
 FIT = ("32-60s", "32-10ms")
 SETTINGS = [
@@ -82,11 +83,11 @@ def played_as(setting: Setting) -> twin.Setting:
 
 def play(service: twin.Service, setting: Setting) -> tuple[float, float]:
     """Good answers a second and the share refused, at the same time after the start as they are measured (a dispatcher
-    that is flooded makes smaller and smaller batches for a quarter of a minute); medians of as many plays as rounds."""
+    that is flooded makes smaller and smaller batches for a quarter of a minute); medians of its plays."""
     seconds, left_out = SECONDS - WARM_UP, TRAINING + WARM_UP
     plays = [
         twin.play(service, played_as(setting), PEOPLE, seconds=seconds, warm_up=left_out, seed=seed)
-        for seed in range(ROUNDS)
+        for seed in range(PLAYS)
     ]
     return statistics.median(p.goodput for p in plays), statistics.median(p.refused for p in plays)
 

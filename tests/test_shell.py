@@ -130,6 +130,32 @@ def test_a_server_is_kept_logged_and_stopped(ws: Workspace, capsys: pytest.Captu
     assert said(capsys).endswith("two is not running\n"), "a cell that stops and grades may run twice"
 
 
+TWO_PORTS = """
+import http.server, pathlib, socket, sys, threading
+class Late(http.server.BaseHTTPRequestHandler):
+    asked = 0
+    def do_GET(self):
+        Late.asked += 1
+        self.send_response(200 if Late.asked > 4 else 503)
+        self.end_headers()
+silent, kept = socket.create_server(("127.0.0.1", int(sys.argv[1]))), []
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Late)
+threading.Thread(target=server.serve_forever).start()
+while True:
+    kept.append(silent.accept())
+    pathlib.Path("asked.txt").write_text(str(len(kept)))
+"""
+
+
+def test_a_port_that_never_answers_is_not_waited_for_again(ws: Workspace) -> None:
+    """BentoML's supervisor has two of those, and each look at them cost the start two seconds."""
+    (ws.root / "two.py").write_text(TWO_PORTS)
+    silent, port = sorted([processes.free_port(), processes.free_port()])
+    shell.shell("--serve two", f"exec {sys.executable} two.py {silent} {port}")
+    assert serve.find_server("two").port == port
+    assert int((ws.root / "asked.txt").read_text()) <= 2, "once more if the other port was not there yet"
+
+
 @pytest.mark.parametrize(
     ("line", "script", "message"),
     [

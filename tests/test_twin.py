@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 
 from labs.helpers.load import fit
-from labs.helpers.load.twin import Dispatcher, Service, Setting, play
+from labs.helpers.load.twin import TRAINING, Dispatcher, Service, Setting, play
 
 MACHINE = Service(a=0.0022, b=0.013, visit=0.0013)
 
 
-def waiting(setting: Setting, *ages: float, **learnt: Any) -> Dispatcher:
-    """A dispatcher at the moment 10, with requests of these ages in its queue."""
+def waiting(setting: Setting, *ages: float, batches: int = TRAINING, **learnt: Any) -> Dispatcher:
+    """A dispatcher at the moment 10, after so many batches, with requests of these ages in its queue."""
     dispatcher = Dispatcher(setting, a=0.005, b=0.02, **learnt)
+    dispatcher.seen.extend([(1, 0.025, 0.0)] * batches)
     dispatcher.queue.extend((10 - age, (10 - age, True)) for age in ages)
     return dispatcher
 
@@ -28,6 +29,21 @@ def waiting(setting: Setting, *ages: float, **learnt: Any) -> Dispatcher:
 def test_the_oldest_is_refused_while_it_would_be_late() -> None:
     refused, batch = waiting(Setting(32, 0.05), 0.04, 0.03, 0.001).turn(10)
     assert [round(10 - asked, 3) for asked, _ in refused] == [0.04, 0.03] and len(batch) == 1
+
+
+def test_in_training_only_those_are_refused_who_are_late_already_and_not_needed() -> None:
+    refused, batch = waiting(Setting(32, 0.05), 0.06, 0.06, 0.04, batches=TRAINING - 2).turn(10)
+    assert [round(10 - asked, 3) for asked, _ in refused] == [0.06] and len(batch) == 2
+
+
+def test_it_learns_from_each_batch_of_its_training_and_then_each_five_seconds() -> None:
+    dispatcher, believed = Dispatcher(Setting(32, 1.0), a=0.005, b=0.02), list[float]()
+    for number in range(TRAINING + 2):
+        dispatcher.learn(0.1 * number, 1 + number % 2, 0.1 + 0.1 * number, waited=0.4)
+        believed.append(dispatcher.a + dispatcher.b)
+    assert len(set(believed)) == TRAINING and believed[-1] == believed[-3] and dispatcher.wait == 0
+    dispatcher.learn(5.1, 1, 2.0, waited=0.4)
+    assert dispatcher.a + dispatcher.b != believed[-1] and dispatcher.wait > 0
 
 
 def test_a_lone_request_is_refused_only_while_a_batch_is_computed() -> None:

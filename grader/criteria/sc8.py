@@ -44,11 +44,14 @@ KNOCKING = ("client", "stranger", "likeness", "neighbour")
 SHUT = {"TimeoutError", "ConnectionRefusedError", "ConnectionResetError", "OSError"}  # no answer came
 REACH = """
 import sys, urllib.request
-for address in sys.argv[1:]:
+from concurrent.futures import ThreadPoolExecutor
+def ask(address):
     try:
-        print(urllib.request.urlopen(f"http://{address}/livez", timeout=3).status)
+        return urllib.request.urlopen(f"http://{address}/livez", timeout=3).status
     except Exception as broken:
-        print(type(getattr(broken, "reason", broken)).__name__)
+        return type(getattr(broken, "reason", broken)).__name__
+with ThreadPoolExecutor() as pool:  # a shut door takes the whole time-out
+    print(*pool.map(ask, sys.argv[1:]), sep="\\n")
 """
 PROCESSES = """
 from pathlib import Path

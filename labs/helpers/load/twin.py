@@ -5,7 +5,7 @@
 A person asks, waits and asks again. The API process handles one thing at a time; at most `connections` of its requests
 are at the runner. There the dispatcher (`turn`, after bentoml/_internal/marshal/dispatcher.py of 1.4.39) refuses what
 it expects to be late, and starts one batch at a time. All share the machine's cores, so a batch is held up while the
-API process works. Left out: the dispatcher's training, the classifier's own batches, lost connections, other programs.
+API process works. Left out: the classifier's own batches, lost connections, other programs.
 All times are in seconds.
 """
 
@@ -22,6 +22,7 @@ import numpy as np
 
 TICK = 0.0011  # the dispatcher sleeps 1 ms between two looks at its queue, and wakes a little late
 LEARNS_EACH = 5.0  # seconds; from its last 50 batches
+TRAINING = 8  # batches; it learns from each, and refuses nobody who may still be in time
 
 Request = tuple[float, bool]  # asked when; whether that person asks again
 Queued = tuple[float, Request]  # came to the runner when
@@ -35,10 +36,10 @@ class Service:
     a: float
     b: float
     visit: float
-    steal: float = 0.72  # of the time that the API process works while a batch is computed, the batch loses so much
-    sends: float = 0.5  # visits for each answer that the runner sends, 503s too, before it begins the next batch
-    onward: float = 1.4  # visits for what follows a 200: the classifier's call and the caller's answer
-    evenness: float = 0.25  # of the API process's work: 1 is a queue's usual chance; less is bursts and longer pauses
+    steal: float = 0.71  # of the time that the API process works while a batch is computed, the batch loses so much
+    sends: float = 0.95  # visits for each answer that the runner sends, 503s too, before it begins the next batch
+    onward: float = 1.1  # visits for what follows a 200: the classifier's call and the caller's answer
+    evenness: float = 0.2  # of the API process's work: 1 is a queue's usual chance; less is bursts and longer pauses
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class Dispatcher:
         refused: list[Request] = []
         while self.queue and self.setting.enabled:
             n, first, last = len(self.queue), now - self.queue[0][0], now - self.queue[-1][0]
-            late = n > 1 and first + self.a * n + self.b >= self.setting.budget
+            left = max(0, TRAINING - len(self.seen))
+            late = n > max(1, left) and first + (0 if left else self.a * n + self.b) >= self.setting.budget
             if late or (self.busy and n == 1 and first >= self.setting.budget):
                 refused.append(self.queue.popleft()[1])  # 503
             elif self.busy or (n < self.setting.size and n * (last + 0.001 + self.a) <= 0.95 * self.wait):
@@ -81,9 +83,9 @@ class Dispatcher:
         return refused, [self.queue.popleft() for _ in range(min(most, len(self.queue)))]
 
     def learn(self, now: float, n: int, took: float, waited: float) -> None:
-        self.seen.append((n, took, waited))
-        if now >= self.next_lesson:
-            self.next_lesson = now + LEARNS_EACH
+        self.seen.append((n, took, waited if len(self.seen) >= TRAINING else 0.0))
+        if now >= self.next_lesson or len(self.seen) <= TRAINING:
+            self.next_lesson = max(self.next_lesson, now + LEARNS_EACH * (now >= self.next_lesson))
             sizes, times, waits = zip(*self.seen, strict=True)
             line = np.linalg.lstsq(np.array([sizes, np.ones(len(sizes))]).T, np.array(times), rcond=None)[0]
             self.a, self.b, self.wait = max(1e-6, float(line[0])), max(0.0, float(line[1])), float(np.mean(waits))

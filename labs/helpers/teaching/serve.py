@@ -123,15 +123,18 @@ def busy_port(ws: Workspace) -> str:
 def wait_ready(server: Server, path: str, limit: float) -> str:
     """Empty when it is ready; else what went wrong, as the end of a sentence that begins with its name."""
     began = told = time.monotonic()
+    speaking: set[int] = set()  # a supervisor has ports of its own, which take a request and never answer
     while time.monotonic() - began < limit:
         server.seconds = time.monotonic() - began
         if server.process.poll() is not None:
             return server.state()
-        for port in sorted(port for p in carriers(server.mark) for port in ports_of(p)):
-            if answers(port, path):
+        ports = {port for p in carriers(server.mark) for port in ports_of(p)}
+        for port in sorted(ports & speaking or ports):
+            if (status := ask(port, path)) == 200:
                 server.port, server.seconds = port, time.monotonic() - began
                 foreign = [p for p in holders(port) if p.pid not in {c.pid for c in carriers(server.mark)}]
                 return f"shares port {port} with {foreign[0].name()} (process {foreign[0].pid})" if foreign else ""
+            speaking |= {port} if status else set()
         if time.monotonic() - told >= BEAT:
             told = time.monotonic()
             print(f"  [{told - began:.0f} s] {server.name} is starting", flush=True)
@@ -139,12 +142,13 @@ def wait_ready(server: Server, path: str, limit: float) -> str:
     return f"was not ready after {limit:g} s: none of its processes answered 200 at {path}"
 
 
-def answers(port: int, path: str) -> bool:
+def ask(port: int, path: str) -> int:
+    """The status of its answer, or 0."""
     import httpx  # 70 ms, which each notebook's first cell would wait for
 
     with contextlib.suppress(httpx.HTTPError):
-        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=2, trust_env=False).status_code == 200
-    return False
+        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=2, trust_env=False).status_code
+    return 0
 
 
 def end(name: str) -> float:
