@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -22,11 +24,12 @@ from grader.workspace import copy_tree, write_atomic
 @click.option("--rounds", default=3, type=click.IntRange(1, 20), help="how often each of them is measured")
 @click.option("--of", "other", metavar="DIR", default="", help="an earlier checkout, in the same rounds")
 @click.option("--work", metavar="DIR", default="", help="a walked workspace, which is copied (default: .lab/walk)")
+@click.option("--in", "into", metavar="DIR", default="", help="a new folder for the clone and its walks, which stay")
 @click.option("--keep", metavar="NAME", default="", help="write docs/kit/runs/NAME.json, and docs/kit.md")
 @click.option("--page", "only_page", is_flag=True, help="measure nothing: make docs/kit.md of the run files")
 @click.argument("names", nargs=-1)
 def main(
-    names: tuple[str, ...], only_light: bool, rounds: int, other: str, work: str, keep: str, only_page: bool
+    names: tuple[str, ...], only_light: bool, rounds: int, other: str, work: str, into: str, keep: str, only_page: bool
 ) -> None:
     """Measure how long the kit takes: all, or NAMES (help, sc1, ..., first, alone, walk, unchanged). All of it takes
     hours, and makes a clone and a cluster; run nothing beside it. Example: ./lab bench kit --light"""
@@ -37,10 +40,12 @@ def main(
     asked = list(names) or (light(kit) if only_light else list(known))
     if unknown := [name for name in asked if name not in known]:
         raise UnknownName("measure", unknown[0], list(known))
+    if into and Path(into).exists():
+        raise WrongCall(f"{into} is there already.", "Name a new folder: --in DIR.")
     if not (walked / "store").is_dir():
         raise WrongCall(f"{walked} was not walked.", "`./lab walk` makes it; --work names another one.")
-    with tempfile.TemporaryDirectory(prefix="kit-", ignore_cleanup_errors=True) as folder:
-        places = [make_place(root, walked, Path(folder) / str(i)) for i, root in enumerate(roots(kit, other))]
+    with scratch(into) as folder:
+        places = [make_place(root, walked, folder / str(i)) for i, root in enumerate(roots(kit, other))]
         run = measure_all([known[name] for name in known if name in asked], places, rounds, print)
     if keep:
         write_atomic(kit.root / RUNS / f"{keep}.json", (json.dumps(run, indent=1) + "\n").encode())
@@ -54,6 +59,17 @@ def roots(kit: Kit, other: str) -> list[Path]:
     if bare := [root for root in found if not (root / ".venv").is_dir()]:
         raise WrongCall(f"{bare[0]} has no environment.", f"Run {bare[0] / 'lab'} --help once.")
     return found
+
+
+@contextlib.contextmanager
+def scratch(into: str) -> Iterator[Path]:
+    """A folder for what the measures make: that one, or one that goes."""
+    if inside:
+        Path(inside).mkdir(parents=True)
+        yield Path(inside).absolute()
+        return
+    with tempfile.TemporaryDirectory(prefix="kit-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def make_place(root: Path, walked: Path, scratch: Path) -> Place:

@@ -18,7 +18,7 @@ from grader.workspace import WALK
 # As a person's shell: nothing of the kit's is set in it.
 KITS = ("LAB_KIT", "LAB_WORK", "LAB_WORKSPACE", "LAB_RECORD", "SERVING_LAB_MARK", "PYTHONDONTWRITEBYTECODE")
 ALONE = {"LAB_SLOT": "9", "LAB_WITHOUT": "docker,kind,kubectl,cluster"}  # as .ci/run does; no slot 9 is up
-WALK_TO_SC1 = "from grader.kit import Kit; from grader.walk import walk; walk(Kit(), print, shorts=['sc1'])"
+WALK_TO_SC1 = "from grader.kit import Kit; from grader.walk import walk; walk(Kit(), print, '.lab/first', ['sc1'])"
 YARDSTICK = """
 from tickets import held_out
 from weights import load_encoder
