@@ -64,9 +64,9 @@ def roots(kit: Kit, other: str) -> list[Path]:
 @contextlib.contextmanager
 def scratch(into: str) -> Iterator[Path]:
     """A folder for what the measures make: that one, or one that goes."""
-    if inside:
-        Path(inside).mkdir(parents=True)
-        yield Path(inside).absolute()
+    if into:
+        Path(into).mkdir(parents=True)
+        yield Path(into).absolute()
         return
     with tempfile.TemporaryDirectory(prefix="kit-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
