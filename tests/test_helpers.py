@@ -141,7 +141,9 @@ def test_a_log_of_a_build_tells_where_the_time_went(capsys: pytest.CaptureFixtur
 
 
 def test_a_log_of_a_build_ends_with_the_step_that_failed() -> None:
-    assert images.tell(BUILD_LOG.splitlines()).endswith("#7 1.2 error: no torch here\n#7 ERROR: executor failed")
+    told = images.tell(BUILD_LOG.splitlines())
+    assert told.endswith("#7 1.2 error: no torch here\n#7 ERROR: executor failed")
+    assert images.reason(told) == "error: no torch here" and images.reason("#14 0.2 Using Python") == "Using Python"
 
 
 def test_a_node_s_pull_is_drawn_beside_the_text_s() -> None:

@@ -68,12 +68,13 @@ SERVICE_NAME = "demo_text_intelligence"
 PARTS = Runners()
 RUNNERS = PARTS.names
 SIZES = (0, 1, 2, 10, 64)  # texts in the requests that come one after the other
+BURST = (1, 2, 10, 1, 2, 10, 1, 64)  # texts in the requests of a burst, again and again
 MANY = ("sizes", "together", "burst")  # facts that hold several answers
 # Nothing is shed for being slow, and 64 texts of one request fit into a batch, so a service that hands each text to
 # the dispatcher on its own passes, and one that hands over all of them answers too, as long as nobody else asks.
 BATCHING = {"enabled": True, "max_batch_size": 64, "max_latency_ms": 60_000}
 CONFIG = {"version": 1, "runners": {name: {"batching": BATCHING} for name in RUNNERS}}
-DEAD = 3.0  # seconds that a caller waits for a service one of whose runners is dead
+DEAD = 3.5  # seconds that a caller waits who is there when the runners die
 MODELS = {"embeddingrunner": EMBEDDER, "classifierrunner": CLASSIFIER}  # what each runner opens when it starts
 BACK = 15.0  # seconds in which a runner that was killed has been started again and has looked for its model
 
@@ -132,31 +133,32 @@ def ask_server(server: Served, store: Path, pool: list[str], others: dict[str, s
     facts["frozen"] = {name: ask_frozen(server, name, [draw(pool, n) for n in CROWD], PARTS) for name in RUNNERS}
     facts["bad"] = ask_badly(server)
     facts["together"] = at_once(server, [draw(pool, 1 + i % 2) for i in range(16)])
-    facts["burst"] = at_once(server, [draw(pool, (1, 2, 10, 64)[i % 4]) for i in range(32)])
+    facts["burst"] = at_once(server, [draw(pool, BURST[i % len(BURST)]) for i in range(32)])
     return facts | ask_killed(server, [draw(pool, 2) for _ in RUNNERS])
 
 
 def ask_killed(server: Served, requests: list[list[str]]) -> Facts:
-    """What callers get whose runner dies, and what becomes of both runners where their models' files are gone."""
-    first, second = reversed(RUNNERS)
+    """What a caller gets who waits for a runner when it dies, of each runner; and what becomes of both, since their
+    models' files are gone."""
+    last_first = [*reversed(RUNNERS)]  # who waits for the classifier has to have passed the embedder
     old = {pid for name in RUNNERS for pid in server.workers().get(name, [])}
     server.bare_store([*MODELS.values()])
-    killed = {first: ask_dying(server, first, requests[0])}
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(ask_dying, server, second, requests[1])
+    with ThreadPoolExecutor(len(RUNNERS)) as pool, contextlib.ExitStack() as still:
+        waiting = {}
+        for name, texts in zip(last_first, requests, strict=True):
+            still.enter_context(frozen(server.workers().get(name, [])))
+            waiting[name] = pool.submit(send, server, json.dumps({"texts": texts}).encode(), JSON, DEAD)
+            time.sleep(0.5)
+        for name in last_first:
+            server.kill(name)
         lives = watch_bare(server, old)
-        killed[second] = waiting.result()
+        told = {name: one.result() for name, one in waiting.items()}
+    keys = ("status", "body", "problem")
+    killed = {
+        name: {"texts": texts, **{key: told[name][key] for key in keys}}
+        for name, texts in zip(last_first, requests, strict=True)
+    }
     return {"killed": killed, "bare": ask_bare(server, lives, requests[0]) if lives else []}
-
-
-def ask_dying(server: Served, runner: str, texts: list[str]) -> Facts:
-    """What a caller gets who waits for that runner at the moment when it dies."""
-    with ThreadPoolExecutor(1) as pool, frozen(server.workers().get(runner, [])):
-        waiting = pool.submit(send, server, json.dumps({"texts": texts}).encode(), JSON, DEAD)
-        time.sleep(0.5)
-        server.kill(runner)
-        told = waiting.result()
-    return {"texts": texts, **{key: told[key] for key in ("status", "body", "problem")}}
 
 
 def watch_bare(server: Served, old: set[int]) -> list[str]:

@@ -38,12 +38,12 @@ PORT = "LAB_SERVICE_PORT"  # names the port, for whoever has to know it beforeha
 QUIET = {"BENTOML_DO_NOT_TRACK": "True", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
 LOG_END = 200_000  # bytes of a log that are read
 HEALTH = ("/readyz", "/livez", "/healthz", "/metrics")
-# `bentoml`, whose supervisor starts again within two seconds what died; its own looks each ten.
+# `bentoml`, whose supervisor starts again within a second what died; its own looks each ten.
 WATCHFUL = """
 from bentoml._internal.utils import circus
 from bentoml_cli.cli import cli
 create = circus.create_standalone_arbiter
-circus.create_standalone_arbiter = lambda *given, **more: create(*given, **{**more, "check_delay": 2})
+circus.create_standalone_arbiter = lambda *given, **more: create(*given, **{**more, "check_delay": 1})
 cli()
 """
 

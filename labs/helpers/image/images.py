@@ -91,10 +91,16 @@ class Bench:
         with log:
             tail = tell(log.stdout or [])
         if log.returncode:
-            raise RuntimeError(f"the image was not made: {tail}")
+            raise RuntimeError(f"the image was not made: {reason(tail)}\n{tail}")
         seconds = time.monotonic() - began
         print(f"made in {seconds:.0f} s")
         return seconds
+
+
+def reason(log: str) -> str:
+    """The first line of BuildKit's log that speaks of an error, without step and time; else the last one."""
+    lines = [re.sub(r"^#\d+ ([\d.]+ )?", "", line) for line in log.splitlines() if line]
+    return next((line for line in lines if re.search(r"\berror\b", line, re.IGNORECASE)), lines[-1] if lines else "")
 
 
 def release() -> int:

@@ -22,6 +22,7 @@ import numpy as np
 
 TICK = 0.0011  # the dispatcher sleeps 1 ms between two looks at its queue, and wakes a little late
 LEARNS_EACH = 5.0  # seconds; from its last 50 batches
+STEADY = 12  # how much alike are the times of two batches of one size: they differ by 1 / sqrt(12)
 TRAINING = 8  # batches; it learns from each, and refuses nobody who may still be in time
 
 Request = tuple[float, bool]  # asked when; whether that person asks again
@@ -37,9 +38,9 @@ class Service:
     b: float
     visit: float
     steal: float = 0.71  # of the time that the API process works while a batch is computed, the batch loses so much
-    sends: float = 0.95  # visits for each answer that the runner sends, 503s too, before it begins the next batch
-    onward: float = 1.1  # visits for what follows a 200: the classifier's call and the caller's answer
-    evenness: float = 0.2  # of the API process's work: 1 is a queue's usual chance; less is bursts and longer pauses
+    sends: float = 1.0  # visits for each answer that the runner sends, 503s too, before it begins the next batch
+    onward: float = 1.05  # visits for what follows a 200: the classifier's call and the caller's answer
+    evenness: float = 0.22  # of the API process's work: 1 is a queue's usual chance; less is bursts and longer pauses
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ class Twin:
     def start(self, batch: list[Queued]) -> None:
         self.dispatcher.busy, self.began = True, self.now
         alone = self.service.a * len(batch) + self.service.b
-        self.ready = self.now + alone * self.chance.gamma(100, 1 / 100)
+        self.ready = self.now + alone * self.chance.gamma(STEADY, 1 / STEADY)
         self.at(self.ready, self.end, batch)
 
     def end(self, batch: list[Queued]) -> None:

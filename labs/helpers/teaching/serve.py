@@ -124,13 +124,14 @@ def wait_ready(server: Server, path: str, limit: float) -> str:
     """Empty when it is ready; else what went wrong, as the end of a sentence that begins with its name."""
     began = told = time.monotonic()
     speaking: set[int] = set()  # a supervisor has ports of its own, which take a request and never answer
+    patience = 0.2  # for each port, and more each time: a slow machine's server shall be heard, too
     while time.monotonic() - began < limit:
         server.seconds = time.monotonic() - began
         if server.process.poll() is not None:
             return server.state()
         ports = {port for p in carriers(server.mark) for port in ports_of(p)}
         for port in sorted(ports & speaking or ports):
-            if (status := ask(port, path)) == 200:
+            if (status := ask(port, path, patience)) == 200:
                 server.port, server.seconds = port, time.monotonic() - began
                 foreign = [p for p in holders(port) if p.pid not in {c.pid for c in carriers(server.mark)}]
                 return f"shares port {port} with {foreign[0].name()} (process {foreign[0].pid})" if foreign else ""
@@ -138,16 +139,17 @@ def wait_ready(server: Server, path: str, limit: float) -> str:
         if time.monotonic() - told >= BEAT:
             told = time.monotonic()
             print(f"  [{told - began:.0f} s] {server.name} is starting", flush=True)
+        patience = min(2.0, 1.3 * patience)
         time.sleep(0.2)
     return f"was not ready after {limit:g} s: none of its processes answered 200 at {path}"
 
 
-def ask(port: int, path: str) -> int:
+def ask(port: int, path: str, patience: float) -> int:
     """The status of its answer, or 0."""
     import httpx  # 70 ms, which each notebook's first cell would wait for
 
     with contextlib.suppress(httpx.HTTPError):
-        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=2, trust_env=False).status_code
+        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=patience, trust_env=False).status_code
     return 0
 
 
