@@ -217,8 +217,8 @@ print(
 # %%answer 05b
 # Two pods work, no probe is set, and the Deployment is restarted. What do people get
 # who ask meanwhile?
-# a  no answer: refused, or waiting in vain, for as long as the models load
-# b  answers that come late: the Service waits for the pod
+# a  some no answer, others one that comes seconds late: they are sent to pods that still load
+# b  answers in time: the Service sends nobody to a pod that still loads
 # c  status 503 from the new pods
 # TODO the letter of one of these, and why
 ...
@@ -245,7 +245,8 @@ visitors.draw({"no probes": blind})
 # %% [markdown] tags=["explain"]
 # Compare the picture with the seconds that the roll-out took: it was "done" long before callers had their answers
 # again. A pod without a readiness probe is ready when its process runs, and loading models takes longer than that
-# (claim c40).
+# (claim c40). Whoever comes before its port is open is refused. Later the port takes connections, and nobody reads
+# them until the models are there: those callers wait, and how many of them give up is a matter of their patience.
 #
 # What should a probe ask? BentoML offers `/readyz` and `/livez`. Stop the embedder's process in one pod for a moment
 # (a signal, as a debugger sends it) and see which of the two notices.

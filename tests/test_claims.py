@@ -138,19 +138,15 @@ REFUSED = (0.2, "ConnectionRefusedError", 0.0)
     ("answers", "letter"),
     [
         ([GOOD] * 90 + [REFUSED] * 20 + [LATE] * 30, "a"),
-        ([GOOD] * 90 + [REFUSED] * 3 + [LATE] * 30, "b"),
-        ([GOOD] * 90 + [LATE] * 30, "b"),
-        ([GOOD] * 90 + [REFUSED] * 3, "a"),
+        ([GOOD] * 90 + [REFUSED] * 3 + [LATE] * 30, "a"),
+        ([GOOD] * 90 + [REFUSED] * 20, "a"),
+        ([GOOD] * 90 + [REFUSED] * 3, "b"),
+        ([GOOD] * 90, "b"),
         ([GOOD] * 90 + [REFUSED] * 3 + [BUSY] * 20, "c"),
     ],
 )
-def test_lab_05_can_see_a_service_that_keeps_requests_back(answers: list[Any], letter: str) -> None:
+def test_lab_05_can_see_a_service_that_waits_for_the_models(answers: list[Any], letter: str) -> None:
     assert visitors.without_probes(visitors.Run(answers)) == letter
-
-
-def test_lab_05_reads_nothing_off_a_restart_that_no_one_noticed() -> None:
-    with pytest.raises(RuntimeError, match="run the three cells above once more"):
-        visitors.without_probes(visitors.Run([GOOD] * 90))
 
 
 @pytest.mark.parametrize(("best", "letter"), [("API server x 2", "a"), ("classifier x 2", "b"), ("embedder x 2", "c")])

@@ -124,15 +124,13 @@ ENDS = 10  # requests: what the ends of two pods cost callers, ten a second, is 
 
 
 def without_probes(run: Run) -> str:
-    """What most people got of those who noticed that pods without a probe were replaced: "b" answers that came late and
-    hardly a loss, "a" no answer, "c" a status. Raises RuntimeError where no one noticed: then nothing was tried."""
+    """What people got while pods without a probe were replaced: "b" answers in time, but for what the ends of the old
+    pods lose; "c" mostly a status; "a" no answer, or one that came late."""
     late = sum(said == "200" and waited > LATE for _, said, waited in run.answers)
-    if late > run.lost and run.lost < ENDS:
+    if late + run.lost < ENDS:
         return "b"
-    if not run.lost:
-        raise RuntimeError("nobody noticed: run the three cells above once more")
-    unanswered = sum(not said.isdigit() for _, said, _ in run.answers)
-    return "a" if 2 * unanswered >= run.lost else "c"
+    statuses = sum(said.isdigit() and said != "200" for _, said, _ in run.answers)
+    return "c" if 2 * statuses > late + run.lost else "a"
 
 
 KEPT = Path(__file__).with_name("killed_runner.csv")

@@ -73,7 +73,7 @@ def moved_tag(seen: Facts) -> Said:
 
 @measured("05b")
 def without_probes(seen: Facts) -> Said:
-    told = {"a": "no answer for as long as the models load", "b": "answers, only late", "c": "503 from the new pods"}
+    told = {"a": "no answer, or one that came seconds late", "b": "answers in time", "c": "503 from the new pods"}
     return decide(seen, told[str(seen["measured"])], seen["measured"] != "b")
 
 
