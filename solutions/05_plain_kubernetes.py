@@ -245,8 +245,8 @@ visitors.draw({"no probes": blind})
 # %% [markdown] tags=["explain"]
 # Compare the picture with the seconds that the roll-out took: it was "done" long before callers had their answers
 # again. A pod without a readiness probe is ready when its process runs, and loading models takes longer than that
-# (claim c40). Whoever comes before its port is open is refused. Later the port takes connections, and nobody reads
-# them until the models are there: those callers wait, and how many of them give up is a matter of their patience.
+# (claim c40). A caller who comes before the port is open is refused. Later the port takes connections, and nobody
+# reads them until the models are there: those callers wait, and how many of them give up depends on their patience.
 #
 # What should a probe ask? BentoML offers `/readyz` and `/livez`. Stop the embedder's process in one pod for a moment
 # (a signal, as a debugger sends it) and see which of the two notices.
