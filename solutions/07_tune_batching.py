@@ -651,11 +651,12 @@ pictures.twins({**pairs, "yours": (seen.goodput, played.goodput)})
 
 # %% [markdown] tags=["explain"]
 # The first bars are of settings that it knows or half knows; yours it had never seen. Where it is wrong, something is
-# missing from it: the classifier's own batches, other programs on your cores, chance. Held against twelve settings
-# that it did not know, in four hours on two cores, half of what it said was within a tenth, and nothing off by more
-# than a quarter (`tests/measure_twin.py` in the kit). The two lines above the picture are played, too. Replicas share
-# the people, so each makes smaller batches: two of them give a little less than twice the answers of one, and everyone
-# waits for a shorter time.
+# missing from it: the classifier's own batches, other programs on your cores, chance. Held against twelve settings in
+# four hours on two cores, half of what it said was within a tenth, and nothing off by more than a quarter; but what it
+# takes for granted of sharing a machine was chosen by these hours, and a new one may be a little worse
+# (`tests/measure_twin.py` in the kit). The two lines above the picture are played, too. Replicas share the people, so
+# each makes smaller batches: two of them give a little less than twice the answers of one, and everyone waits for a
+# shorter time.
 
 # %% [markdown] tags=["why"]
 # That run was looked into as well, as by an X-ray: a wrapper around BentoML's dispatcher, laid over a copy of your

@@ -140,24 +140,21 @@ def ask_server(server: Served, store: Path, pool: list[str], others: dict[str, s
 def ask_killed(server: Served, requests: list[list[str]]) -> Facts:
     """What a caller gets who waits for a runner when it dies, of each runner; and what becomes of both, since their
     models' files are gone."""
-    last_first = [*reversed(RUNNERS)]  # who waits for the classifier has to have passed the embedder
+    asked = dict(zip(reversed(RUNNERS), requests, strict=True))  # who waits for the classifier has passed the embedder
     old = {pid for name in RUNNERS for pid in server.workers().get(name, [])}
     server.bare_store([*MODELS.values()])
-    with ThreadPoolExecutor(len(RUNNERS)) as pool, contextlib.ExitStack() as still:
+    with ThreadPoolExecutor(len(asked)) as pool, contextlib.ExitStack() as still:
         waiting = {}
-        for name, texts in zip(last_first, requests, strict=True):
+        for name, texts in asked.items():
             still.enter_context(frozen(server.workers().get(name, [])))
             waiting[name] = pool.submit(send, server, json.dumps({"texts": texts}).encode(), JSON, DEAD)
             time.sleep(0.5)
-        for name in last_first:
+        for name in asked:
             server.kill(name)
         lives = watch_bare(server, old)
         told = {name: one.result() for name, one in waiting.items()}
     keys = ("status", "body", "problem")
-    killed = {
-        name: {"texts": texts, **{key: told[name][key] for key in keys}}
-        for name, texts in zip(last_first, requests, strict=True)
-    }
+    killed = {name: {"texts": texts, **{key: told[name][key] for key in keys}} for name, texts in asked.items()}
     return {"killed": killed, "bare": ask_bare(server, lives, requests[0]) if lives else []}
 
 

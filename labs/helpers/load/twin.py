@@ -67,9 +67,9 @@ class Dispatcher:
     def turn(self, now: float) -> tuple[list[Request], list[Queued]]:
         """One turn of its loop: whom it refuses, and the batch that it starts; both may be empty."""
         refused: list[Request] = []
+        left = max(0, TRAINING - len(self.seen))
         while self.queue and self.setting.enabled:
             n, first, last = len(self.queue), now - self.queue[0][0], now - self.queue[-1][0]
-            left = max(0, TRAINING - len(self.seen))
             late = n > max(1, left) and first + (0 if left else self.a * n + self.b) >= self.setting.budget
             if late or (self.busy and n == 1 and first >= self.setting.budget):
                 refused.append(self.queue.popleft()[1])  # 503
@@ -85,8 +85,10 @@ class Dispatcher:
 
     def learn(self, now: float, n: int, took: float, waited: float) -> None:
         self.seen.append((n, took, waited if len(self.seen) >= TRAINING else 0.0))
-        if now >= self.next_lesson or len(self.seen) <= TRAINING:
-            self.next_lesson = max(self.next_lesson, now + LEARNS_EACH * (now >= self.next_lesson))
+        due = now >= self.next_lesson
+        if due:
+            self.next_lesson = now + LEARNS_EACH
+        if due or len(self.seen) <= TRAINING:
             sizes, times, waits = zip(*self.seen, strict=True)
             line = np.linalg.lstsq(np.array([sizes, np.ones(len(sizes))]).T, np.array(times), rcond=None)[0]
             self.a, self.b, self.wait = max(1e-6, float(line[0])), max(0.0, float(line[1])), float(np.mean(waits))
