@@ -217,7 +217,7 @@ print(
 # %%answer 05b
 # Two pods work, no probe is set, and the Deployment is restarted. What do people get
 # who ask meanwhile?
-# a  some no answer, others one that comes seconds late: they are sent to pods that still load
+# a  some get no answer, others a late one: they are sent to pods that still load
 # b  answers in time: the Service sends nobody to a pod that still loads
 # c  status 503 from the new pods
 # TODO the letter of one of these, and why
