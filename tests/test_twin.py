@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from conftest import ROOT
+from measure_twin import hold
 
 from labs.helpers.load import fit
 from labs.helpers.load.twin import TRAINING, Dispatcher, Service, Setting, play
@@ -127,3 +131,9 @@ def test_bentomls_own_dispatcher_does_the_same(size: int, budget: float) -> None
     twins = play(Service(service.a, service.b, 3e-4, steal=0.0, sends=0.0), setting, people=40, seconds=5)
     assert twins.goodput == pytest.approx(goodput, rel=0.15)
     assert (twins.refused > 0.1) == (refused > 0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hour", sorted((ROOT / "tests" / "hours").glob("*.json")), ids=lambda hour: hour.stem)
+def test_it_is_near_in_each_hour_that_was_measured(hour: Path) -> None:
+    assert hold(json.loads(hour.read_text())["runs"])
