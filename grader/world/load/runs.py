@@ -29,6 +29,7 @@ LITTLE = 0.05  # by how much the two sides of Little's law may differ
 RISE = 0.10  # by how much concurrency may rise or fall
 ASIDE = 0.01  # of the answers may be others' than the log's: somebody tried the address in the meantime
 STEADIES = 8.0  # seconds of load that are enough on a machine without other work
+STALL = 0.05  # of the answers may be refused since the machine stood still for once
 CACHED = 0.90  # the same texts again take at least this share of the time
 GOAL_MS = 500.0  # the latency goal that a sender's lateness is compared with
 
@@ -110,6 +111,13 @@ class Run:
         return seen / least - 1 if seen < least else max(0.0, seen / most - 1)
 
     @property
+    def in_runner_ms(self) -> float:
+        """How long a request is inside the embedding runner, by Little's law there. That is what a budget counts: it
+        knows nothing of those whom the API server holds back, for want of a connection."""
+        values, rate = self.steady_inside[RUNNERS[0]], self.summary.rate
+        return 1000 * float(values.mean()) / rate if len(values) and rate else math.nan
+
+    @property
     def mean_batch(self) -> float | None:
         return metrics.mean_batch(self.before, self.after)
 
@@ -186,11 +194,10 @@ def behaviour_problem(run: Run) -> str:
         return f"batching should be off, and /metrics has batches: {edges}" if metrics.batches(run.after) else ""
     if wrong := [name for name in RUNNERS if edges.get(name) != setting.max_batch_size]:
         return f"/metrics shows batches of up to {edges.get(wrong[0], 0):g} in {wrong[0]}, not {setting.max_batch_size}"
-    if seen.p50_ms > setting.max_latency_ms and seen.share_503 < 0.01:
-        return (
-            f"half of the answers took over {seen.p50_ms:.0f} ms, and a budget of {setting.max_latency_ms} refused none"
-        )
-    if seen.share_503 > 0.01 and seen.p99_ms < setting.max_latency_ms / 2:
+    if run.in_runner_ms > setting.max_latency_ms and seen.share_503 < 0.01:
+        took = f"the embedding runner had a request for {run.in_runner_ms:.0f} ms on average"
+        return f"{took}, and a budget of {setting.max_latency_ms} refused none"
+    if seen.share_503 > STALL and seen.p99_ms < setting.max_latency_ms / 2:
         return f"503s, although 99% took under {seen.p99_ms:.0f} ms of the {setting.max_latency_ms} allowed"
     return ""
 
