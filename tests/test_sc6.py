@@ -29,7 +29,8 @@ from labs.helpers.teaching import incidents
 KIT = Kit()
 SC6 = KIT.criterion("sc6")
 HANDED = {
-    "skipped": "", "problem": "", "chosen": "32-10s", "row_503": 0.0, "share_503": 0.0,
+    "skipped": "", "problem": "", "chosen": "32-10s", "least_good": 0.9, "least_batch": 4.75,
+    "share_503": 0.0, "share_504": 0.0, "share_other": 0.0, "mean_batch": 28.0,
     "wanted": {"enabled": True}, "batching": {runner: {"enabled": True} for runner in RUNNERS},
 }  # fmt: skip
 MUTANTS = tomllib.loads((KIT.criteria_dir / "sc6.mutants.toml").read_text())["mutant"]
@@ -180,12 +181,77 @@ def test_requests_that_came_to_another_pod_are_noticed(with_copies: Path, tmp_pa
     [
         ({"problem": "FileNotFoundError: bench/chosen.yml"}, "FileNotFoundError"),
         ({"batching": {"embeddingrunner": {"enabled": False}}}, "embeddingrunner"),
-        ({"share_503": 0.9}, "90% of the answers are 503"),
+        ({"share_503": 0.9}, "10% of the answers are 200 (90% 503"),
+        ({"share_504": 0.2}, "20% 504"),
+        ({"share_other": 0.2}, "20% others"),
+        ({"mean_batch": 1.0}, "counts 1.0 requests a batch"),
     ],
 )
 def test_what_is_handed_over_has_to_be_what_was_chosen(right: Path, seen: Facts, word: str) -> None:
     found = verdicts(right, LIKE, {**HANDED, **seen})
     assert failed(found) == ["choice-handed-over"] and word in found["choice-handed-over"]
+
+
+ROW = {
+    "batching": True, "max_batch_size": 32, "max_latency_ms": 10000, "users": 80, "rate": None, "p99_ms": 800.0,
+    "share_503": 0.0, "share_504": 0.0, "share_other": 0.0, "mean_batch": 29.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "row, good, batch",
+    [
+        ({}, 0.9, 4.75),
+        ({"mean_batch": 4.0}, 0.9, 1.75),
+        ({"mean_batch": 12.0, "users": 20}, 0.9, 3.75),
+        ({"mean_batch": 12.0, "users": None, "rate": 90}, 0.9, 0.0),  # how many come together hangs on the minute
+        ({"batching": False, "max_latency_ms": None, "mean_batch": None}, 0.9, 0.0),
+        ({"max_latency_ms": 1000}, 0.333, 0.0),  # in a slower minute this budget refuses some
+        ({"share_503": 0.7, "max_latency_ms": 300}, 0.1, 0.0),
+        ({"share_503": 1.0, "p99_ms": None}, 0.0, 0.0),
+    ],
+)
+def test_what_is_handed_over_gives_what_its_row_says_also_in_a_slower_minute(
+    row: Facts, good: float, batch: float
+) -> None:
+    least_of = SC6.probes[0].look.__globals__["least_of"]
+    assert least_of({**ROW, **row}) == {"least_good": good, "least_batch": batch}
+
+
+@pytest.mark.parametrize("users", [20, 40, 120])
+def test_another_number_of_people_passes(tmp_path: Path, users: int) -> None:
+    short = Setting("32-300ms", max_latency_ms=300)  # counted inside a runner, which holds fewer than ask
+    bench_runs.make_bench(tmp_path / "bench", (*bench_runs.SETTINGS, short), users=users)
+    assert failed(verdicts(tmp_path, LIKE)) == []
+    assert {row["verdict"] for row in look(tmp_path)["rows"]} == {"ok"}, look(tmp_path)["rows"]
+
+
+def handed_of(root: Path, chosen: str) -> Facts:
+    (root / "bench" / "chosen.yml").write_text(chosen)
+    ws = SimpleNamespace(root=root, service=root / "service", store=root / "store")
+    return next(p for p in SC6.probes if p.name == "handed").look(ws)
+
+
+@pytest.mark.parametrize(
+    "chosen, says", [("- 1", "no configuration"), ("a: [", "ParserError"), ("", "no configuration")]
+)
+def test_a_damaged_configuration_is_a_finding(right: Path, tmp_path: Path, chosen: str, says: str) -> None:
+    root = Path(shutil.copytree(right, tmp_path / "work"))
+    found = verdicts(root, LIKE, handed_of(root, chosen))
+    assert failed(found) == ["choice-handed-over"] and says in found["choice-handed-over"]
+
+
+@pytest.mark.parametrize("trouble", [OSError(28, "No space left on device"), LabError("no sender"), ValueError("half")])
+def test_trouble_of_this_machine_is_no_finding(
+    right: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    def configured(*_: object) -> None:
+        raise trouble
+
+    monkeypatch.setitem(SC6.probes[0].look.__globals__, "configured", configured)
+    root = Path(shutil.copytree(right, tmp_path / "work"))
+    with pytest.raises(type(trouble), match=str(trouble)[-8:]):
+        handed_of(root, "version: 1")
 
 
 def test_rows_of_a_cluster_that_is_gone_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:

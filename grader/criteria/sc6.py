@@ -17,36 +17,46 @@ import tempfile
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import httpx
+import numpy as np
 import yaml
 
 from cluster.names import IMAGE, NAMESPACE, kubeconfig, read_names
 from grader.errors import LabError
 from grader.kit import check, probe
 from grader.model import Facts, Finding
-from grader.world.load import closed, machine, measure, noise, runs, table
+from grader.world.load import machine, measure, noise, runs, table
 from grader.world.load.copies import Copy, rolled_out
 from grader.world.load.log import read_requests, write_requests
-from grader.world.load.metrics import RUNNERS, TOTAL, by_status
+from grader.world.load.metrics import RUNNERS, TOTAL, by_status, mean_batch
 from grader.world.load.runs import Run, text
 from grader.world.load.servers import NotServed, configured, serving
 from grader.world.load.settings import Setting
 from grader.world.load.summary import summarise
+from grader.world.metrics import fetch
 from grader.world.objects import get, kubectl
 
 SETTINGS = 3  # with batching
 REPEATS = 3
 NOTED = ("goodput", "p95_ms", "share_503")
 EXACT = 0.01  # a table's figure is the computed one, but for rounding
+SAME_MS = 0.1  # waits closer than this are one wait
 ROUND = 0.02  # a note's may be rounded further
 SECONDS = 6  # of each load of the grader's own, three times each setting
 LEAST = 0.10  # ratios closer than this are not told apart
 HANDED = 4  # seconds of load on the configuration that is handed over
 REFUSED = 0.05  # a setting that refuses so much more is not the better one for those whom it answers
-MORE = 0.10  # by so much more of the answers may be 503 than the table says
+MORE = 0.10  # by so much more of the answers may be no 200 than the table says
+TIGHT = 0.02  # a row that loses more than this, or has waits above half its budget, loses more in a slower minute
+COMPANY = 1 / 4  # of a request's company in its batch, by the row, it has in what is handed over at least
+DEFAULT = 16  # connections to a runner, where a configuration has no number of its own: half compute, half wait
 MOST = 0.50  # a machine on which only larger differences than this can be told cannot tell
+ENDS = {"share_503": "503", "share_504": "504", "share_other": "others"}
 BUSY = "Grade sc6 again when this machine is quieter."
 
 
@@ -88,14 +98,28 @@ def read_runs(folder: Path) -> Facts:
 
 
 def copied(found: list[Run]) -> str:
-    """Two repeats that have a page in common, or nothing: no load gives one of these twice."""
+    """Two repeats that have a page or their waits in common, or nothing: no load gives one of these twice."""
     seen: dict[tuple[str, str], str] = {}
     for run in found:
         for page in ("requests.csv", "inflight.csv"):
             name = seen.setdefault((run.setting.name, text(run.folder / page)), run.name)
             if name != run.name:
                 return f"{run.name} has the {page} of {name}; a copy is no repeat"
+    for one, other in combinations(found, 2):
+        if one.setting.name == other.setting.name and has_waits_of(one, other):
+            return f"{other.name} has the waits of {one.name}, one after the other; a copy is no repeat"
     return ""
+
+
+def has_waits_of(one: Run, other: Run) -> bool:
+    """Whether most requests, in the order in which they ended, waited as long in both, to a tenth of a millisecond: so
+    does a log whose times were moved. Of honest repeats it is one request in hundreds."""
+    waits = []
+    for run in (one, other):
+        ended = run.log.column("ended")
+        waits.append((ended - run.log.column("scheduled"))[np.argsort(ended, kind="stable")])
+    count = min(map(len, waits))
+    return bool(np.mean(np.abs(waits[0][:count] - waits[1][:count]) < SAME_MS / 1000) > 0.5)
 
 
 def run_facts(run: Run) -> Facts:
@@ -147,24 +171,58 @@ def handed(ws: Any) -> Facts:
     row = next(row for row in seen["rows"] if row["setting"] == seen["note"]["chosen"]["setting"])
     limits = {key: row[key] for key in ("max_batch_size", "max_latency_ms") if row["batching"]}
     chosen = Setting(row["setting"], row["batching"], **limits)
-    told: Facts = {"problem": "", "chosen": chosen.name, "wanted": chosen.block(), "row_503": row["share_503"]}
+    told: Facts = {"problem": "", "chosen": chosen.name, "wanted": chosen.block(), **least_of(row)}
     try:
-        return {**told, **serve_handed(ws, chosen, row)}
+        config = read_handed(ws.root / "bench" / "chosen.yml")
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as wrong:
+        return {**told, "problem": f"{type(wrong).__name__}: {wrong}"[:300]}
+    try:
+        return {**told, **serve_handed(ws, chosen, config, row)}
     except NotServed as failed:
         return {**told, "problem": str(failed)}
-    except (OSError, ValueError, yaml.YAMLError) as wrong:
-        return {**told, "problem": f"{type(wrong).__name__}: {wrong}"[:300]}
 
 
-def serve_handed(ws: Any, chosen: Setting, row: Facts) -> Facts:
-    config = yaml.safe_load(text(ws.root / "bench" / "chosen.yml"))
+def least_of(row: Facts) -> Facts:
+    """What people get at least from what does as that row: its share of 200s, and so many requests a batch. Near its
+    budget a row hangs on the speed of the minute: there a third of the 200s is enough, and batches are not counted."""
+    good = 1 - lost(row)
+    is_tight = row["batching"] and (1 - good >= TIGHT or 2 * (row["p99_ms"] or math.inf) > row["max_latency_ms"])
+    batch = row["mean_batch"] or 0.0
+    is_counted = row["users"] and batch > 1.9 and not is_tight  # at a rate, as many come together as the minute makes
+    least = 1 + COMPANY * (min(batch, DEFAULT) - 1) if is_counted else 0.0
+    return {"least_good": round(good / 3 if is_tight else good - MORE, 3), "least_batch": round(least, 2)}
+
+
+def lost(seen: Facts) -> float:
+    return float(seen["share_503"] + seen["share_504"] + seen["share_other"])
+
+
+def read_handed(path: Path) -> Facts:
+    config = yaml.safe_load(text(path))
     if not isinstance(config, dict):
         raise ValueError("it is no configuration")
+    return config
+
+
+def serve_handed(ws: Any, chosen: Setting, config: Facts, row: Facts) -> Facts:
+    """Under the row's load, for a few seconds."""
+    load = {key: row[key] for key in ("users", "rate") if row[key]}
     with configured(chosen, config, ws.service, ws.store) as server:
-        log = closed.run(server.url, int(row["users"] or 80), HANDED)
+        before = page_of(server.url)
+        seen = asdict(summarise(measure.send(server.url, {**load, "seconds": HANDED}, 0)))
+        batch = mean_batch(before, page_of(server.url))
         witnesses = {w["role"]: w["batching"].get(w["role"], {}) for w in server.witnesses()}
     batching = {role: {k: witnesses.get(role, {}).get(k) for k in chosen.block()} for role in RUNNERS}
-    return {"batching": batching, "share_503": round(summarise(log).share_503, 3)}
+    shares = {key: round(seen[key], 3) for key in ("share_503", "share_504", "share_other")}
+    return {"batching": batching, **shares, "mean_batch": round(batch or 0.0, 2)}
+
+
+def page_of(url: str) -> str:
+    """/metrics; nothing where the configuration switched it off."""
+    try:
+        return fetch(url)
+    except httpx.HTTPStatusError:
+        return ""
 
 
 def places(rows: list[Facts]) -> list[str]:
@@ -434,9 +492,15 @@ def choice_handed_over(seen: Facts) -> Finding:
         if (found := seen["batching"].get(role)) != wanted:
             message = f"Served with bench/chosen.yml, the process of {role} has batching {found}; {name} is {wanted}."
             return Finding(False, message, found, wanted)
-    if not 0 <= seen["share_503"] <= seen["row_503"] + MORE:
-        message = f"Served with bench/chosen.yml, {seen['share_503']:.0%} of the answers are 503"
-        return Finding(False, f"{message}; your row of {name} says {seen['row_503']:.0%}.", seen["share_503"], None)
+    good, least = 1 - lost(seen), seen["least_good"]
+    if not least <= good <= 1:
+        shares = ", ".join(f"{seen[key]:.0%} {end}" for key, end in ENDS.items())
+        message = f"Served with bench/chosen.yml, {good:.0%} of the answers are 200 ({shares})"
+        return Finding(False, f"{message}; by your row of {name} it is at least {least:.0%}.", good, least)
+    if not seen["least_batch"] <= seen["mean_batch"]:
+        message = f"Served with bench/chosen.yml, /metrics counts {seen['mean_batch']:.1f} requests a batch"
+        message += f"; by your row of {name} it is at least {seen['least_batch']:.1f}"
+        return Finding(False, f"{message}. What else does the file say?", seen["mean_batch"], seen["least_batch"])
     return Finding(True, f"Served with bench/chosen.yml, both runners have the setting {name}.", wanted, wanted)
 
 
@@ -471,6 +535,22 @@ def copied_repeat(ws: Any) -> Iterator[None]:
     change_facts(third, lambda copy: copy.update({key: facts[key] for key in ("repeat", "order", "began")}))
     table.write(bench_of(ws))
     yield
+
+
+@contextlib.contextmanager
+def moved_repeat(ws: Any) -> Iterator[None]:
+    """The same, each of its times a millisecond later."""
+    with copied_repeat(ws):
+        third = folders(ws, names(ws)[0])[2]
+        log = third / "requests.csv"
+        times = ("scheduled", "sent", "ended")
+        moved = [r._replace(**{key: getattr(r, key) + 0.001 for key in times}) for r in read_requests(log)]
+        write_requests(log, moved)
+        head, *looks = (third / "inflight.csv").read_text().splitlines()
+        later = [f"{float(at) + 0.001:.3f},{rest}" for at, _, rest in (look.partition(",") for look in looks)]
+        (third / "inflight.csv").write_text("\n".join([head, *later]) + "\n")
+        table.write(bench_of(ws))
+        yield
 
 
 def write_note(ws: Any, chosen: Facts, other: Facts) -> None:
