@@ -55,25 +55,25 @@ def state(method: str, dispatcher: Any) -> dict[str, Any]:
 
 def write() -> None:
     """One line about the process, then one whenever something of a dispatcher has changed."""
-    dispatchers = {} if ROLE == "api" else find_dispatchers()
+    factory = None if ROLE == "api" else find_factory()
     FOLDER.mkdir(exist_ok=True)
     with (FOLDER / f"{ROLE}-{os.getpid()}.jsonl").open("w", buffering=1) as file:
         file.write(json.dumps(about()) + "\n")
         known: dict[str, Any] = {}
         while True:
             time.sleep(EVERY)
-            for method, dispatcher in dispatchers.items():
+            for method, dispatcher in list(factory.dispatchers.items()) if factory else ():  # may come late
                 if (now := state(method, dispatcher)) != known.get(method):
                     known[method] = now
                     file.write(json.dumps({"at": time.monotonic(), **now}) + "\n")
 
 
-def find_dispatchers() -> dict[str, Any]:
-    """By method. A runner's process has one RunnerAppFactory, with all of its dispatchers, soon after its start."""
+def find_factory() -> Any:
+    """A runner's process has one RunnerAppFactory, with all of its dispatchers by method, soon after its start."""
     while "bentoml._internal.server.runner_app" not in sys.modules or not factories():
         time.sleep(EVERY)
     time.sleep(EVERY)  # until it is made whole
-    return dict(factories()[0].dispatchers)
+    return factories()[0]
 
 
 def factories() -> list[Any]:
