@@ -42,7 +42,7 @@ from grader.world.load import (
     texts,
     warmup,
 )
-from grader.world.load.log import Log, Request
+from grader.world.load.log import Log, Request, write_requests
 from grader.world.load.metrics import RUNNERS
 from grader.world.load.sequential import Goal, judge
 from grader.world.load.settings import Setting
@@ -267,6 +267,28 @@ def test_a_late_sender_and_a_cache_are_named(bench: Path) -> None:
     full = {"loop": "closed", "users": 80, "seconds": 15.0, "began": 0.0, "cpu": 0.97, "idle": 0.0}
     assert "filled its core" in first_problem(changed(bench, "4-10s-1", sender=full))
     assert "a cache" in first_problem(changed(bench, "4-10s-2", cache=bench_runs.cache(100, 12)))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_few_who_come_at_times_of_their_own_obey_the_law_but_for_chance(tmp_path: Path, seed: int) -> None:
+    """Twenty a second for 50 ms each: one is inside on average, and a hundred looks see 0.9 or 1.1."""
+    chance, folder = np.random.default_rng(seed), tmp_path / "off-1"
+    bench_runs.make_run(folder, bench_runs.SETTINGS[0], 1, 0)
+    due = np.cumsum(chance.exponential(1 / 20, 290))
+    requests = [Request(0, at, at, at + 0.05, "200") for at in due.tolist()]
+    write_requests(folder / "requests.csv", requests)
+    looks = [f"{at},0.006,{bench_runs.inside(requests, at)},1,0,1" for at in np.arange(0.1, due[-1], 0.1).tolist()]
+    (folder / "inflight.csv").write_text("\n".join(["at,took,api,embeddingrunner,classifierrunner,spent", *looks]))
+    run = runs.read(folder)
+    assert run.chance > 0.1 and not [p for p in run.problems() if "Little" in p.text]
+
+
+def test_a_load_too_short_for_so_many_people_is_no_fault_of_the_machine(tmp_path: Path) -> None:
+    for users, kind in ((80, "machine"), (600, "figures")):
+        folder = tmp_path / str(users)
+        bench_runs.make_run(folder, bench_runs.SETTINGS[0], 1, 0, users)
+        (folder / "run.json").write_text(json.dumps({**json.loads((folder / "run.json").read_text()), "trained": 14.0}))
+        assert kind in {p.kind for p in runs.read(folder).problems() if "steady" in p.text}, users
 
 
 def test_concurrency_that_rises_is_found_by_its_slope() -> None:

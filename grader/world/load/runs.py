@@ -30,6 +30,7 @@ RISE = 0.10  # by how much concurrency may rise or fall
 ASIDE = 0.01  # of the answers may be others' than the log's: somebody tried the address in the meantime
 STEADIES = 8.0  # seconds of load that are enough on a machine without other work
 STALL = 0.05  # of the answers may be refused since the machine stood still for once
+WAITS = 4.0  # after one another that a load has to be long enough for: after the first two they are steady
 CACHED = 0.90  # the same texts again take at least this share of the time
 GOAL_MS = 500.0  # the latency goal that a sender's lateness is compared with
 
@@ -109,6 +110,15 @@ class Run:
         if not least > 0 or math.isnan(most):
             return math.nan
         return seen / least - 1 if seen < least else max(0.0, seen / most - 1)
+
+    @property
+    def chance(self) -> float:
+        """By which share the server's own count may be off, since it was looked at ten times a second: three standard
+        errors. Next to nothing where everybody waits; much where few come, at times of their own."""
+        parts = [part.mean() for part in np.array_split(self.steady_inside["api"], 10) if len(part)]
+        if len(parts) < 10 or not self.in_flight > 0:
+            return 0.0
+        return 3 * float(np.std(parts, ddof=1)) / math.sqrt(10) / self.in_flight
 
     @property
     def in_runner_ms(self) -> float:
@@ -217,9 +227,9 @@ def place_problem(run: Run) -> str:
 
 def figure_problems(run: Run) -> Iterator[Problem]:
     """What makes a run's figures untrue whoever measured them."""
-    if run.begin is None and run.load["seconds"] < STEADIES:
+    if run.begin is None and is_short(run):
         yield Problem("figures", "the waits never became steady: load it for longer")
-    if not abs(run.little) <= LITTLE:  # not-a-number too
+    if not abs(run.little) <= max(LITTLE, run.chance):  # not-a-number too
         counted = f"the server counted {run.in_flight:.1f} requests inside"
         yield Problem("figures", f"Little's law does not hold: {counted}, rate x wait is {run.summary.in_flight:.1f}")
     if abs(moved := warmup.rise(run.steady_inside["at"], run.steady_inside["api"])) > RISE:
@@ -230,6 +240,11 @@ def figure_problems(run: Run) -> Iterator[Problem]:
     if cache and is_cached(cache["rounds"]):
         times = f"{cache['fresh_ms']:.0f} ms for new texts, {cache['again_ms']:.0f} ms for the same again"
         yield Problem("figures", f"a cache answers: {times}")
+
+
+def is_short(run: Run) -> bool:
+    """Whether so many people, or so few seconds, leave no time for waits to become steady."""
+    return bool(run.load["seconds"] < max(STEADIES, WAITS * run.summary.mean_ms / 1000))
 
 
 def count_problem(run: Run) -> str:
@@ -256,7 +271,7 @@ def is_cached(rounds: list[list[float]]) -> bool:
 def machine_problems(run: Run) -> Iterator[Problem]:
     """What says that this machine could not measure it now."""
     seen = run.summary
-    if run.begin is None and run.load["seconds"] >= STEADIES:
+    if run.begin is None and not is_short(run):
         yield Problem("machine", "the waits became steady too late, or never: something else ran")
     late = seen.late_p50_ms > GOAL_MS / 100 or seen.late_p99_ms > GOAL_MS / 10
     # On a machine that the server has filled, lateness is the service's doing, and the waits contain it.

@@ -43,7 +43,7 @@ def mean_waits(log: Log, stop: float) -> Numbers:
 
 
 def rise(at: Numbers, values: Numbers) -> float:
-    """By which share of its mean a series rises from its begin to its end, 0 when that may be chance (|t| < 3 for the
+    """By which share of its mean a series rises from its begin to its end, 0 when that may be chance (|t| < 4 for the
     slope over ten means)."""
     if len(values) < 20 or values.mean() == 0:
         return 0.0
@@ -52,6 +52,6 @@ def rise(at: Numbers, values: Numbers) -> float:
     slope, level = np.polyfit(x, y, 1)
     left = y - (slope * x + level)
     error = math.sqrt(float((left**2).sum()) / 8 / float(((x - x.mean()) ** 2).sum()))
-    if error > 0 and abs(slope) / error < 3:
+    if error > 0 and abs(slope) / error < 4:
         return 0.0
     return float(slope * (at[-1] - at[0]) / values.mean())
