@@ -89,6 +89,17 @@ def test_where_the_edit_does_not_fit_the_solutions_file_stands_in_and_yours_come
     assert mine.read_text() == "mine, written otherwise\n" and number(kit) == "42\n"
 
 
+def test_one_that_needs_the_learners_own_text_is_not_made_where_it_does_not_fit(kit: Path) -> None:
+    path = kit / MUTANTS
+    stranger = 'own = true\nedit = [{ file = "service/given.txt", find = "unheard-of", put = "taken" }, '
+    head, _, rest = path.read_text().partition('id = "wrong-number"')
+    path.write_text(f'{head}id = "wrong-number"{rest.replace("edit = [", stranger, 1)}')
+    for _ in range(2):
+        run_lab(kit, "incident", "01")
+        assert json.loads((kit / "work" / ".incident.json").read_text())["mutant"] != "wrong-number"
+        run_lab(kit, "incident", "01", "--give-up")
+
+
 @pytest.mark.parametrize("moment", ["breaking", "restoring"])
 def test_killed_in_the_middle_nothing_is_lost(kit: Path, moment: str) -> None:
     """SIGKILL while a command makes the change live; the learner's own file beside it is of a form of its own."""

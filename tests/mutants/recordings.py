@@ -20,7 +20,9 @@ from grader.workspace import read_json, write_atomic
 
 KINDS = ("grader", "cluster", "labs", "service")  # packages of the kit; all others are pinned by the lock file
 # of a mutant: what is said of it, and what makes an incident of it in a learner's work (labs/helpers/teaching)
-UNTIED = ("story", "says", "incident", "in_place", "live", "shows", "shows_run", "causes", "cause", "right", "wrong")
+UNTIED = (
+    "story", "says", "incident", "own", "in_place", "live", "shows", "shows_run", "causes", "cause", "right", "wrong",
+)  # fmt: skip
 DECLARE = ("grader.kit", "grader.model", "grader.errors")  # they name things; what a probe sees does not hang on them
 
 

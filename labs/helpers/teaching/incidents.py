@@ -6,6 +6,7 @@
     live = ["commands after each change of files, such as: kubectl apply -k deploy"]    # usually the mutant's run
     causes = { a = "...", b = "..." };  cause = "b"
     in_place = { edit = [...] }         # instead of the mutant's own changes, where those are of no use here
+    own = true                          # only where its edits fit: the solution's file does not pass beside others'
     right = { edit = [...], run = [...] }   # the repair, as the check's third hint has it
     wrong = [{ story, edit, run }]          # repairs that somebody would try, and that do not end it (tests)
 
@@ -73,7 +74,8 @@ def begin(ws: Workspace, number: str, say: Say) -> list[str]:
     if not known:
         raise UnknownName("incident in lab", number, [lab.number for lab in ws.kit.labs()])
     done = read_json(ws.root / ".incident.json").get("done", [])
-    criterion, mutant = known[choose(ws, list(known), done)]
+    useful = [name for name, (_, mutant) in known.items() if not (mutant.get("own") and unfit(ws, mutant))]
+    criterion, mutant = known[choose(ws, useful or list(known), done)]
     say(f"an incident begins from a pass: grading {criterion.short}")
     graded = grade_criterion(ws, criterion)
     if graded.verdict is not Verdict.PASS:
@@ -195,16 +197,20 @@ def bring_back(ws: Workspace, state: Facts, names: list[str]) -> None:
 
 def replace_unfit(ws: Workspace, number: str, mutant: Facts, say: Say) -> list[str]:
     """Where an edit does not fit the learner's text, the solution's file takes its place. Returns which."""
-    unfit = []
-    for name in dict.fromkeys(edit["file"] for edit in mutant.get("edit", [])):
-        path, edits = ws.root / name, [e for e in mutant["edit"] if e["file"] == name]
-        text = path.read_text() if path.is_file() else ""
-        if all(text.count(edit["find"]) == 1 for edit in edits):
-            continue
-        write_atomic(path, solution_file(ws.kit, number, name).encode())
+    for name in (names := unfit(ws, mutant)):
+        write_atomic(ws.root / name, solution_file(ws.kit, number, name).encode())
         say(f"your {name} is unlike the solution's, which takes its place during the incident; yours comes back")
-        unfit.append(name)
-    return unfit
+    return names
+
+
+def unfit(ws: Workspace, mutant: Facts) -> list[str]:
+    """The learner's files that an edit does not fit."""
+    names = []
+    for edit in mutant.get("edit", []):
+        path = ws.root / edit["file"]
+        text = path.read_text() if path.is_file() else ""
+        names += [edit["file"]] if text.count(edit["find"]) != 1 else []
+    return list(dict.fromkeys(names))
 
 
 def solution_file(kit: Kit, number: str, name: str) -> str:
