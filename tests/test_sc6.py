@@ -226,6 +226,55 @@ def test_another_number_of_people_passes(tmp_path: Path, users: int) -> None:
     assert {row["verdict"] for row in look(tmp_path)["rows"]} == {"ok"}, look(tmp_path)["rows"]
 
 
+def test_names_of_figures_pass(tmp_path: Path) -> None:
+    settings = (bench_runs.SETTINGS[0], *(Setting(str(n), max_batch_size=n) for n in (4, 16, 32)))
+    bench_runs.make_bench(tmp_path / "bench", settings)
+    note = tmp_path / "bench" / "note.toml"
+    note.write_text(note.read_text().replace('"32"', "32"))
+    assert failed(verdicts(tmp_path, LIKE)) == []
+
+
+def test_a_row_that_ends_early_is_a_finding(right: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(right, tmp_path / "work"))
+    path = root / "bench" / "table.csv"
+    path.write_text(path.read_text() + "32-10s,local\n")
+    assert failed(verdicts(root, LIKE)) == ["rows-from-runs"]
+
+
+def test_an_old_repeat_of_an_edited_experiment_is_named(right: Path, tmp_path: Path) -> None:
+    """Five repeats of size 16 once, three of size 32 now, under one name; then a load of its own."""
+    root = Path(shutil.copytree(right, tmp_path / "work"))
+    folder = root / "bench" / "runs" / "32-10s-4"
+    bench_runs.make_run(folder, Setting("32-10s", max_batch_size=16, max_latency_ms=9000), 4, 20)
+    table.write(root / "bench")
+    found = verdicts(root, LIKE)
+    assert failed(found) == ["settings-differ"] and "The runs of 32-10s are of 2 settings" in found["settings-differ"]
+    shutil.rmtree(folder)
+    bench_runs.make_run(folder, bench_runs.SETTINGS[3], 4, 20, users=40)
+    table.write(root / "bench")
+    found = verdicts(root, LIKE)
+    assert failed(found) == ["same-load"] and "(32-10s-4)" in found["same-load"]
+
+
+def measured(name: str, goodput: float, hour: int) -> SimpleNamespace:
+    facts = {"began": f"2026-01-01T{hour:02}:00:00+00:00", "cpu": {"others": 0.1}}
+    return SimpleNamespace(setting=Setting(name), summary=SimpleNamespace(goodput=goodput), facts=facts)
+
+
+def test_one_setting_measured_again_hours_later_is_no_finding() -> None:
+    """The ratio of two runs of different hours has the machine's own change in it."""
+    compare = SC6.probes[0].look.__globals__["compare"]
+
+    def theirs(hour: int) -> list[SimpleNamespace]:
+        return [measured(*one) for n in (-1, 0, 1) for one in (("on", 150 + n, hour), ("off", 50 + n / 3, 8))]
+
+    now = [measured(*one) for n in (-1, 0, 1) for one in (("on", 90 + n, 15), ("off", 50 + n / 3, 15))]
+    assert compare("on", "off", theirs(8), now)["found"] == pytest.approx(1.8)
+    with pytest.raises(LabError, match="are 6 hours apart"):
+        compare("on", "off", theirs(14), now)
+    assert compare("on", "off", theirs(14), theirs(14))["found"] == pytest.approx(3.0)
+
+
 def handed_of(root: Path, chosen: str) -> Facts:
     (root / "bench" / "chosen.yml").write_text(chosen)
     ws = SimpleNamespace(root=root, service=root / "service", store=root / "store")

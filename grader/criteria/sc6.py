@@ -18,6 +18,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ REFUSED = 0.05  # a setting that refuses so much more is not the better one for 
 MORE = 0.10  # by so much more of the answers may be no 200 than the table says
 TIGHT = 0.02  # a row that loses more than this, or has waits above half its budget, loses more in a slower minute
 COMPANY = 1 / 4  # of a request's company in its batch, by the row, it has in what is handed over at least
+APART = 1.0  # hours in which a machine's speed may change, and a ratio of two runs with it
 DEFAULT = 16  # connections to a runner, where a configuration has no number of its own: half compute, half wait
 MOST = 0.50  # a machine on which only larger differences than this can be told cannot tell
 ENDS = {"share_503": "503", "share_504": "504", "share_other": "others"}
@@ -74,7 +76,8 @@ def bench(ws: Any) -> Facts:
 
 def read_table(path: Path) -> Facts:
     try:
-        rows = list(csv.DictReader(text(path).removeprefix("\ufeff").splitlines()))  # a spreadsheet's mark
+        lines = text(path).removeprefix("\ufeff").splitlines()  # a spreadsheet's mark, as are lines of commas
+        rows = [row for row in csv.DictReader(lines, restval="") if any(row.values())]
     except (OSError, ValueError, csv.Error) as wrong:
         return {"problem": f"{type(wrong).__name__}: {wrong}", "rows": []}
     missing = [c for c in table.COLUMNS if rows and c not in rows[0]]
@@ -83,9 +86,13 @@ def read_table(path: Path) -> Facts:
 
 def read_note(path: Path) -> Facts:
     try:
-        return {"problem": "", **tomllib.loads(text(path))}
-    except (OSError, ValueError) as wrong:
+        note = tomllib.loads(text(path))
+    except (OSError, ValueError, RecursionError) as wrong:
         return {"problem": f"{type(wrong).__name__}: {wrong}"}
+    for part in note.values():
+        if isinstance(part, dict) and "setting" in part:
+            part["setting"] = str(part["setting"])  # a name of figures may stand without quotes
+    return {**note, "problem": ""}
 
 
 def read_runs(folder: Path) -> Facts:
@@ -285,14 +292,24 @@ def compare(drawn: str, off: str, their_runs: list[Run], my_runs: list[Run]) -> 
     if chance > MOST:
         raise LabError(f"Repeats of one setting differ by {max(spread):.0%} here, so this machine cannot tell.", BUSY)
     told, found = (mean(group[drawn]) / mean(group[off]) for group in (theirs, mine))
+    differs = abs(math.log(found / told)) > max(LEAST, chance)
+    if differs and (hours := hours_apart(their_runs)) > APART:
+        text = f"The ratio moved from {told:.2f} to {found:.2f}, and your runs of the two are {hours:.0f} hours apart"
+        raise LabError(f"{text}.", f"Remove the folders of {drawn} and {off} from bench/runs, and measure both again.")
     busy = [mean([run.facts["cpu"]["others"] for run in some]) for some in (their_runs, my_runs)]
-    if abs(math.log(found / told)) > max(LEAST, chance) and abs(busy[0] - busy[1]) > 0.15 * machine.facts()["cpus"]:
+    if differs and abs(busy[0] - busy[1]) > 0.15 * machine.facts()["cpus"]:
         text = f"The ratio moved from {told:.2f} to {found:.2f} while other programs used {busy[1]:.1f} cores"
         raise LabError(f"{text}, not {busy[0]:.1f} as when you measured.", BUSY)
     return {
         "setting": drawn, "told": round(told, 3), "found": round(found, 3), "noise": [round(s, 3) for s in spread],
         "allowed": round(max(LEAST, chance), 3), "theirs": theirs, "mine": mine, "skipped": "",
     }  # fmt: skip
+
+
+def hours_apart(measured: list[Run]) -> float:
+    """How long after the first of those runs the last one was made, by their own words."""
+    began = [datetime.fromisoformat(run.facts["began"]).timestamp() for run in measured]
+    return (max(began) - min(began)) / 3600
 
 
 def mean(values: list[float]) -> float:
@@ -366,6 +383,10 @@ def settings_differ(seen: Facts) -> Finding:
     if twice := [sorted(names) for names in keys.values() if len(names) > 1]:
         message = f"{' and '.join(twice[0])} are one and the same setting under {len(twice[0])} names."
         return Finding(False, message, twice[0], "one name a setting")
+    for name in sorted({run["setting"] for run in seen["runs"]}):
+        if len(own := [key for key, names in keys.items() if name in names]) > 1:
+            message = f"The runs of {name} are of {len(own)} settings: {' and '.join(sorted(own))}."
+            return Finding(False, message, own, "one setting a name")
     return Finding(True, f"{len(keys)} settings, all different.", len(keys), None)
 
 
@@ -382,9 +403,11 @@ def same_load(seen: Facts) -> Finding:
     """One load for all rows that were measured in one place."""
     for where in sorted({str(run["key"][0]) for run in seen["runs"]}):
         there = [run for run in seen["runs"] if str(run["key"][0]) == where]
-        loads = sorted({json.dumps(run["load"], sort_keys=True) for run in there})
+        first = {json.dumps(run["load"], sort_keys=True): run["name"] for run in reversed(there)}
+        loads = sorted(first)
         if len(loads) > 1:
-            message = f"The {where} rows are of {len(loads)} loads: {' and '.join(loads)}."
+            named = " and ".join(f"{load} ({first[load]})" for load in loads)
+            message = f"The {where} rows are of {len(loads)} loads: {named}."
             return Finding(False, message, loads, "one load")
     return Finding(True, f"Every row is of the same load: {loads[0]}.", loads, loads)
 
@@ -571,12 +594,12 @@ def third_is_better(ws: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def spreadsheet(ws: Any) -> Iterator[None]:
-    """Right: the table as a spreadsheet saves it, with a byte order mark, quotes, TRUE and FALSE."""
+    """Right: the table as a spreadsheet saves it: a byte order mark, quotes, TRUE and FALSE, a line of empty cells."""
     change_rows(ws, lambda row: row.update(batching=row["batching"].upper()))
     path = bench_of(ws) / "table.csv"
     rows = list(csv.reader(path.read_text().splitlines()))
     with path.open("w", newline="", encoding="utf-8-sig") as file:
-        csv.writer(file, quoting=csv.QUOTE_ALL).writerows(rows)
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([*rows, [""] * len(rows[0])])
     yield
 
 
