@@ -131,6 +131,17 @@ def test_models_are_compared_with_what_wrote_them(tmp_path: Path) -> None:
 def test_a_base_image_with_a_digest_or_version_is_fixed() -> None:
     for base in ("python:3.11-slim", "python@sha256:" + "0" * 64, "registry:5000/python:3.11"):
         assert judge(docker={"base_image": base})["image-fixed"].verdict is Verdict.PASS
+    for base in ("debian:bookworm-slim", "ubuntu:24.04", "python:3.11.9-slim-bookworm"):
+        assert judge(docker={"base_image": base})["image-fixed"].verdict is Verdict.PASS, base
+    for base in (
+        "python",
+        "python:slim",
+        "python:3-slim",
+        "python:3.9",
+        "debian:stable-slim",
+        "python:3.9@sha256:" + "0" * 64,
+    ):
+        assert judge(docker={"base_image": base})["image-fixed"].verdict is Verdict.FAIL, base
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -151,6 +162,43 @@ def test_imports_are_followed_and_those_for_types_are_not(tmp_path: Path) -> Non
     assert found.files == {"service.py", "late.py", "deep/__init__.py", "deep/er/__init__.py", "deep/side.py"}
     assert found.outside == {"yaml", "numpy"}
     assert found.named == {"late.py"}
+
+
+def test_what_no_server_imports_is_not_needed(tmp_path: Path) -> None:
+    code = """
+try:
+    import orjson as json
+except ImportError:
+    import json
+try:
+    import tomllib
+except ModuleNotFoundError:
+    import tomli as tomllib
+try:
+    import numpy
+except ImportError as wrong:
+    raise SystemExit("numpy is needed") from wrong
+if __name__ == "__main__":
+    import spare, torch
+else:
+    import yaml
+"""
+    found = world_packages.follow_imports(write(tmp_path, service=code, spare=""), "service")
+    assert (found.files, found.outside) == ({"service.py"}, {"numpy", "yaml"})
+    write(tmp_path, service="import other\n" + code, other="import orjson\n")
+    assert world_packages.follow_imports(tmp_path, "service").outside == {"numpy", "yaml", "orjson"}
+
+
+def test_a_file_is_named_by_its_path_by_its_parts_or_by_its_ending(tmp_path: Path) -> None:
+    for name in ("lists/deep/stop.txt", "lists/other.txt", "service.txt", "labels.csv", "lists/whole.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    write(
+        tmp_path,
+        service="a = HERE / 'lists' / 'deep' / 'stop.txt', ME.with_suffix('.txt'), 'labels.csv', 'lists/whole.txt'\n",
+    )
+    named = world_packages.follow_imports(tmp_path, "service").named
+    assert named == {"lists/deep/stop.txt", "service.txt", "labels.csv", "lists/whole.txt"}
 
 
 def test_a_file_that_cannot_be_read_is_a_problem_and_no_exception(tmp_path: Path) -> None:
@@ -279,6 +327,8 @@ RUN uv pip install httpie>=3 \\
     rich  # for logs
 """
     assert world_packages.installed_loosely(script) == ["flask[async]", "httpie>=3", "rich"]
+    for words in ("pip3.11 install", "python -m pip -q install", "pip --no-cache-dir install", "pip --proxy=x install"):
+        assert world_packages.installed_loosely(f"RUN {words} rich\n") == ["rich"], words
 
 
 def test_pins_of_two_lists_do_not_contradict_each_other_and_extras_count() -> None:

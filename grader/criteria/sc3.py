@@ -29,6 +29,7 @@ LABELS = ["billing", "shipping"]  # theirs: both are among the eight tickets tha
 DOCKER = ("base_image", "python_version", "cuda_version", "distro")  # what of the image's settings is judged
 FILE = ("path", "size", "purpose", "kind")
 VERSION = re.compile(r"[\w-][\w.-]*")  # of a Bento or a model, and their names: no path to somewhere else
+MOVING = {"latest", "slim", "alpine", "stable", "edge", "main", "nightly", "devel", "rolling", "lts", "testing", "sid"}
 LOADING = 60.0  # seconds for which a Bento may load its models, and answer
 
 
@@ -99,6 +100,7 @@ def pinned(folder: Path, needs: packages.Imports, about: Facts, store: Path) -> 
     for tag in tags_of(about).values():
         for pickle in sorted((store / "models" / tag.replace(":", "/")).glob("*.pkl")):
             modules |= packages.pickled_modules(pickle)
+    modules = {m for m in modules if not packages.module_files(folder / "src", m)}  # a class of the service's own
     needed = packages.packages_of(modules)
     roots = sorted({*needed.values(), *pins.exact})
     return {
@@ -389,11 +391,13 @@ def image_fixed(seen: Facts) -> Finding:
     if not base and docker.get("distro") == "alpine":
         message = "docker.distro is alpine: its C library is musl, and torch has no build for that"
         return Finding(False, f"{message}, so the image cannot install it.", "alpine", "debian")
-    last = (base or "").rpartition("/")[2]
-    if base and "@sha256:" not in base and (":" not in last or last.endswith(":latest")):
+    if base and moves(base):
         return Finding(
             False, f"docker.base_image is {base}: another image every month.", found, "a version or a digest"
         )
+    if base and (said := python_of(base)) and [said] != trained:
+        message = f"docker.base_image is {base}; the models were pickled by Python {' and '.join(trained)}"
+        return Finding(False, f"{message}.", found, wanted)
     if docker.get("cuda_version"):
         message = f"docker.cuda_version is {docker['cuda_version']}: the image would start from gigabytes of CUDA"
         return Finding(False, f"{message}, and the service runs on a CPU.", found, "none")
@@ -401,6 +405,22 @@ def image_fixed(seen: Facts) -> Finding:
         message = f"The image gets Python {python}; the models were pickled by {' and '.join(trained)}"
         return Finding(False, f"{message}.", found, wanted)
     return Finding(True, f"The image is {base or 'Python ' + python}.", found, wanted)
+
+
+def moves(image: str) -> bool:
+    """Whether what this name points to is another Python or another system every few months: no tag, one that names no
+    version (slim, stable), or of Python's own images the major version alone. A digest fixes it."""
+    name, _, tag = image.partition("@")[0].rpartition("/")[2].partition(":")
+    if "@sha256:" in image:
+        return False
+    return bool(not tag or set(tag.split("-")) <= MOVING or (name == "python" and not python_of(image)))
+
+
+def python_of(image: str) -> str:
+    """3.11 of python:3.11.9-slim-bookworm, by digest or not; "" of other images."""
+    name, _, tag = image.partition("@")[0].rpartition("/")[2].partition(":")
+    found = re.match(r"(\d+\.\d+)(?![\d])", tag) if name == "python" else None
+    return found[1] if found else ""
 
 
 @check(bento, after=no_secret_names)

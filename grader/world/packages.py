@@ -16,6 +16,7 @@ from functools import cache
 from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeGuard
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -24,6 +25,7 @@ from packaging.utils import canonicalize_name as normalized
 
 # The image is Linux, whatever the grading machine is.
 LINUX = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
+NEVER_SERVED = ("TYPE_CHECKING", "typing.TYPE_CHECKING", "__name__ == '__main__'", "'__main__' == __name__")
 CUDA = re.compile(r"(nvidia|cuda)-.*|triton")
 
 
@@ -56,11 +58,11 @@ def follow_imports(folder: Path, entry: str) -> Imports:
                 found.problem = f"{name} cannot be read: {wrong}"
                 continue
             package = ".".join(path.relative_to(folder).parent.parts)
-            for module in imported(tree, package):
-                own = module_files(folder, module)
-                waiting += [module] if own else []
-                found.outside |= set() if own else {module.split(".")[0]}
-            found.named |= {text for text in strings(tree) if is_file_of(folder, text)}
+            modules = set(imported(tree, package))
+            own = {module for module in modules if module_files(folder, module)}
+            waiting += own
+            found.outside |= {module.split(".")[0] for module in modules - own} - dispensable(tree)
+            found.named |= named_files(folder, path, set(strings(tree)))
     found.outside -= sys.stdlib_module_names
     return found
 
@@ -74,8 +76,9 @@ def module_files(folder: Path, module: str) -> list[Path]:
 
 
 def imported(tree: ast.AST, package: str) -> Iterator[str]:
-    """Names of modules, dotted; what stands under `if TYPE_CHECKING` is never imported."""
-    skipped = {id(n) for node in ast.walk(tree) if _is_typing(node) for n in ast.walk(node)}
+    """Names of modules, dotted; what stands under `if TYPE_CHECKING` is never imported, nor by a server what stands
+    under `if __name__ == "__main__"`."""
+    skipped = {id(n) for node in ast.walk(tree) if _is_never_served(node) for part in node.body for n in ast.walk(part)}
     for node in ast.walk(tree):
         if id(node) in skipped:
             continue
@@ -90,12 +93,55 @@ def imported(tree: ast.AST, package: str) -> Iterator[str]:
             yield from (a.value for a in node.args[:1] if isinstance(a, ast.Constant) and isinstance(a.value, str))
 
 
-def _is_typing(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+def _is_never_served(node: ast.AST) -> TypeGuard[ast.If]:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in NEVER_SERVED
+
+
+def dispensable(tree: ast.AST) -> set[str]:
+    """First names of modules that the code does without where they are absent: `try: import orjson as json`, `except
+    ImportError: import json`. Of a first choice that Python itself brings, the second is never imported."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Try) and (handlers := [h for h in node.handlers if _is_for_absence(h)]):
+            first = _first_names(node.body)
+            raised = any(isinstance(n, ast.Raise) for h in handlers for n in ast.walk(h))
+            found |= set() if raised else first
+            if first and first <= sys.stdlib_module_names:
+                found |= _first_names([n for h in handlers for n in h.body])
+    return found - _first_names(getattr(tree, "body", []), deep=False)
+
+
+def _is_for_absence(handler: ast.ExceptHandler) -> bool:
+    caught = ast.unparse(handler.type) if handler.type else ""
+    return "ImportError" in caught or "ModuleNotFoundError" in caught
+
+
+def _first_names(body: Iterable[ast.AST], *, deep: bool = True) -> set[str]:
+    nodes = [n for part in body for n in (ast.walk(part) if deep else [part])]
+    whole = [alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names]
+    return {name.split(".")[0] for name in [*whole, *(n.module or "" for n in nodes if isinstance(n, ast.ImportFrom))]}
 
 
 def strings(tree: ast.AST) -> Iterator[str]:
     return (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+
+
+def named_files(folder: Path, module: Path, said: set[str]) -> set[str]:
+    """The project's files that a module with these strings can name: by a path, by its parts ("lists" / "stop.txt"), or
+    by another ending than its own (`with_suffix(".txt")`)."""
+    parts = {part for text in said if len(text) < 100 for part in text.split("/")}
+    below = [p.relative_to(folder) for name in parts if is_folder_of(folder, name) for p in (folder / name).rglob("*")]
+    beside = [module.with_suffix(text).relative_to(folder) for text in said if re.fullmatch(r"\.\w+", text)]
+    by_parts = {p.as_posix() for p in below if set(p.parts) <= parts and (folder / p).is_file()}
+    by_ending = {p.as_posix() for p in beside if (folder / p).is_file() and p.suffix != ".py"}
+    return {text for text in said if is_file_of(folder, text)} | by_parts | by_ending
+
+
+def is_folder_of(folder: Path, name: str) -> bool:
+    """A folder right below, and no environment: those are large, and nothing in them is the project's own."""
+    if not re.fullmatch(r"[\w-][\w.-]*", name) or not (folder / name).is_dir() or (folder / name).is_symlink():
+        return False
+    return not (folder / name / "pyvenv.cfg").exists()
 
 
 def is_file_of(folder: Path, text: str) -> bool:
@@ -196,7 +242,9 @@ def commit_in(address: str) -> str:
     return found[1] if found else ""
 
 
-INSTALLS = re.compile(r"\b(?:pip3?|uv pip|uv tool|pipx) install\b(?P<words>[^\n;&|]*)")
+INSTALLS = re.compile(  # pip3.11 install, python -m pip --no-cache-dir install
+    r"\b(?:pip(?:3(?:\.\d+)?)?|uv\s+(?:pip|tool)|pipx)(?:\s+-[\w-]+(?:[= ][^\s-]\S*)?)*\s+install\b(?P<words>[^\n;&|]*)"
+)
 TOOLS = {"pip", "uv", "setuptools", "wheel"}  # with them the others are installed; no service imports them
 WITH_VALUE = ("-r", "--requirement", "-c", "--constraint", "-i", "--index-url", "--extra-index-url", "-f",
               "--find-links", "--python", "-t", "--target", "--prefix", "--cache-dir")  # fmt: skip
