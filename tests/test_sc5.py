@@ -15,6 +15,7 @@ import pytest
 from fake_tools import FakeTools, tools
 
 from cluster.names import IMAGE
+from grader.criteria import sc5
 from grader.errors import LabError
 from grader.judge import judge_criterion
 from grader.kit import Kit
@@ -487,3 +488,29 @@ def test_a_policy_that_comes_late_is_asked_for_again(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(visitors, "knock", late)
     assert visitors.visit("n", "image", "node", "u", []) == KNOCKED["found"]
+
+
+def test_a_secret_s_value_is_found_wherever_the_manifests_have_it(tmp_path: Path) -> None:
+    folder = tmp_path / "deploy"
+    (folder / "deeper").mkdir(parents=True)
+    (folder / "deeper" / "hub.yaml").write_text(
+        "kind: Secret\nstringData: {TOKEN: opens, EMPTY: '', LATER: '$TOKEN'}\n"
+    )
+    (folder / "hub.env").write_text("# of the hub\nHUB_TOKEN=opens\n")
+    (folder / "hub.txt").write_text("opens\n")
+    (tmp_path / "outside.txt").write_text("opens")
+    (folder / "kustomization.yaml").write_text("""
+secretGenerator:
+  - {name: a, envs: [hub.env], files: [hub.txt, KEY=hub.txt, GONE=../outside.txt]}
+  - {name: b, literals: [PASSWORD=change-me]}
+""")
+    assert sc5.secrets_written(folder) == [
+        "deeper/hub.yaml: the value of TOKEN, in a file",
+        *(f"kustomization.yaml: the value of {name}, in a file" for name in ("HUB_TOKEN", "hub.txt", "KEY")),
+    ]
+
+
+def test_a_startup_probe_may_ask_by_either_path_and_a_readiness_probe_not() -> None:
+    by_livez = {"httpGet": {"path": "/livez", "port": "http"}, "periodSeconds": 3, "timeoutSeconds": 5}
+    assert not sc5.probe_defect("startupProbe", by_livez | {"failureThreshold": 60}, [])
+    assert sc5.probe_defect("readinessProbe", by_livez, []) == "readinessProbe asks /livez"

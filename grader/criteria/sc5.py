@@ -14,7 +14,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -240,20 +240,35 @@ def secrets_written(folder: Path) -> list[str]:
     import yaml
 
     found = []
-    for path in sorted({*folder.glob("*.y*ml"), *folder.glob("*.json")}):
-        with contextlib.suppress(yaml.YAMLError, OSError, UnicodeDecodeError):
+    for path in sorted({*folder.rglob("*.y*ml"), *folder.rglob("*.json")}):
+        with contextlib.suppress(yaml.YAMLError, OSError, UnicodeDecodeError, AttributeError):
             for thing in [t for t in yaml.safe_load_all(path.read_text()) if isinstance(t, dict)]:
-                found += [f"{path.name}: the value of {name}, in a file" for name in values_of(thing)]
+                keys = values_of(thing, partial(read_beside, folder, path.parent))
+                found += [f"{path.relative_to(folder)}: the value of {name}, in a file" for name in keys]
     return found[:5]
 
 
-def values_of(thing: Facts) -> list[str]:
-    """Keys that a Secret, or a secretGenerator, has a value for; a placeholder is none."""
+def read_beside(folder: Path, place: Path, name: str) -> str:
+    """A file that a manifest of that place names; "" outside the folder, where no manifest is applied from."""
+    path = (place / name).resolve()
+    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+        return ""
+    return path.read_text(errors="replace")[:100_000]
+
+
+def values_of(thing: Facts, read: Callable[[str], str] = lambda name: "") -> list[str]:
+    """Keys that a Secret, or a secretGenerator, has a value for; a placeholder is none. What it takes from files is
+    read, too: whoever has the folder has them."""
     if thing.get("kind") == "List":
         return [name for item in thing.get("items") or [] for name in values_of(item)]
     pairs = {**(thing.get("data") or {}), **(thing.get("stringData") or {})} if thing.get("kind") == "Secret" else {}
-    literals = [one for part in thing.get("secretGenerator") or [] for one in part.get("literals") or []]
-    pairs |= dict(one.partition("=")[::2] for one in literals)
+    for part in thing.get("secretGenerator") or []:
+        files = [part.get("env") or "", *(part.get("envs") or [])]
+        lines = [*(part.get("literals") or []), *(line for name in files if name for line in read(name).splitlines())]
+        pairs |= dict(one.partition("=")[::2] for one in lines if not str(one).lstrip().startswith("#"))
+        pairs |= {
+            key: read(name or key).strip() for key, _, name in (one.partition("=") for one in part.get("files") or [])
+        }
     return [str(name) for name, value in pairs.items() if value and not re.match(r"[$<{*]|(?i:change)", str(value))]
 
 
@@ -547,7 +562,9 @@ def same_bento(seen: Facts) -> Finding:
 def probes_can_fail(seen: Facts) -> Finding:
     probes = seen["probes"]
     wrong = [w for k in PROBES if (w := probe_defect(k, probes.get(k), seen["ports"], probes.get("livenessProbe")))]
-    wanted = "startup and readiness by /readyz, liveness by /livez, time-outs of 2 to 15 s, 1 to 30 minutes to start"
+    wanted = (
+        "readiness by /readyz, liveness by /livez, startup by either, time-outs of 2 to 15 s, 1 to 30 minutes to start"
+    )
     found = "; ".join(wrong) or "all three"
     return Finding(not wrong, "the probes ask what they should, and give up in time", found, wanted)
 
@@ -575,13 +592,15 @@ def probe_defect(kind: str, probe: Facts | None, ports: list[str], liveness: Fac
     return f"{kind} gives up after {budget} s" if budget > 120 else ""
 
 
+# By which path: Kubernetes' documentation has the startup probe ask what the liveness probe does, with more patience.
+ASKED = {"livenessProbe": ("/livez", "/healthz"), "startupProbe": ("/readyz", "/livez", "/healthz")}
 # Commands that end badly when the answer is a 503.
 ASKS = r"urlopen|raise_for_status|wget|curl .*(?:-\w*f|--fail)"
 
 
 def ask_defect(kind: str, probe: Facts, known: set[str]) -> str:
     """What is wrong with whom it asks, and for what. A command may ask, too, if its end says what the answer was."""
-    paths = ("/livez", "/healthz") if kind == "livenessProbe" else ("/readyz",)
+    paths = ASKED.get(kind, ("/readyz",))
     asked = probe.get("httpGet") or {}
     if command := (probe.get("exec") or {}).get("command"):
         line = " ".join(command)

@@ -31,6 +31,7 @@ def holds(pid, wanted):
             pass
     return False
 def look(port):
+    home = os.path.realpath("BENTO") + "/"
     wanted, told = sockets(port), {"server": False, "others": set(), "folders": set(), "steered": set()}
     told["loopback"] = bool(wanted) and set(wanted.values()) <= {"0100007F", "0" * 24 + "01000000"}
     for pid in [p for p in os.listdir("/proc") if p.isdigit() and int(p) != os.getpid()]:
@@ -50,7 +51,8 @@ def look(port):
             given = [os.path.realpath(os.path.join(cwd, g)) for g in given]
             told["folders"] |= {g for g in given if os.path.isdir(g)}
         for key in ("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "LD_PRELOAD"):
-            told["steered"] |= {f"{key}={v}" for v in env.get(key, "").split(":") if v and not v.startswith("BENTO")}
+            paths = [v for v in env.get(key, "").split(":") if v]
+            told["steered"] |= {f"{key}={v}" for v in paths if not (os.path.realpath(v) + "/").startswith(home)}
     return {k: sorted(v) if isinstance(v, set) else v for k, v in told.items()}
 """.replace("SERVER", SERVER).replace("BENTO", BENTO)
 

@@ -80,6 +80,7 @@ ABOUT = {"path", "file", "dir", "folder", "url", "name", "names", "env", "field"
 # Names of ids, each of which looks like random letters: commits, UUIDs, runs of an experiment.
 ID_WORDS = {
     "commit",
+    "version",
     "sha",
     "revision",
     "rev",
