@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from cluster.tools import look
 from grader.errors import LabError
+from grader.processes import Completed
 from grader.world import history, metrics, prometheus, rules
 from labs.helpers.monitoring import asking, drills
 
@@ -46,6 +49,80 @@ def test_every_kind_of_mistake_is_made_once() -> None:
     assert "for" not in made["without `for`"] and "{}" in made['without the label path="/a"']["expr"]
     longer = made["window [5m] six times as long"]["expr"]
     assert "[30m]" in longer and "[5m]" not in longer
+
+
+def test_a_mistake_that_changes_nothing_is_not_made() -> None:
+    """Nobody could notice it: in a comment, or a nothing times four."""
+    guard = "\nand sum(rate(x[5m])) > 0  # > 7 for a share, and [1h]"
+    told = {**RULE, "expr": '# "p95 > 500 ms"\n' + RULE["expr"] + guard, "annotations": {"text": "{{ $value }}"}}
+    made = dict(rules.mutants_of(told))
+    assert len(made) == 13 and "comparison > 0 reversed" in made  # RULE's, and this one
+    assert not any("#" in m["expr"] or " 7" in name or "500" in name or "1h" in name for name, m in made.items())
+    assert all(m["annotations"] == told["annotations"] for m in made.values())
+    assert [name for name, _ in rules.mutants_of({"alert": "Watchdog", "expr": "vector(1)"})] == []
+    kept = """a{b="#1"} > 2 or label_replace(a, 'b', '#"', `#`, "\\"#")"""
+    assert rules.bare(f"{kept}# c") == kept
+
+
+def test_of_two_mistakes_of_one_name_each_has_to_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = {"groups": [{"name": "a", "rules": [{"alert": "A", "expr": "x > 2 and y > 2"}]}]}
+
+    def passes(broken: dict[str, Any], _: object) -> tuple[bool, str]:
+        return broken["groups"][0]["rules"][0]["expr"] == "x > 8 and y > 2", ""
+
+    monkeypatch.setattr(rules, "run_tests", passes)
+    assert [what for what, dead in rules.try_mutants(document, [])["A"].items() if not dead] == ["threshold 2 times 4"]
+
+
+@pytest.mark.parametrize(
+    ("query", "same"),
+    [
+        ("a:b > 1", "(sum(rate(m[5m]))) > 1"),
+        ('max(a:c{x="}"} > 0)', "max(((sum(rate(m[5m]))) / 2) > 0)"),
+        ("max_over_time(a:b[10m])", "max_over_time((sum(rate(m[5m])))[10m:])"),
+        ("rate(a:b[$__rate_interval])", "rate((sum(rate(m[5m])))[$__rate_interval:])"),
+        ("max_over_time(a:b[1h:5m])", "max_over_time((sum(rate(m[5m])))[1h:5m])"),
+        ('other:a:b + label_replace(m, "a:b", "", "", "")', 'other:a:b + label_replace(m, "a:b", "", "", "")'),
+    ],
+)
+def test_a_recorded_series_is_asked_for_by_its_rule(query: str, same: str) -> None:
+    recorded = [{"record": "a:b", "expr": "sum(rate(m[5m]))  # a mean"}, {"record": "a:c", "expr": "a:b / 2"}]
+    found = rules.unrecorded(query, [*recorded, {"alert": "m", "expr": "y"}])
+    assert found.replace("  )", ")") == same
+
+
+def test_recorded_series_cannot_grow_without_end() -> None:
+    chain = [
+        {"record": "r:0", "expr": "x"},
+        *({"record": f"r:{n}", "expr": f"r:{n - 1} + r:{n - 1}"} for n in range(1, 60)),
+    ]
+    assert len(rules.unrecorded("r:59", chain)) < 3 * rules.MOST
+
+
+@pytest.mark.parametrize("code", [None, 2, -9, 137])
+def test_a_promtool_that_breaks_down_says_nothing_of_the_rules(
+    code: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that an alert fires, nor that a file is well, nor that a mistake was noticed."""
+    (tmp_path / "rules.yml").write_text("groups: []\n")
+    monkeypatch.setattr(prometheus, "find", lambda *_, **__: tmp_path / "promtool")
+    monkeypatch.setattr(prometheus, "run", lambda *_, **__: Completed(code, "", 30.0))
+    calm = rules.Situation([], "1m", {})
+    asks: list[Callable[[], object]] = [
+        lambda: rules.fired({"groups": []}, ["Slow"], calm), lambda: rules.check_rules(tmp_path / "rules.yml"),
+        lambda: rules.check_config(tmp_path / "rules.yml"), lambda: rules.run_tests({"groups": []}, []),
+    ]  # fmt: skip
+    for ask in asks:
+        with pytest.raises(LabError, match="promtool"):
+            ask()
+
+
+def test_a_refusal_without_a_word_is_no_alert(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"": LabError, "rule: Slow, time: 0s, err: many-to-many matching not allowed": rules.BadRule}
+    for output, kind in said.items():
+        monkeypatch.setattr(rules, "promtool", lambda *_, output=output, **__: Completed(1, output, 0.1))
+        with pytest.raises(kind):
+            rules.fired({"groups": []}, ["Slow"], rules.Situation([], "1m", {}))
 
 
 def test_durations_are_scaled_and_thresholds_are_not() -> None:
@@ -98,6 +175,41 @@ def test_known_answers_come_back_from_history() -> None:
             assert rate[0].value == pytest.approx(wanted, rel=0.01)
         with pytest.raises(prometheus.BadQuery, match="parse error"):
             asked.ask("rate(")
+
+
+@needs_prometheus
+def test_what_fires_is_told_by_name() -> None:
+    """All alerts of a document in one run, whatever they are called; and what cannot be computed is the rule's."""
+    names = ['Slow "5 s"', "Slow", "Gone", "Zoë"]
+    exprs = ["x > 1", "x > 5", "absent(y)", "x > 0"]
+    found = [{"alert": name, "expr": expr} for name, expr in zip(names, exprs, strict=True)]
+    document = {"groups": [{"name": "g", "rules": found}]}
+    there = rules.Situation(
+        [{"series": 'x{a="1"}', "values": "2x10"}, {"series": 'x{a="2"}', "values": "3x10"}], "5m", {}
+    )
+    assert rules.fired(document, names, there) == dict(zip(names, [True, False, True, True], strict=True))
+    assert rules.fired(document, names, there._replace(within="4m"))[names[0]]
+    found[1]["expr"] = "x * on() group_left x"
+    with pytest.raises(rules.BadRule, match="rule: Slow, time: 0s, err: found duplicate series"):
+        rules.fired(document, names, there)
+
+
+@needs_prometheus
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("scrape_configs: [{job_name: a, file_sd_configs: [{files: [not-here.json]}]}]\nrule_files: [none.yml]\n", ""),
+        ("scrape_configs: [{job_name: a, metric_path: /metrics}]\n", "metric_path not found"),
+        ("scrape_config: [{job_name: a}]\n", "scrape_config not found"),
+        ("scrape_configs: [{metrics_path: /metrics}]\n", "job_name is empty"),
+        ("scrape_configs: [{job_name: a}, {job_name: a}]\n", "multiple scrape configs"),
+        ("scrape_configs: [{job_name: a, scrape_interval: 5}]\n", "not a valid duration"),
+    ],
+)
+def test_a_configuration_that_prometheus_does_not_start_with_is_refused(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "prometheus.yml").write_text(text)
+    found = rules.check_config(tmp_path / "prometheus.yml")
+    assert said in found and bool(found) == bool(said)
 
 
 @needs_prometheus

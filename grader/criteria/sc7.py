@@ -65,7 +65,10 @@ def written(ws: Any) -> Facts:
     if not facts["rules_problem"] and document is not None:
         facts["rules_problem"] = rules.check_rules(home / "rules.yml")
     facts["rules"] = rules.all_rules(document)[:20] if not facts["rules_problem"] else []
-    facts["fired"] = situations(document, facts["rules"]) if facts["rules"] else {}
+    try:
+        facts["fired"] = situations(document, facts["rules"]) if facts["rules"] else {}
+    except rules.BadRule as wrong:
+        facts |= {"rules": [], "fired": {}, "rules_problem": str(wrong)[:300]}
     if not facts["rules"] or not tests:
         return facts | {"tested": {"passed": False, "said": "there is no *_test.yml" if not tests else ""}}
     passed, said = rules.run_tests(document, tests)
@@ -76,10 +79,12 @@ def written(ws: Any) -> Facts:
 
 
 def look_at_files(home: Path) -> Facts:
-    """What is read without promtool; `tests` are the paths of the rules' unit tests."""
+    """What is read at once; `tests` are the paths of the rules' unit tests."""
     facts: Facts = {"files": sorted(p.name for p in home.glob("*")) if home.is_dir() else []}
     facts["tests"] = sorted(home.glob("*_test.yml"))[:10]
     facts["jobs"], facts["jobs_problem"] = told(lambda: read_jobs(home))
+    if not facts["jobs_problem"] and "prometheus.yml" in facts["files"]:
+        facts["jobs_problem"] = rules.check_config(home / "prometheus.yml")
     facts["note"], facts["note_problem"] = told(lambda: read_toml(home / "note.toml"))
     facts["monitor"], facts["monitor_problem"] = told(lambda: rules.read_yaml(home / "servicemonitor.yaml"))
     facts["policy"], facts["policy_problem"] = told(lambda: read_policy(rules.read_yaml(home / "policy.yaml")))
@@ -138,13 +143,9 @@ def situations(document: Facts, found: list[Facts]) -> dict[str, dict[str, bool]
     """For each situation: which alert of theirs fires in it."""
     names = [rules.name_of(r) for r in found if "alert" in r]
     tries = rules.situations()
-    jobs = [(what, name) for what in tries for name in names]
     with ThreadPoolExecutor(2) as pool:
-        fired = pool.map(lambda job: rules.fires(document, job[1], tries[job[0]]), jobs)
-    result: dict[str, dict[str, bool]] = {what: {} for what in tries}
-    for (what, name), yes in zip(jobs, fired, strict=True):
-        result[what][name] = yes
-    return result
+        fired = pool.map(lambda situation: rules.fired(document, names, situation), tries.values())
+        return dict(zip(tries, fired, strict=True))
 
 
 def read_toml(path: Path) -> Facts:
@@ -468,12 +469,19 @@ def alerts_fire_in_time(seen: Facts) -> Finding:
 def alerts_stay_silent(seen: Facts) -> Finding:
     """No alert fires over an idle hour, without data, in good hours, or in the other one's trouble."""
     for what, situation in rules.situations().items():
-        wanted = situation.wanted
         fired = seen["fired"][what]
         for alert in [rules.name_of(r) for r in seen["rules"] if "alert" in r]:
-            if fired[alert] and not wanted.get(ALERTS.get(alert, ""), any(wanted.values())):
+            if fired[alert] and not may_fire(alert, situation, seen):
                 return Finding(False, f"{alert} fires in {what}", fired, {alert: False})
     return Finding(True, "silent over an idle hour, without data, and when all is good", seen["fired"], "")
+
+
+def may_fire(alert: str, situation: rules.Situation, seen: Facts) -> bool:
+    """Whether the alert may fire there. One that the kit did not ask for may see trouble in any but a still hour, and
+    one that fires without data is about what is missing: these hours do not have all that there could be."""
+    if alert in ALERTS:
+        return situation.wanted[ALERTS[alert]]
+    return not situation.still or bool(seen["fired"][rules.NO_DATA][alert])
 
 
 @check(written, after=[alerts_fire_in_time, alerts_stay_silent])

@@ -162,5 +162,10 @@ def _home(folder: Path | None) -> Iterator[Path]:
 
 
 def promtool(*words: str, cwd: Path, limit: float = 30.0) -> Completed:
-    """Runs promtool (check rules FILE, test rules FILE, ...). No exit code raises."""
-    return run([str(find("promtool", install=False)), *words], limit, cwd=cwd)
+    """Runs promtool (check rules FILE, test rules FILE, ...), which ends with 0, or with 1 where it finds a fault.
+    Anything else is no answer (killed, past the limit, broken down over a full disk): raises LabError."""
+    done = run([str(find("promtool", install=False)), *words], limit, cwd=cwd)
+    if done.code not in (0, 1):
+        ended = f"ended with {done.code}" if done.code is not None else f"gave no answer within {limit:.0f} s"
+        raise LabError(f"promtool {' '.join(words[:2])} {ended}: {done.tail(4)}")
+    return done

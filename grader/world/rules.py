@@ -6,6 +6,7 @@ promtool does the work, in a scratch folder that holds copies of the rules and o
 from __future__ import annotations
 
 import copy
+import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from grader.errors import LabError
 from grader.model import Facts
 from grader.world.prometheus import promtool
 
@@ -23,6 +25,8 @@ MOST = 100_000  # bytes of one file
 NUMBER = re.compile(r"(?P<sign>[<>]=?)(?P<gap>\s*(?:bool\s+)?)(?P<number>\d+(?:\.\d+)?)")
 WINDOW = re.compile(r"\[(\d+)([smhd])\]")
 MATCHER = re.compile(r"""\s*\w+\s*(?:=~|!~|!=|=)\s*(?:"[^"]*"|'[^']*')\s*,?""")
+COMMENT = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)|#[^\n]*""")  # or a string, which may hold a #
+SERIES = re.compile(r"""(?<![\w:"'])(?P<name>[a-zA-Z_:][\w:]*)(\s*{(?:[^}"]|"[^"]*")*})?(\s*\[(?P<window>[^]:]+)\])?""")
 DURATION = re.compile(r"\b(\d+)(ms|[smhd])\b")
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -56,6 +60,32 @@ def name_of(rule: Facts) -> str:
     return str(rule.get("alert") or rule.get("record") or "")
 
 
+def bare(expr: str) -> str:
+    """The expression without its comments."""
+    return COMMENT.sub(lambda found: found[1] or "", expr)
+
+
+def unrecorded(query: str, rules: Sequence[Facts]) -> str:
+    """The query with each recorded series replaced by its rule's expression, for a Prometheus that records nothing.
+    Matchers of a recorded series are left out: the expression has all that they could choose from."""
+    known: dict[str, str] = {}
+    for rule in rules:
+        if "record" in rule:
+            known[name_of(rule)] = f"({_put_in(bare(str(rule.get('expr', ''))), known)})"
+    return _put_in(query, known)
+
+
+def _put_in(query: str, known: dict[str, str]) -> str:
+    found = [name for name in (m["name"] for m in SERIES.finditer(query)) if name in known]
+    if sum(len(known[name]) for name in found) > MOST:
+        return query
+
+    def of(m: re.Match[str]) -> str:
+        return m[0] if m["name"] not in known else known[m["name"]] + (f"[{m['window']}:]" if m["window"] else "")
+
+    return SERIES.sub(of, query)
+
+
 def scale(text: str, factor: float) -> str:
     """The rules with every duration divided by `factor`, so that an hour's window is seen to work in a minute."""
 
@@ -69,10 +99,11 @@ def scale(text: str, factor: float) -> str:
 
 
 def mutants_of(rule: Facts) -> Iterator[tuple[str, Facts]]:
-    """Small mistakes in one rule, each with its name."""
-    expr = str(rule.get("expr", ""))
+    """Small mistakes in one rule, each with its name. None is in a comment, and none leaves the rule as it was."""
+    expr = bare(str(rule.get("expr", "")))
+    rule = {**rule, "expr": expr}
     for found in NUMBER.finditer(expr):
-        for word, factor in (("times 4", 4), ("divided by 4", 0.25)):
+        for word, factor in (("times 4", 4), ("divided by 4", 0.25)) if float(found["number"]) else ():
             number = f"{float(found['number']) * factor:g}"
             yield f"threshold {found['number']} {word}", at(rule, expr, found, f"{found['sign']}{found['gap']}{number}")
         sign = found["sign"].replace(">", "-").replace("<", ">").replace("-", "<")
@@ -89,7 +120,8 @@ def mutants_of(rule: Facts) -> Iterator[tuple[str, Facts]]:
         yield "`or` for `and`", {**rule, "expr": re.sub(r"\band\b", "or", expr)}
     if "histogram_quantile(0.9" in expr:
         yield "the median", {**rule, "expr": re.sub(r"histogram_quantile\(0\.9\d*", "histogram_quantile(0.5", expr)}
-    if "record" not in rule:  # where there are data this changes no recorded value
+    # Where there are data this changes no recorded value, nor an alert that is always there to show that alerts arrive.
+    if "record" not in rule and "vector(1)" not in expr:
         yield "true without data", {**rule, "expr": f"({expr}) or on() vector(1)"}
 
 
@@ -98,7 +130,8 @@ def at(rule: Facts, expr: str, found: re.Match[str], put: str) -> Facts:
 
 
 def try_mutants(document: Facts, tests: Sequence[Path]) -> dict[str, dict[str, bool]]:
-    """For each rule, by name: which of its mutants the tests kill. One that is no PromQL any more is left out."""
+    """For each rule, by name: which of its mutants the tests kill; of two that are called the same, whether both. One
+    that is no PromQL any more is left out."""
     jobs = []
     for number, rule in enumerate(all_rules(document)):
         for what, mutant in mutants_of(rule):
@@ -111,7 +144,7 @@ def try_mutants(document: Facts, tests: Sequence[Path]) -> dict[str, dict[str, b
     found: dict[str, dict[str, bool]] = {name_of(rule): {} for rule in all_rules(document)}
     for (name, what, _), (passed, output) in zip(jobs, said, strict=True):
         if passed or "parse error" not in output:
-            found[name][what] = not passed
+            found[name][what] = not passed and found[name].get(what, True)
     return found
 
 
@@ -152,15 +185,18 @@ OTHERS = 'endpoint="/readyz",service_name="demo_text_intelligence"'
 
 class Situation(NamedTuple):
     """Series, the moment at which to look, which kind of alert is to fire there (slow, errors), the seconds between two
-    samples, and over how long before that moment to look for one that fired (the moment alone without it)."""
+    samples, and over how long before that moment to look for one that fired (the moment alone without it). Where it is
+    `still`, nothing is the matter at all."""
 
     series: list[Facts]
     moment: str
     wanted: dict[str, bool]
     interval: str = "1m"
     within: str = ""
+    still: bool = False
 
 
+NO_DATA = "no data at all"
 RECORDED = Path(__file__).with_name("idle_hour.yml")
 
 
@@ -175,18 +211,21 @@ def situations() -> dict[str, Situation]:
     calm, quiet = {"slow": False, "errors": False}, [(180, 0.0, 0.0, 0.0)]
     good, slow, bad = (180, 20.0, 0.0, 0.0), (60, 20.0, 0.2, 0.0), (60, 20.0, 0.0, 0.5)
     return {
-        "an idle hour": Situation(series(quiet), "170m", calm),
+        "an idle hour": Situation(series(quiet), "170m", calm, still=True),
         "an idle hour that was recorded: probes, a slow report each four minutes, two 503s": Situation(
-            recorded(), "59m", calm, "15s", "59m"),
-        "no data at all": Situation([], "170m", calm),
-        "three good hours": Situation(series([good]), "170m", calm),
+            recorded(), "59m", calm, "15s", "59m", still=True),
+        NO_DATA: Situation([], "170m", calm),
+        "three good hours": Situation(series([good]), "170m", calm, still=True),
         "an hour in which one answer in five takes two seconds": Situation(
             series([good, slow]), "239m", {**calm, "slow": True}),
         "an hour in which every second answer is a 503": Situation(
             series([good, bad]), "239m", {**calm, "errors": True}),
         "three good hours after these": Situation(series([good, slow, bad, good]), "479m", calm),
         "two slow minutes": Situation(series([good, (2, 20.0, 0.5, 0.0)]), "182m", calm),
+        "ten minutes in which every second answer is a 503": Situation(
+            series([good, (10, 20.0, 0.0, 0.5)]), "190m", calm),
         "ten good minutes after an hour of 503s": Situation(series([good, bad, (10, 20.0, 0.0, 0.0)]), "250m", calm),
+        "ten good minutes after a slow hour": Situation(series([good, slow, (10, 20.0, 0.0, 0.0)]), "250m", calm),
         "an hour in which every second question is a wrong one, a 400": Situation(
             series([good, bad], "400"), "239m", calm),
         "an hour in which every second answer is a 500": Situation(
@@ -226,24 +265,45 @@ def series(phases: Sequence[tuple[int, float, float, float]], code: str = "503")
     return [{"series": name, "values": values} for name, values in made]
 
 
-def fires(document: Facts, alert: str, situation: Situation) -> bool:
-    """Whether that alert fires there: at the moment, or at any time within that long before it."""
-    firing = f'ALERTS{{alertname="{alert}",alertstate="firing"}}'
+class BadRule(ValueError):
+    """A rule that Prometheus reads and cannot compute; the message is its own."""
+
+
+def fired(document: Facts, alerts: Sequence[str], situation: Situation) -> dict[str, bool]:
+    """Which of those alerts fire there: at the moment, or at any time within that long before it. Raises BadRule."""
+    firing = 'ALERTS{alertstate="firing"}'
     if situation.within:
         firing = f"count_over_time({firing}[{situation.within}])"
-    silent = {"expr": f"count({firing}) or vector(0)", "eval_time": situation.moment, "exp_samples": [{"value": 0}]}
+    silent = {"expr": f"count by (alertname) ({firing})", "eval_time": situation.moment}
     case = {"interval": situation.interval, "input_series": situation.series, "promql_expr_test": [silent]}
     with tempfile.TemporaryDirectory(prefix="rules-") as folder:
         home = Path(folder)
         (home / "rules.yml").write_text(yaml.safe_dump(document))
         test = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": [case]}
         (home / "test.yml").write_text(yaml.safe_dump(test))
-        return not promtool("test", "rules", "test.yml", cwd=home).ok
+        done = promtool("test", "rules", "test.yml", cwd=home)
+    if failed := re.search(r"rule: .*, time: .*, err: .*", done.output):
+        raise BadRule(failed[0])
+    got = re.search(r"got: (.*)", done.output)
+    if not done.ok and not got:
+        raise LabError(f"promtool does not say what fires: {done.tail(4)}")
+    said = got[1] if got else ""
+    return {name: f"{{alertname={json.dumps(name, ensure_ascii=False)}}}" in said for name in alerts}
+
+
+def check_config(path: Path) -> str:
+    """promtool's complaint about a configuration of Prometheus; nothing when it has none. The files that it names are
+    not looked for: here they are others."""
+    return complaint(path, "config", "--syntax-only")
 
 
 def check_rules(path: Path) -> str:
     """promtool's complaint about the file; nothing when it has none."""
+    return complaint(path, "rules")
+
+
+def complaint(path: Path, *words: str) -> str:
     with tempfile.TemporaryDirectory(prefix="rules-") as folder:
-        (Path(folder) / "rules.yml").write_bytes(path.read_bytes()[:MOST])
-        done = promtool("check", "rules", "rules.yml", cwd=Path(folder))
+        (Path(folder) / path.name).write_bytes(path.read_bytes()[:MOST])
+        done = promtool("check", *words, path.name, cwd=Path(folder))
     return "" if done.ok else done.tail(4)
