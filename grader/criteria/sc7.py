@@ -26,6 +26,7 @@ from grader.world import history, rules
 from grader.world.load import closed
 from grader.world.load.metrics import batches, mean_batch
 from grader.world.metrics import fetch
+from grader.world.monitors import scraped
 from grader.world.prometheus import BadQuery, Prometheus, remembering, scraping
 from grader.world.servers import Served, served
 
@@ -50,8 +51,10 @@ SERVICE: Facts = {"labels": {"app.kubernetes.io/name": IMAGE}, "ports": ["http"]
 # How the cluster's Prometheus is known and what it reads (manifests/observability), and its custom metric.
 SELECTS = {"release": "monitoring"}
 WATCHER = ({"kubernetes.io/metadata.name": "monitoring"}, {"app.kubernetes.io/name": "prometheus"})
+PAGE = {"__name__": "bentoml_api_server_request_total", "endpoint": "/classify", "http_response_code": "200"}
 QUEUE = "embeddingrunner_in_progress"
-SELECTORS = ("namespaceSelector", "podSelector")
+ELSEWHERE = {"kubernetes.io/metadata.name": "elsewhere"}
+ADMITS = ("namespaceSelector", "podSelector", "ipBlock")
 POLICY, SCALER = "networking.k8s.io/v1 NetworkPolicy", "autoscaling/v2 HorizontalPodAutoscaler"
 
 
@@ -113,9 +116,9 @@ def parts(thing: Facts, key: str) -> list[Facts]:
 
 
 def read_policy(thing: Any) -> Facts:
-    """What a NetworkPolicy lets in: for each way the selectors of its entries, and its ports."""
+    """What a NetworkPolicy lets in: for each way its entries, and its ports."""
     ways = [
-        {"from": [[part(f, n, "matchLabels") if n in f else None for n in SELECTORS] for f in parts(way, "from")],
+        {"from": [{n: part(f, n) for n in ADMITS if f.get(n) is not None} for f in parts(way, "from")],
          "ports": [p.get("port") for p in parts(way, "ports")]}
         for way in parts(part(thing, "spec"), "ingress")
     ]  # fmt: skip
@@ -545,7 +548,7 @@ def monitor_finds_the_service(seen: Facts) -> Finding:
     ends = [e for e in spec.get("endpoints") or [] if isinstance(e, dict)]
     lacking = {k: v for k, v in chosen.items() if SERVICE["labels"].get(k) != v}
     found = {"matchLabels": chosen, "ports": [e.get("port") for e in ends]}
-    if lacking or not (chosen or terms) or not all(selects(term) for term in terms):
+    if lacking or not (chosen or terms) or not all(selects(term, SERVICE["labels"]) for term in terms):
         return Finding(False, f"the Service has no Kubernetes label {lacking or 'that is asked for'}", found, wanted)
     places = part(spec, "namespaceSelector")
     named = places.get("matchNames") or [NAMESPACE]
@@ -555,9 +558,9 @@ def monitor_finds_the_service(seen: Facts) -> Finding:
     return Finding(good, f"the Service's port is called {SERVICE['ports'][0]}, the path /metrics", found, wanted)
 
 
-def selects(term: Facts) -> bool:
-    """Whether one of matchExpressions holds of the Service's labels."""
-    value = SERVICE["labels"].get(term.get("key"))
+def selects(term: Facts, labels: Facts) -> bool:
+    """Whether one of matchExpressions holds of those labels."""
+    value = labels.get(str(term.get("key")))
     given = [str(v) for v in term.get("values") or []]
     known = {"In": value in given, "NotIn": value not in given, "Exists": value is not None}
     return bool(known.get(str(term.get("operator")), value is None))
@@ -592,17 +595,12 @@ def monitor_is_read(seen: Facts) -> Finding:
 @check(written, after=monitor_finds_the_service)
 def monitor_keeps_the_labels(seen: Facts) -> Finding:
     """Scraped by it, BentoML's label `endpoint` stays what it is, so that the queries find the same in the cluster."""
-    ends = parts(seen["monitor"]["spec"], "endpoints")
-    good = bool(ends) and all(keeps_endpoint(e) for e in ends)
-    text = "the operator gives each target a label `endpoint`, the port's name, and BentoML's own is renamed"
-    return Finding(good, "BentoML's label `endpoint` is kept" if good else text, ends, "honorLabels: true")
-
-
-def keeps_endpoint(end: Facts) -> bool:
-    """By honorLabels, or by a relabelling that drops the target's label or puts BentoML's back."""
-    changes = [*parts(end, "relabelings"), *parts(end, "metricRelabelings")]
-    dropped = any(str(r.get("action")).lower() == "labeldrop" and r.get("regex") == "endpoint" for r in changes)
-    return end.get("honorLabels") is True or dropped or any(r.get("targetLabel") == "endpoint" for r in changes)
+    ends = [end for end in parts(seen["monitor"]["spec"], "endpoints") if finds(end)]
+    found = [scraped(end, IMAGE, PAGE).get("endpoint", "") for end in ends]
+    wrong = [value for value in found if value != PAGE["endpoint"]]
+    text = "the operator gives each target a label `endpoint`, the port's name, and BentoML's own is then"
+    said = f"{text} {wrong[0] or 'gone'}" if wrong else "BentoML's label `endpoint` is kept"
+    return Finding(not wrong, said, found, "honorLabels: true")
 
 
 @check(written)
@@ -616,10 +614,27 @@ def prometheus_is_let_in(seen: Facts) -> Finding:
         return Finding(False, seen["policy_problem"] or f"{PLACE}/policy.yaml is none for {IMAGE}", policy, wanted)
     if any(not way["from"] for way in policy["ways"]):
         return Finding(False, "a way in without `from` is open to everybody", policy["ways"], wanted)
-    found = [pair for way in policy["ways"] for pair in way["from"]]
+    found = [entry for way in policy["ways"] for entry in way["from"]]
     ports = [port for way in policy["ways"] for port in way["ports"]]
-    good = list(WATCHER) in found and bool(ports) and all(port == 3000 for port in ports)
+    if wide := [e for e in found if admits(e, ELSEWHERE, {}) or admits(e, ELSEWHERE, WATCHER[1])]:
+        return Finding(False, f"{wide[0]} lets in pods of any namespace", found, wanted)
+    good = any(admits(e, *WATCHER) and not admits(e, WATCHER[0], {}) for e in found)
+    good = good and bool(ports) and all(port in (3000, *SERVICE["ports"]) for port in ports)
     return Finding(good, f"the policy lets in {found} at {ports}", found, wanted)
+
+
+def admits(entry: Facts, namespace: Facts, pod: Facts) -> bool:
+    """Whether an entry of `from` lets in a pod with those labels, of another namespace, which has those labels."""
+    if "ipBlock" in entry:
+        return str(entry["ipBlock"].get("cidr")).endswith("/0")
+    pairs = [(entry[n], labels) for n, labels in zip(ADMITS, (namespace, pod), strict=False) if n in entry]
+    return ADMITS[0] in entry and all(is_selected(*pair) for pair in pairs)
+
+
+def is_selected(selector: Facts, labels: Facts) -> bool:
+    """Whether a selector's matchLabels and matchExpressions hold of those labels; an empty one holds of any."""
+    same = all(labels.get(key) == value for key, value in part(selector, "matchLabels").items())
+    return same and all(selects(term, labels) for term in parts(selector, "matchExpressions"))
 
 
 @check(written)
