@@ -37,6 +37,8 @@ LEAST, KILLED = 6, 0.9  # mutants of a rule; the share of them that its tests ha
 ROWS = ("service", "runners", "pods")
 OF_ROW = {"service": "bentoml_api_server", "runners": "bentoml_runner"}  # series that a row is there for
 BARE = ("text", "news", "dashlist", "alertlist", "annolist")  # panels that ask nothing
+VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)(?::\w+)?\}|\[\[(\w+)(?::\w+)?\]\]")
+ANYTHING = ".*"
 COUNTER = re.compile(r"\bbentoml_\w+_(total|sum|count|bucket)\b")
 GROWTH = re.compile(r"\b(rate|irate|increase|delta|idelta|deriv|changes|resets)\s*\(")
 USERS, SECONDS = 40, 5.0
@@ -160,7 +162,10 @@ def read_toml(path: Path) -> Facts:
 
 
 def read_queries(home: Path) -> dict[str, str]:
-    return {name: str(query) for name, query in read_toml(home / "queries.toml").items() if isinstance(query, str)}
+    """Each query by its name, over series that are scraped: those that rules.yml records are put in."""
+    found, _ = told(lambda: rules.all_rules(rules.read_yaml(home / "rules.yml")))
+    queries = {name: query for name, query in read_toml(home / "queries.toml").items() if isinstance(query, str)}
+    return {name: rules.unrecorded(query, found or []) for name, query in queries.items()}
 
 
 def read_jobs(home: Path) -> list[Facts]:
@@ -168,6 +173,11 @@ def read_jobs(home: Path) -> list[Facts]:
     document = rules.read_yaml(home / "prometheus.yml")
     jobs = document.get("scrape_configs") if isinstance(document, dict) else None
     return [{k: v for k, v in job.items() if k in CODE} for job in jobs or [] if isinstance(job, dict)]
+
+
+def is_for_the_service(job: Facts) -> bool:
+    """Whether it asks as one asks the service; another job is for another page, a kubelet's for example."""
+    return (job.get("metrics_path", "/metrics"), job.get("scheme", "http")) == ("/metrics", "http")
 
 
 def panels_of(home: Path) -> list[Facts]:
@@ -179,6 +189,7 @@ def panels_of(home: Path) -> list[Facts]:
     if not isinstance(board, dict) or not isinstance(board.get("panels"), list) or not board.get("title"):
         raise ValueError("dashboard.json has no title or no list of panels")
     row, found, known = "", [], variables(board)
+    recorded, _ = told(lambda: rules.all_rules(rules.read_yaml(home / "rules.yml")))
     for panel in board["panels"]:
         if not isinstance(panel, dict) or not isinstance(panel.get("type"), str) or "gridPos" not in panel:
             raise ValueError("a panel without a type or a gridPos: Grafana does not draw it")
@@ -188,7 +199,7 @@ def panels_of(home: Path) -> list[Facts]:
         for one in inner:
             if one.get("type") in BARE:
                 continue
-            queries = [filled(query, known) for query in queries_of(one)]
+            queries = [rules.unrecorded(filled(query, known), recorded or []) for query in queries_of(one)]
             found.append({"row": row, "title": str(one.get("title", "")), "queries": queries})
     return found[:40]
 
@@ -205,14 +216,21 @@ def queries_of(panel: Facts) -> list[str]:
 
 
 def variables(board: Facts) -> dict[str, str]:
-    """The dashboard's own variables, each with its value."""
-    listed = parts(part(board, "templating"), "list")
-    return {str(v.get("name")): str(part(v, "current").get("value") or v.get("query")) for v in listed}
+    """The dashboard's own variables, each with its value. What Grafana asks Prometheus for is another here, so such a
+    one matches anything, as All does."""
+    found = {}
+    for one in parts(part(board, "templating"), "list"):
+        value = part(one, "current").get("value") or str(one.get("query")).split(",")[0].strip()
+        chosen = [str(v) for v in value] if isinstance(value, list) else [str(value)]
+        anything = one.get("type") == "query" or "$__all" in chosen
+        found[str(one.get("name"))] = ANYTHING if anything else "|".join(chosen)
+    return found
 
 
 def filled(query: str, known: dict[str, str]) -> str:
-    """The query with those variables put in, $name or ${name}."""
-    return re.sub(r"\$(\w+)|\$\{(\w+)\}", lambda m: known.get(m[1] or m[2], m[0]), query)
+    """The query with those variables put in: $name, ${name} or ${name:format}, [[name]]."""
+    text = VARIABLE.sub(lambda m: known.get(m[1] or m[2] or m[3], m[0]), query)
+    return re.sub(rf"""(?<!!)=\s*(["']){re.escape(ANYTHING)}\1""", rf'=~"{ANYTHING}"', text)
 
 
 def kind_of_source(target: Facts, panel: Facts) -> str:
@@ -249,7 +267,7 @@ def remembered(ws: Any) -> Facts:
     panels, problem = told(lambda: panels_of(home))
     jobs, _ = told(lambda: read_jobs(home))
     begin = int(time.time()) // 7200 * 7200 - 4 * 3600
-    name = str(jobs[0].get("job_name", "triage")) if jobs else "triage"
+    name = next((str(job.get("job_name")) for job in jobs or [] if is_for_the_service(job)), "triage")
     moments = history.ends(begin)
     judged = {"latency": history.P95, "batch_size": moments, "queueing": history.QUEUED}
     with remembering(history.text(begin, name)) as prometheus:
@@ -343,8 +361,8 @@ def watched(ws: Any, setting: Facts, jobs: list[Facts]) -> Iterator[tuple[Served
     }
     with served(ws.service, ws.store, config=config, limit=90) as server:
         address = server.url.removeprefix("http://")
-        here = [{**job, "static_configs": [{"targets": [address]}]} for job in jobs[:3]]
-        with scraping(here) as prometheus:
+        here = [{**job, "static_configs": [{"targets": [address]}]} for job in jobs if is_for_the_service(job)]
+        with scraping(here[:3]) as prometheus:
             yield server, prometheus
 
 
@@ -388,12 +406,13 @@ def sizes(answer: Facts) -> list[float]:
 @check(written)
 def scrapes_the_service(seen: Facts) -> Finding:
     """prometheus.yml has a job that asks for /metrics."""
-    wanted = f"{PLACE}/prometheus.yml with a scrape job whose path is /metrics"
+    wanted = f"{PLACE}/prometheus.yml with a scrape job for /metrics, by http"
     if seen["jobs_problem"] or not seen["jobs"]:
         problem = seen["jobs_problem"] or f"{PLACE}/prometheus.yml has no scrape job"
         return Finding(False, problem, seen["files"], wanted)
-    paths = [str(job.get("metrics_path", "/metrics")) for job in seen["jobs"]]
-    return Finding("/metrics" in paths, f"your job asks for {', '.join(paths)}", paths, wanted)
+    paths = [f"{job.get('scheme', 'http')}://...{job.get('metrics_path', '/metrics')}" for job in seen["jobs"]]
+    good = any(is_for_the_service(job) for job in seen["jobs"])
+    return Finding(good, f"your job asks for {', '.join(paths)}", paths, wanted)
 
 
 @check(remembered)
