@@ -380,6 +380,13 @@ def test_a_decoy_in_the_released_image_is_seen() -> None:
     assert judged("sc7", lived={"settings": moved})["metrics-are-counted"] == "fail"
 
 
+def test_figures_of_another_table_are_seen() -> None:
+    """The note has the course module's batches; the right ones of another time pass."""
+    verdicts = {(1.4, 18.0): "fail", (4.0, 5.0): "fail", (3.6, 7.0): "pass", (3.0, 31.0): "pass"}
+    for (small, large), verdict in verdicts.items():
+        assert judged("sc7", lived={"noted": {"4": small, "32": large}})["note-holds"] == verdict
+
+
 @pytest.mark.cluster
 def test_objects_in_another_namespace_are_nobodys() -> None:
     need_cluster()
