@@ -514,3 +514,11 @@ def test_a_startup_probe_may_ask_by_either_path_and_a_readiness_probe_not() -> N
     by_livez = {"httpGet": {"path": "/livez", "port": "http"}, "periodSeconds": 3, "timeoutSeconds": 5}
     assert not sc5.probe_defect("startupProbe", by_livez | {"failureThreshold": 60}, [])
     assert sc5.probe_defect("readinessProbe", by_livez, []) == "readinessProbe asks /livez"
+
+
+@pytest.mark.parametrize("label", ["app.kubernetes.io/version", "example.org/commit", "run_id"])
+def test_a_commit_in_a_label_is_no_secret_nor_in_what_kubectl_notes_of_it(label: str) -> None:
+    labels = json.dumps({"labels": {label: "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"}})
+    assert sc5.searched({"as it is": labels, "noted": json.dumps({"applied": labels})}) == []
+    told = json.dumps({"labels": {"team": "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"}})
+    assert sc5.searched({"x": told})

@@ -95,7 +95,7 @@ ID_WORDS = {
     "etag",
 }
 ID = re.compile(r"(?i)(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
-ID_NAMED = re.compile(r"""([A-Za-z_][\w.-]*)["']?\s*[:=]?\s*["']?$""")
+ID_NAMED = re.compile(r"""([A-Za-z_][\w.-]*)\\*["']?\s*[:=]?\s*\\*["']?$""")  # in JSON in JSON, too
 PLAIN = re.compile(r"[A-Z]?[a-z_/-]+")  # words of any language; only the strangest letters are no word
 PLAIN_SURPRISING = 8.0
 
