@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
+from grader.errors import LabError
 from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.model import Evidence, Facts
+from grader.processes import Completed
 from grader.world import split
 from grader.world.releases import TEXTS
 
@@ -201,16 +204,109 @@ def test_who_is_invited_from_elsewhere(selector: Facts | None, found: Any, monke
     assert told == found if isinstance(found, list) else len(told) == 1 and found in told[0]
 
 
-def test_a_pod_that_itself_waits_for_the_runners_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    def pod(name: str, phase: str) -> Facts:
-        return {"metadata": {"name": name}, "status": {"phase": phase}}
+API = split.Part("api", "api", "server", "")
+ENDED: Facts = {"terminated": {"exitCode": 2, "reason": "Error", "finishedAt": "1"}}
+WAITS: Facts = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ENDED}
+ANEW: Facts = {"state": {"running": {}}, "lastState": ENDED}
+RUNS: Facts = {"state": {"running": {}}, "lastState": {}}
+HOW = "the server of api-1 ended with code 2 (Error): No such option: --hosts"
 
-    seen = iter([[pod("api-1", "Pending")], [pod("api-1", "Pending")], [pod("api-1", "Running")]])
-    monkeypatch.setattr(split, "alive", lambda *_: next(seen))
-    monkeypatch.setattr(split, "run_in", lambda _, name, *words, **__: "200\n200" if name == "api-1" else "")
-    monkeypatch.setitem(MODULE, "wait_until", lambda ready, *_, **__: any(ready() for _ in range(3)))
-    api = split.Part("api", "api", "server", "")
-    assert MODULE["reach"]("mine", api, {"a": "a:3000", "b": "b:80"}) == {"a": "200", "b": "200"}
+
+def api_pod(**state: Any) -> Facts:
+    """As Kubernetes has it: Running, though its server waits to be started again; another container runs beside it."""
+    beside = {"name": "watcher", "state": {"running": {}}}
+    return {"metadata": {"name": "api-1"}, "status": {"phase": "Running", "containerStatuses": [
+        *([{"name": "server", **state}] if state else []), beside]}}  # fmt: skip
+
+
+@pytest.fixture
+def pods(monkeypatch: pytest.MonkeyPatch) -> list[list[Facts]]:
+    """What the cluster says of the API server's pods, look by look; the last one stays. Nobody waits."""
+    looks: list[list[Facts]] = []
+    monkeypatch.setattr(split, "alive", lambda *_: looks.pop(0) if len(looks) > 1 else looks[0])
+    monkeypatch.setattr(split, "get", lambda *_: {"items": []})
+    said = "No such\noption: --hosts"
+    monkeypatch.setattr(split, "kubectl", lambda *words, **_: Completed(0, said, 0.1, said))
+    monkeypatch.setattr(split, "run_in", lambda *_, **__: "200\n200")
+    monkeypatch.setitem(MODULE, "wait_until", lambda holds, *_, **__: any(holds() for _ in range(3)))
+    return looks
+
+
+def reached() -> dict[str, str]:
+    return dict(MODULE["reach"]("mine", API, dict.fromkeys(PODS, "a:3000")))
+
+
+@pytest.mark.parametrize("then", [RUNS, ANEW])
+def test_a_server_that_waits_for_the_runners_is_waited_for(pods: list[list[Facts]], then: Facts) -> None:
+    """In its pod or by ending until they are there."""
+    pods += [[], [api_pod()], [api_pod(**then)]]
+    assert reached() == dict.fromkeys(PODS, "200")
+
+
+def test_a_server_that_ends_as_it_starts_is_a_fact(pods: list[list[Facts]]) -> None:
+    pods.append([api_pod(**WAITS)])
+    assert reached() == dict.fromkeys(PODS, HOW)
+    pods[:] = [[api_pod(state={"waiting": {"reason": "CreateContainerConfigError"}})]]
+    assert set(reached().values()) == {"no pod of the API server runs"}
+
+
+@pytest.mark.parametrize(("before", "after"), [(RUNS, WAITS), (RUNS, ANEW), (ANEW, {"state": ENDED})])
+def test_a_server_that_ends_while_it_is_asked(
+    pods: list[list[Facts]], before: Facts, after: Facts, broken: None
+) -> None:
+    """Its end is new; and one that is known is no reason why nothing can be run there."""
+    again = json.loads(json.dumps(after).replace('"finishedAt": "1"', '"finishedAt": "2"'))
+    pods += [[api_pod(**before)], [api_pod(**again)]]
+    assert reached() == dict.fromkeys(PODS, HOW)
+    pods[:] = [[api_pod(**ANEW)]]
+    with pytest.raises(LabError):
+        reached()
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch, pods: list[list[Facts]]) -> None:
+    """Nothing can be run in a pod."""
+
+    def run_in(*_: Any, **__: Any) -> str:
+        raise LabError("Nothing can be run in the pod.")
+
+    monkeypatch.setattr(split, "run_in", run_in)
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "found"),
+    [
+        (ANEW, "", HOW),
+        (RUNS, "", "200"),
+        (ANEW, "Container server failed startup probe, will be restarted", "200"),
+    ],
+)
+def test_a_server_that_ends_again_and_again_may_run_when_it_is_asked(
+    pods: list[list[Facts]], state: Facts, event: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pods.append([api_pod(**state)])
+    events = [{"reason": "Killing", "involvedObject": {"name": "api-1"}, "message": event}]
+    monkeypatch.setattr(split, "get", lambda *_: {"items": events})
+    monkeypatch.setattr(split, "wait_until_out", lambda *_: ["api"])
+    told = MODULE["get_in"]("mine", {"api": API}, dict.fromkeys(PODS, "a:3000"))
+    assert told == {"reached": dict.fromkeys(PODS, found), "late": ["api"]}
+
+
+@pytest.mark.parametrize(("lost", "state"), [(["RemoteDisconnected"], WAITS), ([], WAITS), (["TimeoutError"], RUNS)])
+def test_a_server_that_ends_under_those_who_ask(
+    pods: list[list[Facts]], lost: list[str], state: Facts, monkeypatch: pytest.MonkeyPatch, broken: None
+) -> None:
+    pods.append([api_pod(**state)])
+    monkeypatch.setattr(split, "pods_of", lambda *_: ["api-1"])
+    monkeypatch.setattr(split, "ask", lambda *_: {"labels": {}, "lost": lost})
+    monkeypatch.setattr(split, "counted", lambda *_: {})
+    parts = {"api": API} | {name: split.Part(name, name, "runner", "") for name in PODS}
+    work = functools.partial(MODULE["work"], "mine", "client", "host", parts, PODS, {"late": []})
+    if lost and state is WAITS:
+        assert work()["lost"][0] == HOW and work()["lost"][-1] == lost[0]
+    else:
+        with pytest.raises(LabError):
+            work()
 
 
 def test_a_parts_pods_are_those_that_its_deployment_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,9 +182,7 @@ def look_at(namespace: str, parts: list[split.Part]) -> Facts:
     facts["invited"] = invited(namespace, [labels[name] for name in RUNNERS])
     if strayed(facts):
         return facts  # no answer can come, and who would get in where does not matter yet
-    facts["reached"] = reach(namespace, by_part[split.API], depends)
-    facts["late"] = [] if any(v != "200" for v in facts["reached"].values()) else split.wait_until_out(
-        namespace, [by_part[p].name for p in (split.API, split.ALL) if p in by_part], pace.patience(45))  # fmt: skip
+    facts |= get_in(namespace, by_part, depends)
     api = by_part[split.API]
     node = get(namespace, "pod", pods[RUNNERS[0]][0])["spec"]["nodeName"]
     with visitors(namespace, node, api.image, labels) as (client, others):
@@ -232,24 +230,49 @@ def behind(namespace: str, depends: dict[str, str]) -> dict[str, list[str]]:
     return found
 
 
+def get_in(namespace: str, parts: dict[str, split.Part], depends: dict[str, str]) -> Facts:
+    """What the API server gets where it asks for each runner, and what else is late. A server that ends again and again
+    may run just when it is asked: then it is late for that."""
+    api = parts[split.API]
+    reached = reach(namespace, api, depends)
+    if any(v != "200" for v in reached.values()):
+        return {"reached": reached, "late": []}
+    names = [parts[p].name for p in (split.API, split.ALL) if p in parts]
+    late = split.wait_until_out(namespace, names, pace.patience(45))
+    ended = split.how_ended(namespace, api) if api.name in late else ""
+    return {"reached": dict.fromkeys(RUNNERS, ended) if ended else reached, "late": late}
+
+
 def reach(namespace: str, api: split.Part, depends: dict[str, str]) -> dict[str, str]:
-    """What the API server's pod gets where it asks for each runner. A policy can reach a new pod some seconds late."""
-    running: list[str] = []
+    """What the API server's pod gets where it asks for each runner, or how its server ended."""
+    pods: list[Facts] = []
 
     def runs() -> bool:  # it may wait for the runners itself before it starts
-        found = split.alive(namespace, api.name)
-        running[:] = [p["metadata"]["name"] for p in found if p["status"].get("phase") == "Running"]
-        return bool(running)
+        pods[:] = split.alive(namespace, api.name)
+        return any(split.runs(p, api.container) for p in pods)
 
     if not wait_until(runs, pace.patience(30), pause=1.0):
-        return dict.fromkeys(RUNNERS, "no pod of the API server runs")
-    pod = running[0]
-    for _ in range(3):
-        said = split.run_in(namespace, pod, REACH, *depends.values(), container=api.container).split()
+        return dict.fromkeys(RUNNERS, split.how_ended(namespace, api) or "no pod of the API server runs")
+    known = [split.end_of(p, api.container) for p in pods]
+    try:
+        pod = next(p["metadata"]["name"] for p in pods if split.runs(p, api.container))
+        return dict(zip(depends, ask_from(namespace, pod, api.container, list(depends.values())), strict=True))
+    except LabError:
+        # the kubelet says so some seconds late
+        if not wait_until(lambda: bool(split.how_ended(namespace, api, known)), pace.patience(5), pause=1.0):
+            raise
+        return dict.fromkeys(RUNNERS, split.how_ended(namespace, api, known))
+
+
+def ask_from(namespace: str, pod: str, container: str, addresses: list[str]) -> list[str]:
+    """What each says to that pod. A policy can reach a new pod some seconds late."""
+    said: list[str] = []
+    for again in range(3):
+        time.sleep(2 if again else 0)
+        said = split.run_in(namespace, pod, REACH, *addresses, container=container).split()
         if all(status == "200" for status in said):
             break
-        time.sleep(2)
-    return dict(zip(depends, said, strict=True))
+    return said
 
 
 @contextlib.contextmanager
@@ -288,9 +311,15 @@ def work(namespace: str, client: str, host: str, parts: dict[str, split.Part], p
     if ready:
         told = split.ask(namespace, client, host, PEOPLE, SECONDS, list(TEXTS))
     labels = {text: read_label(body) for text, body in told["labels"].items()}
-    inside = {p: int(split.run_in(namespace, p, PROCESSES, container=parts[split.API].container)) for p in ready}
-    return {"labels": labels, "lost": told["lost"][:5], "asked": len(told.get("waits", [])),
-            "inside": inside, "before": before, "counted": count()}  # fmt: skip
+    found: Facts = {"labels": labels, "lost": told["lost"][:5], "asked": len(told.get("waits", [])), "before": before}
+    try:
+        inside = {p: int(split.run_in(namespace, p, PROCESSES, container=parts[split.API].container)) for p in ready}
+        return {**found, "inside": inside, "counted": count()}
+    except LabError:  # where people lost requests, too, since a server ended under them
+        ended = [how for part in parts.values() if told["lost"] and (how := split.how_ended(namespace, part))]
+        if not ended:
+            raise
+        return {**found, "lost": [*ended, *found["lost"]], "inside": {}, "counted": before}
 
 
 def read_label(body: str) -> str:

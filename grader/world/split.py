@@ -168,6 +168,39 @@ def is_ready(pod: Facts) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions") or [])
 
 
+def about(pod: Facts, container: str) -> Facts:
+    """The status of that container of the pod; {} before it has one."""
+    found = pod["status"].get("containerStatuses") or []
+    return next((one for one in found if one["name"] == container), {})
+
+
+def runs(pod: Facts, container: str) -> bool:
+    """Whether it runs now; the pod's phase is Running, too, while a container waits to be started again."""
+    return "running" in about(pod, container).get("state", {})
+
+
+def end_of(pod: Facts, container: str) -> Facts:
+    """Its last end: exitCode, reason, finishedAt; {} where it has not ended yet."""
+    states = [about(pod, container).get(when, {}) for when in ("state", "lastState")]
+    return next((dict(s["terminated"]) for s in states if s.get("terminated")), {})
+
+
+def how_ended(namespace: str, part: Part, known: Sequence[Facts] = ()) -> str:
+    """How the part's server ended by itself, and the last that it said; "" where it has not, but for ends that are
+    known. (One that a probe ended had not.)"""
+    events = get(namespace, "events").get("items", [])
+    told = [e for e in events if e.get("reason") == "Killing" and "probe" in e.get("message", "")]
+    killed = {e["involvedObject"]["name"] for e in told}
+    for pod in (p for p in alive(namespace, part.name) if p["metadata"]["name"] not in killed):
+        name, end = pod["metadata"]["name"], end_of(pod, part.container)
+        if end and end not in known:
+            again = ["--previous"] if runs(pod, part.container) else []
+            log = kubectl("-n", namespace, "logs", name, "-c", part.container, "--tail=3", *again)
+            said = " ".join((log.stdout if log.ok else "").split()) or end.get("message", "")
+            return f"the server of {name} ended with code {end.get('exitCode')} ({end.get('reason')}): {said[-200:]}"
+    return ""
+
+
 def warnings(namespace: str, letters: int = 200) -> list[str]:
     """What the cluster complained of there, each sentence once, the last ones at the end."""
     found = get(namespace, "events").get("items", [])
