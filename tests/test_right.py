@@ -1,4 +1,4 @@
-"""Right submissions: enough of them, each with a story and a fixture that exists. `./lab mutants` tries them."""
+"""Right submissions, each with a story and a fixture, and the words of mutants; `./lab mutants` tries both."""
 
 from __future__ import annotations
 
@@ -26,3 +26,10 @@ def test_it_says_what_it_is(short: str, right: Facts) -> None:
     assert all(edit["find"] != edit["put"] for edit in right.get("edit", []))
     assert KIT.lab(right["from"]).number == right["from"]
     assert "around" not in right or callable(find_fixture(KIT, short, right["around"]))
+
+
+@pytest.mark.parametrize("short", KIT.shorts())
+def test_a_mutant_of_a_check_that_comes_first_has_words_of_its_message(short: str) -> None:
+    """Without them an outage would count as a catch, and `./lab mutants` takes none of it."""
+    first = {check.id for check in KIT.criterion(short).checks if not check.after}
+    assert [m["id"] for m in KIT.mutants(short) if m["fails"] in first and not m.get("says")] == []
