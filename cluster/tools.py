@@ -66,9 +66,11 @@ def folder() -> Path:
 
 
 def path_with_tools() -> str:
-    """The PATH, with the kit's own tools first if there are any."""
-    own = [str(folder())] if folder().is_dir() else []
-    return os.pathsep.join([*own, *filter(None, [os.environ.get("PATH")])])
+    """The PATH, with the kit's own tools first if there are any. Where they are on it already, it stays as it is: what
+    is before them is meant to be."""
+    path = os.environ.get("PATH", "")
+    own = [str(folder())] if folder().is_dir() and str(folder()) not in path.split(os.pathsep) else []
+    return os.pathsep.join([*own, *filter(None, [path])])
 
 
 def look(name: str) -> tuple[Path | None, str]:

@@ -45,8 +45,8 @@ POD: Facts = {
     "folders": ["/home/bentoml/bento"], "steered": [], "loopback": False,
 }  # fmt: skip
 PLACE: Facts = {"namespace": "n", "deployment": True, "image": IMAGE, "unpinned": [], "mounted": [E]}
-PROMOTES = {"as it is": "as recorded", "another image": "as recorded", "another configuration": "refused",
-            "signed by a stranger": "refused"}  # fmt: skip
+PROMOTES = {"as it is": "as recorded", "another image": "as recorded",
+            **dict.fromkeys(MODULE["MUST_REFUSE"], "refused")}  # fmt: skip
 TRIES = ("without a file", "another configuration", "a byte changed", "and its sum as well", "and no signature",
          "and signed by a stranger")  # fmt: skip
 SEEN: dict[str, Facts] = {
@@ -56,7 +56,8 @@ SEEN: dict[str, Facts] = {
         "shared": {"problem": "", "secrets": [], "files": {
             **STORE, "bentoml_configuration.yml": E, "SHA256SUMS": A, "SHA256SUMS.sig": A}},
         "sums": {**STORE, "bentoml_configuration.yml": E}, "signature": "",
-        "tries": {"as it is": True, **dict.fromkeys(TRIES, False)}, "leaked": [], "promotes": PROMOTES,
+        "tries": {"as it is": True, **dict.fromkeys(TRIES, False)}, "leaked": [],
+        "promotes": {"staging": PROMOTES, "production": PROMOTES},
     },
     "running": {
         "record": RECORD, "named": ["demo_classifier:c1", "demo_embedder:e1"], "store": STORE, "late": {},
@@ -84,6 +85,10 @@ def record(**changed: Any) -> Callable[[dict[str, Facts]], Any]:
 
 def pod(**changed: Any) -> Callable[[dict[str, Facts]], Any]:
     return lambda s: s["running"]["places"]["production"]["pods"]["p-2"].update(changed)
+
+
+def promotes(place: str, **became: str) -> Callable[[dict[str, Facts]], Any]:
+    return lambda s: s["recorded"]["promotes"][place].update(became)
 
 
 WRONG: dict[str, list[Callable[[dict[str, Facts]], Any]]] = {
@@ -136,10 +141,12 @@ WRONG: dict[str, list[Callable[[dict[str, Facts]], Any]]] = {
         lambda s: s["running"]["places"]["staging"].update(mounted=[A]),
     ],
     "promotes-by-record": [
-        lambda s: s["recorded"]["promotes"].update({"as it is": "refused"}),
-        lambda s: s["recorded"]["promotes"].update({"another image": "otherwise"}),
-        lambda s: s["recorded"]["promotes"].update({"another configuration": "as recorded"}),
-        lambda s: s["recorded"]["promotes"].update({"signed by a stranger": "as recorded"}),
+        promotes("staging", **{"as it is": "refused"}),
+        promotes("production", **{"as it is": "refused"}),
+        promotes("production", **{"another image": "otherwise"}),
+        *(promotes("staging", **{what: "as recorded"}) for what in MODULE["MUST_REFUSE"]),
+        *(promotes("production", **{what: "as recorded"}) for what in MODULE["MUST_REFUSE"]),
+        lambda s: s["recorded"]["promotes"].pop("staging"),
         lambda s: s["recorded"].update(promotes={}),
     ],
     "pods-load-the-models": [
@@ -288,23 +295,28 @@ cd "$1"
 ssh-keygen -Y verify -f "$signers" -I release@triage -n model-store -s SHA256SUMS.sig < SHA256SUMS
 sha256sum --quiet --strict -c SHA256SUMS
 """
-ACCEPT = {  # what a verify.sh that was changed so accepts besides
+ACCEPT: dict[tuple[str, str], list[str]] = {  # what a verify.sh that was changed so accepts besides
     ("", ""): [],
     ("--strict", "--strict --ignore-missing"): ["without a file"],
     ("sha256sum --quiet --strict -c SHA256SUMS", "test -s SHA256SUMS"): list(TRIES[:3]),
-    ("sha256sum --quiet --strict -c SHA256SUMS", "grep models/ SHA256SUMS | sha256sum --strict -c -"): [TRIES[1]],
+    ("sha256sum --quiet --strict -c SHA256SUMS", "grep models/ SHA256SUMS | sha256sum --strict -c -"): list(TRIES[:3]),
+    ("sha256sum --quiet --strict -c SHA256SUMS", "grep -v embed SHA256SUMS | sha256sum --strict -c -"): [
+        "without a file", "a byte changed",
+    ],
+    ("-c SHA256SUMS", "-c SHA256SUMS && touch models/demo_embedder/e1/saved_model.pkl"): [],
     ("ssh-keygen", "test ! -f SHA256SUMS.sig || ssh-keygen"): ["and no signature"],
     ('verify -f "$signers" -I release@triage', "check-novalidate"): ["and signed by a stranger"],
     ('"$signers"', "allowed_signers"): ["and signed by a stranger"],
     ("set -eu", "set -u"): ["and its sum as well", "and no signature", "and signed by a stranger"],
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("edit", "accepted"), ACCEPT.items(), ids=[edit[1][:30] or "as it is" for edit in ACCEPT])
 def test_verify_is_tried_on_copies(tmp_path: Path, edit: tuple[str, str], accepted: list[str]) -> None:
     release, place = tmp_path / "release", tmp_path / "place"
     parts = place / "parts"
-    for path in (weights := parts / "models/demo_classifier/c1/saved_model.pkl", parts / "bentoml_configuration.yml"):
+    weights = [f"models/{model}/saved_model.pkl" for model in ("demo_classifier/c1", "demo_embedder/e1")]
+    for path in (parts / name for name in (*weights, "bentoml_configuration.yml")):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("one\n")
     MODULE["make_key"](place)
@@ -314,7 +326,7 @@ def test_verify_is_tried_on_copies(tmp_path: Path, edit: tuple[str, str], accept
     release.mkdir()
     (release / "allowed_signers").write_text(f'release@triage namespaces="model-store" {public}\n')
     (release / "verify.sh").write_text(VERIFY.replace(*edit))
-    names = ["allowed_signers", "bentoml_configuration.yml", weights.relative_to(parts).as_posix()]
+    names = ["allowed_signers", "bentoml_configuration.yml", *weights]
     (parts / "allowed_signers").write_bytes((release / "allowed_signers").read_bytes())  # it may be shared
     (parts / "SHA256SUMS").write_text("".join(f"{MODULE['hashed'](parts / name)}  {name}\n" for name in names))
     sign = f"ssh-keygen -Y sign -f {tmp_path / 'stranger'} -n model-store < SHA256SUMS > SHA256SUMS.sig"
@@ -330,35 +342,79 @@ from pathlib import Path
 record = json.loads(Path(sys.argv[1]).read_text())
 if "forged" in record["artefact"]:
     sys.exit("not signed")
+for tag, digest in record["models"].items():
+    if digest == "0" * 64:
+        sys.exit("another model")
 if record["configuration"] != "e" * 64:
     sys.exit("another configuration")
 place = Path("release/places", sys.argv[2])
 place.mkdir(parents=True)
 image = record["image"]
-(place / "place.yaml").write_text(image)
+text = json.dumps({"kind": "Deployment", "spec": {"containers": [{"name": "server", "image": image}]}})
+(place / "place.yaml").write_text(text)
 subprocess.run(["kubectl", "apply", "-k", place], check=True)
 """
+LAST = 'json.loads(Path("deploy/release.json").read_text())'
+APPLY = '["kubectl", "apply", "-k", place], check'
+STEP = 'json.dumps([{"op": "replace", "path": "/a/image", "value": image}])'
+OLD = '["kubectl", "apply", "-f", "deploy/release.json"]'
+OTHER = {"another image": "otherwise"}
 PROMOTED = {  # what promote.py does once it was changed so
     ("", ""): {},
     ('sys.exit("not signed")', "pass"): {"signed by a stranger": "as recorded"},
+    ('sys.exit("another model")', "pass"): dict.fromkeys(MODULE["MUST_REFUSE"][:2], "as recorded"),
+    ('digest == "0"', '"class" in tag and digest == "0"'): {"another demo_embedder": "as recorded"},
     ('sys.exit("another configuration")', "pass"): {"another configuration": "as recorded"},
-    ('record["image"]', 'json.loads(Path("deploy/release.json").read_text())'): {"another image": "otherwise"},
-    ('["kubectl", "apply", "-k", place]', '["kubectl", "-n", "x", "set", "image", "a=" + image]'): {},
-    ('["kubectl", "apply", "-k", place], check', '["kubectl", "apply", "-f", "-"], text=True, input=image, check'): {},
-    ("place.mkdir(parents=True)", "sys.exit('no place')"): {
-        "as it is": "refused, no place",
-        "another image": "refused",
+    ('record["image"]', LAST): OTHER,
+    ('record["image"]', f'{LAST}; place.joinpath("record.json").write_text(json.dumps(record))'): OTHER,
+    ('"spec": {"con', '"metadata": {"annotations": {"image": image}}, "spec": {"con'): {},
+    ('record["image"]\n', f'{LAST}; place.joinpath("b.yaml").write_text("image: " + record["image"])\n'): OTHER,
+    (APPLY, '["kubectl", "-n", "x", "set", "image", "deployment/a", "a=" + image], check'): {},
+    (APPLY, '["kubectl", "apply", "-f", "-"], text=True, input="kind: Namespace\\n---\\n" + text, check'): {},
+    (APPLY, '["kubectl", "apply", "-f", "-"], text=True, input="# " + image, check'): {
+        "as it is": "otherwise, and nothing said",
     },
-}
+    (APPLY, '["kubectl", "apply", f"--filename=none.yaml,{place}/place.yaml"], check'): {},
+    (APPLY, '["kubectl", "patch", "deployment/a", "-p", text], check'): {},
+    (APPLY, f'["kubectl", "patch", "deployment/a", "--type=json", "-p", {STEP}], check'): {},
+    (APPLY, '["kubectl", "apply", "-k", place, "--dry-run=server"], check'): {"as it is": "refused, and nothing said"},
+    (APPLY, f'["kubectl", "diff", "-k", place]); subprocess.run({OLD}, check'): {
+        "as it is": "otherwise, and nothing said",
+    },
+    ('image = record["image"]', 'image = subprocess.check_output(["kubectl", "get", "x"], text=True).strip()'): OTHER,
+    ("place.mkdir(parents=True)", "sys.exit('no place')"): {"as it is": "refused, no place"},
+    ("place.mkdir(", "[Path(p, 'a').read_text() for p in ('store', 'service', '.git')]; place.mkdir("): {},
+}  # fmt: skip
+# As much of kubectl as is handed on.
+REAL = f"""#!/bin/sh
+case "$*" in *kustomize*) for last; do :; done; cat "$last/place.yaml";; *get*) echo {IMAGE};; esac
+"""
 
 
 @pytest.mark.parametrize(("edit", "other"), PROMOTED.items(), ids=[str(n) for n in range(len(PROMOTED))])
 def test_promote_is_tried_with_wrong_records(tmp_path: Path, edit: tuple[str, str], other: dict[str, str]) -> None:
-    for name, text in {"release/promote.py": PROMOTE.replace(*edit), "deploy/release.json": json.dumps(IMAGE)}.items():
-        (tmp_path / name).parent.mkdir()
+    texts = {
+        "release/promote.py": PROMOTE.replace(*edit),
+        "deploy/release.json": json.dumps(IMAGE),
+        "bin/kubectl": REAL,
+    }
+    for name, text in {**texts, "store/a": "", "service/a": "", ".git/a": ""}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
+    (tmp_path / "bin" / "kubectl").chmod(0o755)
+    environ = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    ws = SimpleNamespace(root=tmp_path, environ=lambda: environ)
+    told = promotion.try_records(ws, RECORD, "forged", "nowhere")
+    stops = other.get("as it is", "as recorded") != "as recorded"
+    assert told == (other if stops else {**PROMOTES, **other})
+
+
+def test_models_in_a_list_are_tried_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "release").mkdir()
+    (tmp_path / "release" / "promote.py").write_text("import sys\nsys.exit('a list')\n")
     ws = SimpleNamespace(root=tmp_path, environ=lambda: dict(os.environ))
-    assert promotion.try_records(ws, RECORD, "forged") == {**PROMOTES, **other}
+    told = promotion.try_records(ws, {**RECORD, "models": list(RECORD["models"])}, "forged", "nowhere")
+    assert told == {"as it is": "refused, a list"}
 
 
 class Registry(BaseHTTPRequestHandler):

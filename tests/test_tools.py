@@ -186,6 +186,8 @@ def test_a_tool_is_fetched_once_and_found_again(
     assert tools.find("kind", install=False) == place and Mirror.asked == [f"/good{PATH}"]
     assert f"no kind on the PATH: fetching kind 0.33.0 from {mirror}/good{PATH}" in capsys.readouterr().err
     assert tools.path_with_tools().split(":")[0] == str(tools.folder())
+    monkeypatch.setenv("PATH", f"/a/stand-in:{tools.folder()}:/usr/bin")
+    assert tools.path_with_tools() == os.environ["PATH"]  # what somebody put before them stays there
 
 
 def test_the_path_without_tools_of_our_own() -> None:

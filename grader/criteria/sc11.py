@@ -42,13 +42,13 @@ PURPOSE = "model-store"  # the namespace that a signature is for
 NEAR = 1e-3  # between two computations of a score
 HASH = re.compile(r"[0-9a-f]{64}")
 PUBLIC = re.compile(rb"[\w@.-]+ AAAA[0-9A-Za-z+/=]{40,}")  # a public key, as ssh has it in a line
-MUST_REFUSE = ("another configuration", "signed by a stranger")
+MUST_REFUSE = (f"another {EMBEDDER}", f"another {CLASSIFIER}", "another configuration", "signed by a stranger")
 COMMITS, HITS, VERSIONS = 20, 40, 200  # looked at: of a history, of what looks like secrets in it, of its manifests
 
 
-@probe(limit=300)
+@probe(limit=420)
 def recorded(ws: Any) -> Facts:
-    """The record, what each part of it is in the world, and what verify.sh and promote.py do with wrong ones; 20 s."""
+    """The record, what each part of it is in the world, and what verify.sh and promote.py do with wrong ones; 30 s."""
     record, problem = read_record(ws.root)
     registry, folder = read_names().address, ws.store / "bentos" / NAME / newest(ws.store)
     facts: Facts = {"problem": problem, "record": record, "bento": newest(ws.store), **released(ws.root)}
@@ -68,8 +68,18 @@ def recorded(ws: Any) -> Facts:
         facts["sums"], facts["signature"] = read_sums(parts), verify(parts, ws.root / "release" / SIGNERS)
         is_right = not (found.problem or facts["signature"])
         facts["tries"] = try_copies(ws, parts) if is_right else {}
-        facts["promotes"] = promotion.try_records(ws, record, forged(record, registry, parts)) if is_right else {}
+        facts["promotes"] = promoted_so(ws, record, forged(record, registry, parts)) if is_right else {}
     return facts
+
+
+def promoted_so(ws: Any, record: Facts, other: str) -> dict[str, dict[str, str]]:
+    """What promote.py does with right and wrong records, for each place."""
+    return {place: promotion.try_records(ws, record, other, space) for place, space in places_of(ws).items()}
+
+
+def places_of(ws: Any) -> dict[str, str]:
+    names = read_names()
+    return {"staging": names.staging(ws.name), "production": names.production(ws.name)}
 
 
 def forged(record: Facts, registry: str, parts: Path) -> str:
@@ -198,8 +208,9 @@ def verify(parts: Path, signers: Path) -> str:
 
 
 def try_copies(ws: Any, parts: Path) -> dict[str, bool]:
-    """Which of these copies of the shared store the learner's verify.sh accepts. The last is all that a stranger can
-    do who may write to it: his own signature, and his key in each file that had the right one."""
+    """Which of these copies of the shared store the learner's verify.sh accepts; each file in turn is taken away, and
+    has a byte changed. The last is all that a stranger can do who may write to it: his own signature, and his key in
+    each file that had the right one."""
     place, signers = parts.parent, ws.root / "release" / SIGNERS
     shutil.copy(parts / SUMS, place)
     (place / "release").mkdir()
@@ -210,14 +221,19 @@ def try_copies(ws: Any, parts: Path) -> dict[str, bool]:
     def accepts() -> bool:
         return run(["sh", "release/verify.sh", "parts"], pace.patience(30), place, ws.environ()).ok
 
+    def accepts_any(change: Callable[[bytes], bytes | None]) -> bool:
+        for path in sorted(p for p in parts.rglob("*") if p.is_file() and p.name not in (SUMS, SIGNATURE)):
+            with changed(path, change):
+                if accepts():
+                    return True
+        return False
+
     weights = max(parts.glob(f"models/{CLASSIFIER}/*/{WEIGHTS}"), default=parts / SUMS)
-    told = {"as it is": accepts()}
-    with changed(weights, lambda _: None):
-        told["without a file"] = accepts()
+    told = {"as it is": accepts(), "without a file": accepts_any(lambda _: None)}
     with changed(parts / CONFIGURATION, lambda before: before + b"\n"):
         told["another configuration"] = accepts()
-    with changed(weights, lambda before: before[:-1] + bytes([before[-1] ^ 1])):
-        told["a byte changed"] = accepts()
+    told["a byte changed"] = accepts_any(flipped)
+    with changed(weights, flipped):
         relist(parts)
         told["and its sum as well"] = accepts()
         (parts / SIGNATURE).unlink()
@@ -241,6 +257,10 @@ def changed(path: Path, change: Callable[[bytes], bytes | None]) -> Iterator[Non
     finally:
         if before is not None:
             path.write_bytes(before)
+
+
+def flipped(before: bytes) -> bytes:
+    return before[:-1] + bytes([before[-1] ^ 1]) if before else b"\n"
 
 
 def relist(parts: Path) -> None:
@@ -285,7 +305,7 @@ def sign(parts: Path) -> None:
 def running(ws: Any) -> Facts:
     """What both places name, have and answer, and what the recorded models answer here; 20 s, 40 more from 0 pods."""
     names, record = read_names(), read_record(ws.root)[0]
-    spaces = {"staging": names.staging(ws.name), "production": names.production(ws.name)}
+    spaces = places_of(ws)
     bento = newest(ws.store)
     told = bentos.read_yaml(ws.store / "bentos" / NAME / bento / "bento.yaml").get("models") if bento else None
     tags = {str(m["tag"]).partition(":")[0]: str(m["tag"]) for m in told or []}
@@ -486,14 +506,21 @@ def configuration_as_recorded(seen: Facts) -> Finding:
 @check(recorded, after=[changed_copy_refused, configuration_as_recorded])
 def promotes_by_record(seen: Facts) -> Finding:
     """promote.py takes what the record names, and refuses what is not signed or not the one that is named."""
-    found, record = seen["promotes"], "with your record"
-    wrong = [f"{record}: {found.get('as it is')}"] * (found.get("as it is") != promotion.AS_RECORDED)
-    wrong += [f"{record} and another image: {promotion.OTHERWISE}"] * (
-        found.get("another image") not in (promotion.AS_RECORDED, promotion.REFUSED)
+    wrong = [odd for place in ("staging", "production") for odd in misled(place, seen["promotes"].get(place, {}))]
+    wanted = (
+        "your record's image and no other; refused: a model or a configuration of another hash, a stranger's signature"
     )
-    wrong += [f"{record}, but {what}: not refused" for what in MUST_REFUSE if found.get(what) != promotion.REFUSED]
-    wanted = "your record's image and no other; refused: a configuration of another hash, a stranger's signature"
     return Finding(not wrong, "promote.py does what the record says", "; ".join(wrong) or "all of it", wanted)
+
+
+def misled(place: str, told: dict[str, str]) -> list[str]:
+    """What promote.py did with a record and should not have done. Another image may go there, as that record says."""
+    record, right = f"to {place} with your record", told.get("as it is")
+    if right != promotion.AS_RECORDED:
+        return [f"{record}: {right}"]
+    image = told.get("another image") in (promotion.AS_RECORDED, promotion.REFUSED)
+    wrong = [] if image else [f"{record} and another image: {promotion.OTHERWISE}"]
+    return wrong + [f"{record}, but {what}: not refused" for what in MUST_REFUSE if told.get(what) != promotion.REFUSED]
 
 
 @check(running, after=[places_run_the_image, models_as_saved])
