@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import subprocess
 import sys
 import time
@@ -11,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from grader.criteria import sc1
+from grader.errors import LabError
 from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.model import CheckResult, Evidence, Facts, Verdict
 from grader.subject import attempt
+from grader.world import saved, twins
 
 SC1 = Kit().criterion("sc1")
 CHAIN = [
@@ -257,3 +261,26 @@ def test_what_the_learner_s_code_raises_is_a_fact(act: Callable[[], Any], value:
 def test_code_that_never_answers_is_a_fact_too() -> None:
     assert attempt(lambda: time.sleep(20), 0.05) == (None, "TimeoutError: no answer within 0.05 seconds")
     assert attempt(lambda: "quick") == ("quick", "")
+
+
+def test_a_twin_is_made_of_what_a_search_says_of_itself() -> None:
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+
+    parts = StratifiedKFold(2, shuffle=True, random_state=20261124)
+    search = GridSearchCV(
+        LogisticRegression(random_state=20261124), {"C": np.logspace(0, 2, 3)}, cv=parts, n_jobs=-1, error_score=0
+    )
+    told = json.loads(json.dumps(saved.as_plain(search)))
+    twin = twins.build(told)
+    assert saved.as_plain(twin.set_params(n_jobs=-1)) == saved.as_plain(search)
+    with pytest.raises(ValueError, match="a parameter of 20261124"):
+        twins.build(saved.as_plain(LogisticRegression(max_iter=20261124)))
+
+
+def test_a_twin_that_is_not_trained_in_time_is_no_fault_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sc1, "TRAINING", 0.05)
+    monkeypatch.setattr(sc1, "train", lambda *_: time.sleep(5))
+    with pytest.raises(LabError, match="is not trained within"):
+        sc1.gap_to_twin({}, [], [], [], [])

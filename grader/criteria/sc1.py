@@ -13,9 +13,11 @@ import random
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from grader.errors import LabError
 from grader.kit import check, probe
 from grader.model import Facts, Finding
 from grader.subject import Subject, attempt
+from grader.world import pace
 from grader.world.kit_modules import kit_module
 from grader.world.minilm import load_minilm
 from grader.world.saved import CLASSIFIER, EMBEDDER, METHODS, saved_models
@@ -36,6 +38,7 @@ APART = {
     "in Japanese": ["荷物が税関で止まっています", "返金してください"],
     "in Cyrillic letters": ["Деньги списаны дважды", "Где моя посылка"],
 }
+TRAINING = 30.0  # seconds for which a twin is trained; the solution's takes a hundredth of one
 UNSEEN = 12  # texts never trained on: beside the eight tickets, two classifiers are compared on these
 FRESH = (3, 40, 250, 2000)  # characters of texts that nobody has written before, for which embeddings are compared
 ALPHABETS = ("etaoin shrdlu cmfwyp", "äöüß éèç ñ", "пдк лию ж", "税関 荷物 返金", "📦🙂 ok?!")
@@ -156,8 +159,11 @@ def use_classifier(subject: Subject, texts: list[str], labels: list[str], unseen
     alone, facts["problem"] = subject.ask("predict_proba", tag=CLASSIFIER, rows=rows[:1])
     facts["moved"] = largest_gap(alone, scores[:1])
     made, problem = subject.ask("estimator", tag=CLASSIFIER)
-    ways = {"prepared": rows[: len(texts)], "raw": subject.ask("encode", tag=EMBEDDER, texts=texts)[0]}
-    facts["retrained"] = {way: problem or gap_to_twin(made, given, labels, rows, scores) for way, given in ways.items()}
+    near = problem or gap_to_twin(made, rows[: len(texts)], labels, rows, scores)
+    facts["retrained"] = {"prepared": near, "raw": None}
+    if isinstance(near, float) and near >= SAME:
+        as_they_came = subject.ask("encode", tag=EMBEDDER, texts=texts)[0]
+        facts["retrained"]["raw"] = gap_to_twin(made, as_they_came, labels, rows, scores)
     return facts
 
 
@@ -170,7 +176,11 @@ def prepared(subject: Subject, texts: list[str]) -> list[str]:
 def gap_to_twin(made: Any, given: Any, labels: list[str], rows: Any, scores: Any) -> float | str | None:
     """The largest difference between its scores and those of the nearest of its twins, trained on `given`; less what
     two twins differ by, where chance has a part in the training. Or what went wrong."""
-    twins, problem = attempt(lambda: train(made, given, labels, rows))
+    limit = pace.patience(TRAINING)
+    twins, problem = attempt(lambda: train(made, given, labels, rows), limit)
+    if problem.startswith("TimeoutError"):
+        advice = "Grade again with nothing beside it; if this comes again, a smaller search or forest will do as well."
+        raise LabError(f"A twin of the classifier is not trained within {limit:g} s, so it cannot be compared.", advice)
     if problem:
         return problem
     gaps = [largest_gap(twin, scores) for twin in twins]

@@ -142,11 +142,14 @@ def as_plain(value: Any) -> Any:
     if hasattr(value, "get_params"):
         params = {name: as_plain(part) for name, part in value.get_params(deep=False).items()}
         return {"class": f"{type(value).__module__}.{type(value).__qualname__}", "params": params}
+    if type(value).__module__ == "sklearn.model_selection._split":  # how a search divides its rows
+        params = {name: as_plain(part) for name, part in vars(value).items()}
+        return {"class": f"sklearn.model_selection.{type(value).__qualname__}", "params": params}
+    value = value.tolist() if hasattr(value, "tolist") else value  # numpy's numbers and arrays
     if isinstance(value, list | tuple):
         return [as_plain(part) for part in value]
     if isinstance(value, dict):
         return {"dict": [[as_plain(k), as_plain(v)] for k, v in value.items()]}
-    value = value.item() if hasattr(value, "item") else value
     return value if isinstance(value, str | int | float | bool | None) else {"unknown": repr(value)[:80]}
 
 

@@ -15,7 +15,7 @@ ALLOWED = re.compile(
     r"|pipeline|preprocessing|decomposition|dummy|multiclass|gaussian_process|feature_selection|model_selection)\.[\w.]+"
 )
 SEEDS = (0, 1, 2)
-LARGEST = 100_000  # of a whole number among the parameters: more is no training that ends
+LARGEST = 100_000  # of a whole number among the parameters but a seed: more is no training that ends
 
 
 def train(made: Any, given: Any, labels: list[str], rows: Any) -> list[Any]:
@@ -33,22 +33,24 @@ def train(made: Any, given: Any, labels: list[str], rows: Any) -> list[Any]:
     return trained
 
 
-def build(made: Any) -> Any:
-    """An estimator from its description; raises ValueError for what is not scikit-learn's, or not plain."""
+def build(made: Any, name: str = "") -> Any:
+    """An estimator from its description, or the parameter of that name; raises ValueError for what is not
+    scikit-learn's own, or not plain."""
     if isinstance(made, list):
-        return [build(part) for part in made]
+        return [build(part, name) for part in made]
     if not isinstance(made, dict):
-        if isinstance(made, int) and abs(made) > LARGEST:
+        if isinstance(made, int) and abs(made) > LARGEST and not name.endswith("random_state"):
             raise ValueError(f"a parameter of {made}")
         return made
     if "dict" in made:
-        return {build(k): build(v) for k, v in made["dict"]}
+        return {build(k): build(v, str(k)) for k, v in made["dict"]}
     if "unknown" in made or not ALLOWED.fullmatch(str(made.get("class"))):
         what = made.get("unknown") or f"its class {made.get('class')}"
         raise ValueError(f"{what} is not scikit-learn's own")
     place, _, name = made["class"].rpartition(".")
     kind = getattr(importlib.import_module(place), name)
-    params = {key: build(value) for key, value in made["params"].items() if key not in ("memory", "n_jobs", "verbose")}
+    given = {key: value for key, value in made["params"].items() if key not in ("memory", "n_jobs", "verbose")}
+    params = {key: build(value, key) for key, value in given.items()}
     if "steps" in params:
         params["steps"] = [tuple(step) for step in params["steps"]]
     return kind(**params)
