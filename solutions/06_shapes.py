@@ -725,7 +725,7 @@ print(release.rest())
 
 # %% [markdown] tags=["explain"]
 # `sc8` rolled out your folder in a namespace of its own, counted in each runner's pods what was done there, and sent
-# pickles to both runners from four places.
+# pickles to both runners from six places.
 #
 # ## To keep
 # - Scale the part where work waits, and look at the share that each replica gets.

@@ -35,7 +35,7 @@ SEEN: Facts = {
     "counted": {"embeddingrunner": {"e-1": {"encode": 67}, "e-2": {"encode": 40}},
                 "classifierrunner": {"c-1": {"predict_proba": 100}}},
     "replaced": {"late": [], "asked": 300, "lost": []},
-    "door": {name: dict.fromkeys(MODULE["KNOCKING"], "TimeoutError") for name in PODS}, "invited": [],
+    "door": {name: dict.fromkeys([*MODULE["KNOCKING"], "sibling"], "TimeoutError") for name in PODS}, "invited": [],
 }  # fmt: skip
 
 
@@ -166,6 +166,41 @@ def test_what_belongs_together_is_in_one_namespace() -> None:
     together = [thing("Service", "a"), thing("Deployment", "a"), thing("PodMonitor", "b"), deployment("no word of it")]
     assert MODULE["scattered"](together) == ""
     assert "a, b" in MODULE["scattered"]([*together, thing("NetworkPolicy", "b")])
+
+
+@pytest.mark.parametrize(("runner", "who"), [(runner, who) for runner in PODS for who in ("peer", "sibling")])
+def test_runners_and_their_own_pods_are_shut_out_too(runner: str, who: str) -> None:
+    """The classifier has one pod, and no sibling to ask about."""
+    for said in ("ran", "500"):
+        seen = copy.deepcopy(SEEN)
+        seen["door"][runner][who] = said
+        lone = (runner, who, said) == ("classifierrunner", "sibling", "500")
+        assert judged(seen) == ({} if lone else {"runner-ports-closed": "fail"})
+
+
+@pytest.mark.parametrize("culprit", ["", "client", "peer", "sibling"])
+def test_each_runner_is_sent_a_pickle_from_each_place(culprit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a runner by its own container; what ran is told by the folder, whatever the sender was answered."""
+    ran: set[str] = set()
+    told: list[tuple[str, str, str, str]] = []
+
+    def fire(home: str, pod: str, address: str, method: str, token: str, container: str) -> str:
+        told.append((home, pod, address, container))
+        role = {"": pod, "runner": "sibling" if pod == "e-2" else "peer"}[container]
+        ran.update({token} if role == culprit else set())
+        return "TimeoutError"
+
+    monkeypatch.setattr(split, "fire", fire)
+    monkeypatch.setattr(split, "landed", lambda *_: ran)
+    monkeypatch.setitem(MODULE, "get", lambda _, __, name: {"status": {"podIP": f"ip-{name}"}})
+    parts = {name: split.Part(name, name, "runner", "") for name in PODS}
+    who = [MODULE["Visitor"](role, "mine", role, {}) for role in ("client", "neighbour")]
+    door = MODULE["knock_once"]("mine", who, parts, PODS, {name: {} for name in PODS})
+    assert door["classifierrunner"].keys() | {"sibling"} == door["embeddingrunner"].keys() == {
+        "client", "neighbour", "peer", "sibling"}  # fmt: skip
+    assert {role for said in door.values() for role, one in said.items() if one == "ran"} == {culprit} - {""}
+    inner = {spot[1:3] for spot in told if spot[3]}
+    assert inner == {("c-1", "ip-e-1:3000"), ("e-1", "ip-c-1:3000"), ("e-2", "ip-e-1:3000")}
 
 
 def test_a_likeness_has_what_parts_share_and_is_none_of_them() -> None:

@@ -40,7 +40,7 @@ AT_LARGE = {"serving-lab/graded": "visitor"}  # the grader's own pods, which may
 ROLLS_OUT = 120  # seconds for the runners; the API server is ready soon after them
 PEOPLE, SECONDS = 24, 3.0
 RATE = 20.0  # requests a second while the API server is replaced, each over a connection of its own
-KNOCKING = ("client", "stranger", "likeness", "neighbour")
+KNOCKING = ("client", "stranger", "likeness", "neighbour", "peer")  # and "sibling" where a runner has more than one pod
 SHUT = {"TimeoutError", "ConnectionRefusedError", "ConnectionResetError", "OSError"}  # no answer came
 REACH = """
 import sys, urllib.request
@@ -375,19 +375,38 @@ def knock_once(
     namespace: str, who: list[Visitor], parts: dict[str, split.Part], pods: Facts, counted: Facts
 ) -> dict[str, dict[str, str]]:
     """All of them at once, each at the first pod of each runner."""
-    tokens = {(name, v.role): secrets.token_hex(4) for name in RUNNERS for v in who}
+    sent_by = {(name, role): place for name in RUNNERS for role, place in places(namespace, who, parts, pods, name)}
+    tokens = {spot: secrets.token_hex(4) for spot in sent_by}
 
-    def fire(name: str, v: Visitor) -> str:
+    def fire(name: str, role: str) -> str:
         address = get(namespace, "pod", pods[name][0])["status"]["podIP"]
         method = next((m for told in counted[name].values() for m in told), split.METHODS[name])
-        return split.fire(v.namespace, v.pod, f"{address}:{parts[name].port}", method, tokens[name, v.role])
+        home, pod, container = sent_by[name, role]
+        return split.fire(home, pod, f"{address}:{parts[name].port}", method, tokens[name, role], container)
 
-    with ThreadPoolExecutor() as pool:
-        told = {(name, v.role): pool.submit(fire, name, v) for name in RUNNERS for v in who}
+    with ThreadPoolExecutor(len(sent_by)) as pool:  # each that is shut out waits for the whole time-out
+        told = {spot: pool.submit(fire, *spot) for spot in sent_by}
         said = {spot: one.result() for spot, one in told.items()}
     ran = {token for name in RUNNERS for token in split.landed(namespace, pods[name], parts[name].container)}
-    return {name: {v.role: "ran" if tokens[name, v.role] in ran else said[name, v.role] for v in who}
+    return {name: {role: "ran" if tokens[at, role] in ran else said[at, role] for at, role in sent_by if at == name}
             for name in RUNNERS}  # fmt: skip
+
+
+def places(
+    namespace: str, who: list[Visitor], parts: dict[str, split.Part], pods: Facts, name: str
+) -> list[tuple[str, tuple[str, str, str]]]:
+    """Who sends to that runner, and from which namespace, pod and container: the visitors, the other runner, and
+    another pod of its own where it has one. A rule may name these, and no visitor could have their labels: the runner's
+    Service would take it for one of them."""
+    other = next(one for one in RUNNERS if one != name)
+    inner = [("peer", pods[other][0], other), *[("sibling", pod, name) for pod in pods[name][1:2]]]
+    found = [(v.role, (v.namespace, v.pod, "")) for v in who]
+    return found + [(role, (namespace, pod, parts[part].container)) for role, pod, part in inner]
+
+
+def knocking(seen: Facts, name: str) -> list[str]:
+    """Who has to be shut out of that runner."""
+    return [*KNOCKING, "sibling"] if len(seen["pods"].get(name) or []) > 1 else list(KNOCKING)
 
 
 # ---------------------------------------------------------------- apart
@@ -504,7 +523,10 @@ def runner_ports_closed(seen: Facts) -> Finding:
     ran = [f"{who} in {name}" for name, told in seen["door"].items() for who, said in told.items() if said == "ran"]
     found = f"a pickle of these ran: {', '.join(ran)}" if ran else str(seen["door"])
     found += f"; policies that let in other namespaces: {'; '.join(seen['invited'])}" if seen.get("invited") else ""
-    shut = [told.get(who) in SHUT for name in RUNNERS for told in [seen["door"].get(name, {})] for who in KNOCKING]
+    shut = [seen["door"].get(name, {}).get(who) in SHUT for name in RUNNERS for who in knocking(seen, name)]
     good = all(shut) and not ran and seen.get("invited") == []
-    wanted = "refused: of a client, of pods without the label or with that of all parts, of a pod in another namespace"
+    wanted = (
+        "refused: of a client, of pods without the label or with that of all parts, of a pod in another namespace, "
+        "of the other runner (peer), of another pod of its own (sibling)"
+    )
     return Finding(good, "nobody but the API server can send a pickle to a runner", found, wanted)

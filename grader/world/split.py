@@ -229,9 +229,9 @@ def counted(namespace: str, pod: str, container: str = "", port: int = PORT) -> 
     return found
 
 
-def fire(namespace: str, pod: str, address: str, method: str, token: str) -> str:
+def fire(namespace: str, pod: str, address: str, method: str, token: str, container: str = "") -> str:
     """Sends the canary from that pod to a runner: a status, or the kind of the error."""
-    return run_in(namespace, pod, CANARY, f"http://{address}/{method}", token)
+    return run_in(namespace, pod, CANARY, f"http://{address}/{method}", token, container=container)
 
 
 def landed(namespace: str, pods: Sequence[str], container: str = "") -> set[str]:
