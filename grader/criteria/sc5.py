@@ -45,7 +45,7 @@ from grader.world.objects import (
     server_of,
     way_in,
 )
-from grader.world.releases import TEXTS, newest, released, untagged
+from grader.world.releases import TEXTS, ask_apart, newest, released, untagged
 from grader.world.room import need_room
 from grader.world.secrets import search
 from grader.world.visitors import STRANGERS, visit
@@ -349,10 +349,15 @@ def writable(pod: Facts, server: Facts) -> list[str]:
 
 
 def ask(url: str) -> Facts:
+    """The answer to all texts at once, or what is wrong with it, and with what each gets alone."""
+    return ask_apart(partial(ask_for, url))
+
+
+def ask_for(url: str, texts: list[str]) -> Facts:
     limit = pace.patience(PATIENCE)
     try:
         with httpx.Client(timeout=limit, trust_env=False) as client:
-            got = client.post(f"{url}/classify", json={"texts": list(TEXTS)})
+            got = client.post(f"{url}/classify", json={"texts": texts})
         version = got.headers.get("x-service-version", "no header")
         return {"problem": "", "status": got.status_code, "body": got.json(), "version": version}
     except httpx.HTTPError as broken:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from grader.model import Facts
 
@@ -14,6 +16,30 @@ TEXTS = {  # tickets that any release must label so
     "My parcel has not arrived yet": "shipping",
     "I forgot my password and cannot log in": "account",
 }
+
+
+def ask_apart(ask: Callable[[list[str]], Facts]) -> Facts:
+    """The answer to these tickets (status, body, problem). One that is good for all three at once, and not in the
+    opposite order or for each alone, has that as its problem: most callers send a single text."""
+    told = ask(list(TEXTS))
+    label = dict(zip(TEXTS, labels_in(told), strict=False))
+    for part in (list(TEXTS)[::-1], *([text] for text in TEXTS)):
+        if told["problem"] or len(label) < len(TEXTS):
+            break
+        again = ask(part)
+        if labels_in(again) != [label[text] for text in part]:
+            shown = again["problem"] or str(again.get("body"))[:120]
+            told |= {key: again[key] for key in ("late",) if key in again}
+            told["problem"] = (
+                f"asked for {'one text alone' if not part[1:] else 'them in another order'}, it answers {shown}"
+            )
+    return told
+
+
+def labels_in(told: Facts) -> list[Any]:
+    body = told.get("body")
+    labels = body.get("labels") if isinstance(body, dict) else None
+    return labels if isinstance(labels, list) else []
 
 
 def newest(store: Path) -> str:
