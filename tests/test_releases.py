@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from grader.world.releases import TEXTS, ask_apart
 
-PROBLEMS = {
+PROBLEMS: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
     "right": (lambda texts: [TEXTS[t] for t in texts], ""),
-    "a table by place": (lambda texts: [*TEXTS.values()][: len(texts)], "in another order texts get"),
-    "wrong alone": (lambda texts: [TEXTS[t] for t in texts] if texts[1:] else ["account"], "alone texts get"),
+    "a table by place": (lambda texts: [*TEXTS.values()][: len(texts)], "in another order they get"),
+    "wrong alone": (lambda texts: [TEXTS[t] for t in texts] if texts[1:] else ["account"], "alone they get"),
     "wrong at once": (lambda texts: ["billing"] * len(texts), ""),  # its labels say so
 }
 

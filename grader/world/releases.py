@@ -30,9 +30,7 @@ def ask_apart(ask: Callable[[list[str]], Facts]) -> Facts:
         if labels_in(again) != [label[text] for text in part]:
             shown = again["problem"] or str(again.get("body"))[:120]
             told |= {key: again[key] for key in ("late",) if key in again}
-            told["problem"] = (
-                f"asked for {'one text alone' if not part[1:] else 'them in another order'}, it answers {shown}"
-            )
+            told["problem"] = f"{'in another order' if part[1:] else 'alone'} they get {shown}"
     return told
 
 
