@@ -170,7 +170,8 @@ def watch(child: int, spec: dict[str, Any]) -> int:
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] == child:
                     code = os.waitstatus_to_exitcode(ended[1])
-                    return code if code >= 0 else 128 - code
+                    code = code if code >= 0 else 128 - code
+                    return code if code not in (TOO_MUCH, NOT_BUILT) else 1  # those two are ours to say
         if problem := too_much(spec):
             print(f"the box was closed: {problem}", file=sys.stderr, flush=True)
             return TOO_MUCH

@@ -25,7 +25,7 @@ from unittest import mock
 from grader import report
 from grader.errors import LabError, WrongCall
 from grader.grade import NOT_BUILT, grade_criterion
-from grader.intake import ENDINGS, taken_in
+from grader.intake import ENDINGS, OTHERS, taken_in
 from grader.judge import broken_off, judge_criterion, not_run
 from grader.kit import Kit
 from grader.model import Criterion, CriterionResult, Evidence, Facts, Report, Verdict, clean
@@ -78,7 +78,7 @@ def submissions(folder: Path, out: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.absolute() == out.absolute():
             continue
-        if not (path.is_dir() or path.name.endswith(ENDINGS)):
+        if not (path.is_dir() or path.name.lower().endswith((*ENDINGS, *OTHERS))):
             continue
         plain = re.sub(r"[^\w.-]", "_", path.name.split(".")[0] or "_")[:60]
         name = plain if plain not in taken else f"{plain}-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:6]}"
@@ -88,9 +88,13 @@ def submissions(folder: Path, out: Path) -> Iterator[tuple[str, Path]]:
 
 def grade_one(kit: Kit, source: Path, out: Path, criteria: list[Criterion]) -> Graded:
     """Never raises for what a submission is or does: then each check is an error, with the reason."""
-    name, key = clean(os.fsencode(source.name).decode(errors="replace")), key_of(kit, source, criteria)
+    name = clean(os.fsencode(source.name).decode(errors="replace"))
+    key = ""
+    with suppress(OSError, RecursionError):  # what cannot be looked through is taken in, or refused, below
+        key = key_of(kit, source, criteria)
     if key and read_done(out) == key:
-        return Graded(name, read_report(out), kept=True)
+        return Graded(name, judged_again(kit, out), kept=True)
+    (out / "done.json").unlink(missing_ok=True)
     evidence: Facts = {}
     began = time.monotonic()
     ws = Workspace(kit, source, out=out)
@@ -105,7 +109,8 @@ def grade_one(kit: Kit, source: Path, out: Path, criteria: list[Criterion]) -> G
         made = report.make_report(Workspace(kit, out / "nothing"), [*results, *elsewhere(kit, criteria)])
     report.save(made, ws, {})
     write_atomic(out / "evidence.json", json.dumps(evidence).encode())
-    write_atomic(out / "done.json", json.dumps({"key": key, "name": name}).encode())
+    told = {"key": "" if troubled(made) else key, "name": name}  # this machine's trouble may be gone the next time
+    write_atomic(out / "done.json", json.dumps(told).encode())
     return Graded(name, made, seconds=time.monotonic() - began)
 
 
@@ -157,15 +162,25 @@ def judge_class(kit: Kit, out: Path, say: Say) -> list[str]:
     graded, changes = [], []
     for place in sorted(p.parent for p in out.glob("*/done.json")):
         name, before = read_json(place / "done.json")["name"], read_report(place)
-        kept = read_json(place / "evidence.json")
-        results = tuple(judge_again(kit, result, kept) for result in before.criteria)
-        after = Report(before.made, before.machine, before.answers, results)
+        after = judged_again(kit, place)
         changes += [f"{name}: {line}" for line in differences(before, after)]
-        report.save(after, Workspace(kit, place, out=place), {})
         graded.append(Graded(name, after, kept=True))
         say(f"{name}: {summary(after)}")
     write_tables(out, graded)
     return changes
+
+
+def judged_again(kit: Kit, place: Path) -> Report:
+    """What was kept there, judged by the checks as they are now; the report says so."""
+    before, kept = read_report(place), read_json(place / "evidence.json")
+    results = tuple(judge_again(kit, result, kept) for result in before.criteria)
+    after = Report(before.made, before.machine, before.answers, results)
+    report.save(after, Workspace(kit, place, out=place), {})
+    return after
+
+
+def troubled(made: Report) -> bool:
+    return any(result.verdict is Verdict.ERROR for result in made.criteria)
 
 
 def judge_again(kit: Kit, result: CriterionResult, kept: Facts) -> CriterionResult:
@@ -206,6 +221,8 @@ def to_csv(graded: list[Graded]) -> str:
 
 
 def harmless(cell: str) -> str:
+    """No formula to a spreadsheet, nor to one that divides rows at semicolons."""
+    cell = re.sub(r"([;\t]\s*)(?=[=+@-])", r"\1'", cell)
     return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 

@@ -23,7 +23,7 @@ def run_command(command: click.Command, goes_on: str = "the next run goes on fro
     try:
         command(prog_name=name, standalone_mode=False)
     except LabError as problem:
-        print(f"{'' if str(problem).startswith('not run') else 'lab: '}{problem}", file=sys.stderr)
+        print(f"{'' if str(problem).startswith('not run') else 'lab: '}{clean(str(problem))}", file=sys.stderr)
         sys.exit(problem.exit_code)
     except click.exceptions.Abort:
         sys.exit(130)

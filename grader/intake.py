@@ -23,10 +23,16 @@ from grader.model import clean
 from grader.sandbox import WANTED, find_way
 from grader.workspace import Workspace, at, learner_workspace
 
-SKIPPED = {".git", ".venv", "venv", "__pycache__", ".ipynb_checkpoints", "node_modules", "results", "backups"}
+# Large, and no part of the work. Below store/ nothing is skipped: what a Bento holds is what sc3 is there to find;
+# below service/ what no build takes.
+BESIDE = {".git", ".venv", "venv", "__pycache__", ".ipynb_checkpoints", "node_modules", "results", "backups"}
+NEVER_BUILT = {".git", ".venv", "venv", "__pycache__"}
 MOST_FILES, MOST_BYTES, LARGEST, DEEPEST = 20_000, 3 << 30, 1 << 30, 40
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+OTHERS = (".rar", ".7z", ".zst")  # archives that are not read here: refused by name, and not passed over
+MOST_ANSWERS, MOST_OF_A_HEADER, MOST_PASSED_OVER = 1 << 20, 1 << 20, 30 << 30
 OWN_FOLDERS = ("service", "store")
+LONG_HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE)
 
 
 class NotTaken(LabError):
@@ -80,21 +86,72 @@ def taken_in(source: Path) -> Iterator[Taken]:
         root = Path(folder) / (source.name.split(".")[0] or "work")
         root.mkdir()
         taken = Taken(root)
-        if source.is_dir():
+        if source.is_dir() and (archive := lone_archive(source)):
+            unpack(archive, taken)
+        elif source.is_dir():
             copy_folder(source, PurePosixPath(), taken)
-        elif source.name.endswith(ENDINGS):
+        elif source.name.lower().endswith(ENDINGS):
             unpack(source, taken)
         else:
             raise NotTaken(f"{source.name} is neither a folder nor an archive.", f"Known are {', '.join(ENDINGS)}.")
+        drop_links_out(taken)
         taken.root = find_root(root)
+        for name in OWN_FOLDERS:
+            if (taken.root / name).is_symlink():
+                refuse_link(taken.root / name)
+        answers = taken.root / "answers.json"
+        if answers.is_file() and answers.stat().st_size > MOST_ANSWERS:
+            answers.unlink()
+            taken.leave_out("answers.json", f"more than {MOST_ANSWERS >> 20} MiB")
         yield taken
 
 
+def lone_archive(folder: Path) -> Path | None:
+    """The archive that is all that is in a folder, as a learning platform hands it out."""
+    inside = [p for p in folder.iterdir() if not p.name.startswith(".")]
+    alone = len(inside) == 1 and inside[0].is_file() and not inside[0].is_symlink()
+    return inside[0] if alone and inside[0].name.lower().endswith(ENDINGS) else None
+
+
+def drop_links_out(taken: Taken) -> None:
+    """Takes away each link that leads out of the copy when all are followed: of a chain of links each may look as if it
+    stayed inside."""
+    top = taken.root.resolve()
+    for place, folders, names in os.walk(taken.root):
+        for path in (Path(place, name) for name in (*folders, *names)):
+            if path.is_symlink() and not leads_below(path, top):
+                why = f"a link that leaves the submission, to {path.readlink()}"
+                taken.leave_out(str(path.relative_to(taken.root)), why)
+                path.unlink()
+
+
+def leads_below(link: Path, top: Path) -> bool:
+    try:
+        return link.resolve(strict=False).is_relative_to(top)
+    except (OSError, RuntimeError):  # a loop
+        return False
+
+
+def refuse_link(path: Path) -> None:
+    raise NotTaken(f"{path.name} is a link to {path.readlink()}, not a folder.", "Ask for the folder itself.")
+
+
 def find_root(root: Path) -> Path:
-    """An archive often holds one folder, and all in that."""
-    inside = [p for p in root.iterdir() if not p.name.startswith((".", "__MACOSX"))]
-    alone = len(inside) == 1 and inside[0].is_dir() and inside[0].name not in OWN_FOLDERS
-    return inside[0] if alone else root
+    """The folder with service/ or store/ in it, of the nearest to the top. An archive often holds one folder, and all
+    in that, and a repository has the work beside its README."""
+    waiting = [root]
+    for _ in range(3):
+        if found := next((p for p in waiting if any((p / name).is_dir() for name in OWN_FOLDERS)), None):
+            return found
+        below = [p for place in waiting for p in sorted(place.iterdir()) if p.is_dir() and not p.is_symlink()]
+        waiting = [p for p in below if not p.name.startswith((".", "__MACOSX"))]
+    return root
+
+
+def is_skipped(path: PurePosixPath) -> bool:
+    """Whether a folder or file of that path is no part of the work."""
+    within = next((name for name in path.parts if name in OWN_FOLDERS), "")
+    return bool(set(path.parts) & {"": BESIDE, "service": NEVER_BUILT, "store": set()}[within])
 
 
 def copy_folder(source: Path, below: PurePosixPath, taken: Taken) -> None:
@@ -106,7 +163,7 @@ def copy_folder(source: Path, below: PurePosixPath, taken: Taken) -> None:
         if entry.is_symlink():
             copy_link(source, name, taken)
         elif entry.is_dir(follow_symlinks=False):
-            if entry.name not in SKIPPED:
+            if not is_skipped(name):
                 copy_folder(source, name, taken)
         elif not entry.is_file(follow_symlinks=False):
             taken.leave_out(str(name), "neither a file nor a folder")
@@ -133,7 +190,7 @@ def copy_link(source: Path, name: PurePosixPath, taken: Taken) -> None:
     """A link that stays inside is copied as it is; BentoML's own stores have none."""
     target = (source / name).readlink()
     if len(name.parts) == 1 and name.name in (*OWN_FOLDERS, "results"):
-        raise NotTaken(f"{name} is a link to {target}, not a folder.", "Ask for the folder itself.")
+        refuse_link(source / name)
     inside = os.path.normpath(PurePosixPath(name.parent, target))
     if target.is_absolute() or inside.startswith(".."):
         return taken.leave_out(str(name), f"a link that leaves the submission, to {target}")
@@ -141,16 +198,29 @@ def copy_link(source: Path, name: PurePosixPath, taken: Taken) -> None:
     return None
 
 
+class Member(tarfile.TarInfo):
+    """One whose header is no longer than a name can be: Python reads headers whole, before anyone can say no."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in (*LONG_HEADERS, tarfile.SOLARIS_XHDTYPE) and self.size > MOST_OF_A_HEADER:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        return super()._proc_member(tar)  # type: ignore[misc, no-any-return]
+
+
 def unpack(archive: Path, taken: Taken) -> None:
     try:
-        if archive.name.endswith(".zip"):
+        if archive.name.lower().endswith(".zip"):
             with zipfile.ZipFile(archive) as packed:
-                taken.foresee(archive.name, sum(item.file_size for item in packed.infolist()))
+                kept = [item for item in packed.infolist() if not is_skipped(PurePosixPath(item.filename))]
+                taken.foresee(archive.name, sum(item.file_size for item in kept))
                 for item in packed.infolist():
                     unpack_one(item.filename, not item.is_dir(), partial(packed.open, item), taken)
         else:
-            with tarfile.open(archive) as tar:
+            passed_over = 0
+            with tarfile.open(archive, tarinfo=Member) as tar:
                 for member in tar:
+                    passed_over += member.size
+                    taken.foresee(member.name, 0 if passed_over < MOST_PASSED_OVER else passed_over)
                     if not (member.isreg() or member.isdir()):
                         taken.leave_out(member.name, "a link, or neither a file nor a folder")
                     else:
@@ -165,7 +235,7 @@ def unpack_one(name: str, is_file: bool, opened: Callable[[], IO[bytes] | None],
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or len(path.parts) > DEEPEST:
         return taken.leave_out(name, "a path out of the archive")
-    if not is_file or set(path.parts) & SKIPPED:
+    if not is_file or is_skipped(path):
         return None
     if source := opened():
         with source:

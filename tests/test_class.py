@@ -127,3 +127,95 @@ def test_an_archive_with_one_folder_is_that_folder(tmp_path: Path) -> None:
         archive.add(tmp_path / "work", "ann-work")
     with taken_in(tmp_path / "ann.tgz") as taken:
         assert (taken.root / "service" / "x.py").read_text() == "1" and taken.left_out == []
+
+
+def submission(folder: Path) -> Path:
+    (folder / "service").mkdir(parents=True)
+    (folder / "service" / "preprocess.py").write_text(RIGHT)
+    return folder
+
+
+def test_a_chain_of_links_that_leads_out_is_taken_away(tmp_path: Path) -> None:
+    from grader.intake import NotTaken, taken_in
+
+    eve = submission(tmp_path / "eve")
+    (eve / "p" / "q" / "r").mkdir(parents=True)
+    (eve / "p" / "q" / "r" / "up").symlink_to("../../..")
+    (eve / "store").mkdir()
+    (eve / "store" / "models").symlink_to("../p/q/r/up/../../../../../../run")
+    (eve / "store" / "inside").symlink_to("../service")
+    (eve / "store" / "round").symlink_to("round")
+    with taken_in(eve) as taken:
+        assert not (taken.root / "store" / "models").is_symlink()
+        assert (taken.root / "store" / "inside" / "preprocess.py").is_file()
+        assert [line.partition(" ")[0] for line in taken.left_out] == ["store/models", "store/round"]
+    deeper = submission(tmp_path / "ben" / "work").parent
+    (deeper / "work" / "store").symlink_to("service")
+    with pytest.raises(NotTaken, match="store is a link"), taken_in(deeper):
+        pass
+
+
+def test_what_a_bento_holds_is_taken_whole_and_what_is_large_beside_it_is_not(tmp_path: Path) -> None:
+    from grader.intake import taken_in
+
+    ann = submission(tmp_path / "room" / "ann" / "repo-main" / "work")
+    kept = ["store/bentos/b/v/src/results/raw.csv", "service/.ipynb_checkpoints/service-checkpoint.py"]
+    kept += ["service/results/__init__.py"]
+    names = [*kept, ".venv/lib/torch.so", "service/__pycache__/x.pyc", "results/sc1.ipynb"]
+    for name in names:
+        (ann / name).parent.mkdir(parents=True, exist_ok=True)
+        (ann / name).write_text("x")
+    (ann.parent / "README.md").write_text("x")
+    with taken_in(tmp_path / "room" / "ann") as taken:
+        assert taken.root.name == "work"
+        assert [name for name in names if (taken.root / name).exists()] == kept
+    lone = tmp_path / "room" / "ben_12_file_"
+    lone.mkdir()
+    with zipfile.ZipFile(lone / "WORK.ZIP", "w") as packed:
+        packed.writestr("work/service/preprocess.py", RIGHT)
+    with taken_in(lone) as taken:
+        assert (taken.root / "service" / "preprocess.py").is_file()
+
+
+def test_a_bomb_in_a_header_or_in_the_answers_harms_nobody(tmp_path: Path) -> None:
+    from grader.intake import NotTaken, taken_in
+
+    long = tarfile.TarInfo("././@LongLink")
+    long.type, long.size = tarfile.GNUTYPE_LONGNAME, 1 << 30
+    (tmp_path / "eve.tar").write_bytes(long.tobuf() + bytes(4096))
+    with pytest.raises(NotTaken, match="a header of 1073741824 bytes"), taken_in(tmp_path / "eve.tar"):
+        pass
+    ben = submission(tmp_path / "ben")
+    (ben / "answers.json").write_text("[" * (2 << 20))
+    with taken_in(ben) as taken:
+        assert taken.left_out == ["answers.json (more than 1 MiB)"]
+
+
+def test_a_room_is_judged_to_its_end_whatever_is_in_it(tmp_path: Path, kit: Path) -> None:
+    room, deep = tmp_path / "room", tmp_path / "room" / "deep"
+    submission(room / "ann")
+    (room / "cid.rar").write_bytes(b"Rar!")
+    deep.mkdir()
+    at = os.open(deep, os.O_RDONLY)
+    for _ in range(1100):
+        os.mkdir("a", dir_fd=at)
+        at, before = os.open("a", os.O_RDONLY, dir_fd=at), at
+        os.close(before)
+    os.close(at)
+    try:
+        run_lab(kit, "class", str(room), "t6", "--out", str(tmp_path / "out"))
+        assert verdicts(tmp_path / "out") == {"ann": "pass", "cid.rar": "error", "deep": "error"}
+        again = run_lab(kit, "class", str(room), "t6", "--out", str(tmp_path / "out"))
+        assert [line for line in again.stderr.splitlines() if "not graded again" in line and "ann" in line]
+        assert not [line for line in again.stderr.splitlines() if "not graded again" in line and "ann" not in line]
+    finally:
+        subprocess.run(["rm", "-rf", str(deep)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"), [("=1", "'=1"), ("a;=1", "a;'=1"), ("a - b; c", "a - b; c"), ("x\t@y", "x\t'@y")]
+)
+def test_no_cell_is_a_formula(cell: str, written: str) -> None:
+    from grader.classroom import harmless
+
+    assert harmless(cell) == written
