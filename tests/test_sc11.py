@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,10 +19,11 @@ from urllib.parse import parse_qs, unquote
 import pytest
 from conftest import ROOT
 
+from grader.errors import LabError
 from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.model import Evidence, Facts
-from grader.world import promotion
+from grader.world import places, promotion, secrets
 from grader.world.releases import TEXTS
 
 KIT = Kit(ROOT)
@@ -37,12 +39,14 @@ RECORD: Facts = {
     "commit": "a" * 40, "lock": C, "bento": BENTO, "models": {"demo_classifier:c1": B, "demo_embedder:e1": D},
     "image": IMAGE, "artefact": f"127.0.0.1:5001/demo-text-intelligence-models@sha256:{B}", "configuration": E,
 }  # fmt: skip
+SOURCES = {"src/limits.py": A, "src/service.py": B}
 POD: Facts = {
     "image": IMAGE, "models": STORE, "named": ["demo_classifier:c1", "demo_embedder:e1"], "configuration": E,
     "headers": {"x-service-version": "v1", "x-model-classifier": "demo_classifier:c1",
                 "x-model-embedder": "demo_embedder:e1"},
     "answer": {"labels": list(TEXTS.values()), "scores": [0.5, 0.6, 0.7]}, "problem": "", "server": True, "others": [],
     "folders": ["/home/bentoml/bento"], "steered": [], "loopback": False,
+    "sources": SOURCES, "covered": [], "overrides": [],
 }  # fmt: skip
 PLACE: Facts = {"namespace": "n", "deployment": True, "image": IMAGE, "unpinned": [], "mounted": [E]}
 PROMOTES = {"as it is": "as recorded", "another image": "as recorded",
@@ -61,6 +65,7 @@ SEEN: dict[str, Facts] = {
     },
     "running": {
         "record": RECORD, "named": ["demo_classifier:c1", "demo_embedder:e1"], "store": STORE, "late": {},
+        "sources": SOURCES,
         "computed": {"labels": list(TEXTS.values()), "scores": [0.5, 0.6, 0.7], "problem": ""},
         "places": {"staging": {**PLACE, "pods": {"p-1": POD}, "callers": ["p-1"]},
                    "production": {**PLACE, "pods": {"p-2": POD}, "callers": ["p-2"]}},
@@ -134,10 +139,12 @@ WRONG: dict[str, list[Callable[[dict[str, Facts]], Any]]] = {
         lambda s: s["running"].update(late={"staging": "it pulls"}),
         lambda s: s["running"]["places"]["staging"].update(callers=[]),
         lambda s: s["running"]["places"]["production"].update(callers=["p-2", "trial"]),
+        lambda s: s["running"]["places"]["production"].update(callers=["p-2, port 3001"]),
         pod(problem="nothing can be run in it"),
     ],
     "configuration-as-recorded": [
         pod(configuration=A),
+        pod(overrides=["BENTOML_CONFIG_OPTIONS"]),
         lambda s: s["running"]["places"]["staging"].update(mounted=[A]),
     ],
     "promotes-by-record": [
@@ -152,6 +159,9 @@ WRONG: dict[str, list[Callable[[dict[str, Facts]], Any]]] = {
     "pods-load-the-models": [
         pod(models={**STORE, "models/demo_classifier/c1/saved_model.pkl": A}),
         pod(models={}),
+        pod(sources={**SOURCES, "src/limits.py": C}),
+        pod(sources={"src/service.py": B}),
+        pod(covered=["/usr/local/lib/python3.11/site-packages/sklearn"]),
         pod(answer={"labels": list(TEXTS.values()), "scores": [0.5, 0.6, 0.8]}),
         pod(answer={}),
         pod(headers={"x-model-classifier": "demo_classifier:c0", "x-model-embedder": "demo_embedder:e1"}),
@@ -209,39 +219,126 @@ def test_a_commit_is_looked_up_with_the_sources_of_the_bento(tmp_path: Path) -> 
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n"
 
 
+class Repository:
+    """A workspace with commits in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.git("init", "-q")
+
+    def git(self, *words: str) -> str:
+        command = ["git", "-C", str(self.root), "-c", "user.name=t", "-c", "user.email=t@example.com", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def commit(self, *words: str, **files: str) -> str:
+        for name, text in files.items():
+            path = self.root / name.replace("__", "/").replace("_yaml", ".yaml").replace("_py", ".py")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        self.git(*(words or ("add", "-A")))
+        self.git("commit", "-q", "--allow-empty", "-m", "it")
+        return self.git("rev-parse", "HEAD")
+
+
 def test_a_key_that_was_committed_once_is_found(tmp_path: Path) -> None:
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@example.com"]
-    (tmp_path / "release").mkdir()
-    (tmp_path / "release" / "key").write_text(KEY)
-    (tmp_path / "a.py").write_text("PRIVATE KEY is a word that a program may say\n")
-
-    def commit(*words: str) -> str:
-        for step in (["init", "-q"], list(words), ["commit", "-q", "-m", "it"]):
-            subprocess.run([*git, *step], check=True, capture_output=True)
-        return subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
-
     committed = MODULE["committed"]
     assert committed(tmp_path, "0" * 40) == []  # no repository
-    assert committed(tmp_path, commit("add", "a.py")) == []
-    with_key = commit("add", "-A")
-    for head in (with_key, commit("rm", "-q", "--cached", "release/key")):
+    kept = Repository(tmp_path)
+    assert committed(tmp_path, kept.commit(a_py="PRIVATE KEY is a word that a program may say\n")) == []
+    with_key = kept.commit(release__key=KEY)
+    heads = [with_key, kept.commit("rm", "-q", "--cached", "release/key")]
+    (tmp_path / "release" / "key").unlink()
+    for head in [*heads, *(kept.commit() for _ in range(25))]:
         (told,) = committed(tmp_path, head)
         assert told.startswith(f"commit {with_key[:7]}:release/key, line 1: a private key")
     assert committed(tmp_path, "--help") == [] and committed(tmp_path, "1" * 40) == []
 
 
+def test_every_version_of_a_file_is_looked_at(tmp_path: Path) -> None:
+    kept = Repository(tmp_path)
+    with_token = kept.commit(a_py=f"t = 'hf_{'Ab1' * 10}'\n")
+    (told,) = MODULE["committed"](tmp_path, kept.commit(a_py="t = 'hf_' + input()\n"))
+    assert told.startswith(f"commit {with_token[:7]}:a.py, line 1: a Hugging Face token")
+
+
+def test_what_came_by_a_branch_is_found_and_what_was_never_committed_is_not(tmp_path: Path) -> None:
+    kept = Repository(tmp_path)
+    first = kept.commit(a_py="one\n")
+    kept.git("checkout", "-q", "-b", "side")
+    kept.commit(key=KEY)
+    side = kept.commit("rm", "-q", "key")
+    kept.git("checkout", "-q", first)
+    kept.commit(b_py="two\n")
+    kept.git("merge", "-q", "--no-ff", "-m", "both", side)
+    (tmp_path / "other").write_text(KEY + "another\n")
+    kept.git("add", "other")
+    kept.git("rm", "-q", "-f", "--cached", "other")
+    (told,) = MODULE["committed"](tmp_path, kept.git("rev-parse", "HEAD"))
+    assert ":key, line 1: a private key" in told
+
+
 def test_a_value_that_a_committed_manifest_calls_secret_is_found(tmp_path: Path) -> None:
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@example.com"]
-    (tmp_path / "deploy").mkdir()
     manifest = "kind: Secret\nmetadata: {name: hub}\nstringData: {token: NAME}\n"
-    subprocess.run([*git, "init", "-q"], check=True)
+    kept = Repository(tmp_path)
     for value, sightings in (("$TOKEN", 0), ("Zk3vT9xQ2LmW8rPd", 1), ("${TOKEN}", 1)):  # the second is in the history
-        (tmp_path / "deploy" / "hub.yaml").write_text(manifest.replace("NAME", value))
-        for step in (["add", "-A"], ["commit", "-q", "-m", "it"]):
-            subprocess.run([*git, *step], check=True, capture_output=True)
-        head = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
-        told = MODULE["committed"](tmp_path, head)
+        told = MODULE["committed"](tmp_path, kept.commit(deploy__hub_yaml=manifest.replace("NAME", value)))
         assert len(told) == sightings, told
+
+
+MANIFESTS = {
+    "kind: Secret\nstringData: {HUB_TOKEN: opens-production}\n": 1,
+    "kind: Secret\ndata: {HUB_TOKEN: b3BlbnMtcHJvZHVjdGlvbg==}\n": 1,
+    '{"kind": "List", "items": [{"kind": "Secret", "stringData": {"a": "opens production"}}]}': 1,
+    "kind: Namespace\n---\nkind: Secret\nstringData:\n  a: |\n    opens\n": 1,
+    "secretGenerator: [{name: hub, literals: [HUB_TOKEN=opens-production]}]\n": 1,
+    "spec: {containers: [{env: [{name: HUB_TOKEN, value: opens-production}]}]}\n": 1,
+    "spec: {containers: [{env: [{name: HUB_TOKEN, value: /run/token}, {name: LAYER, value: plain}]}]}\n": 0,
+    "env: [{name: HUB_TOKEN, valueFrom: {secretKeyRef: {name: hub, key: token}}}]\n": 0,
+    "kind: Secret\nstringData: {HUB_TOKEN: $HUB_TOKEN}\n": 0,
+    "kind: Secret\ndata: {HUB_TOKEN: }\nstringData:\n": 0,
+    "kind: Secret\nstringData: {HUB_TOKEN: 'ENC[AES256_GCM,data:x]'}\nsops: {mac: a}\n": 0,
+    "kind: ConfigMap\ndata: {HUB: opens-production}\n": 0,
+    "kind: Secret\nstringData: {a: [broken\n": 0,
+}
+
+
+@pytest.mark.parametrize("text", MANIFESTS, ids=[str(n) for n in range(len(MANIFESTS))])
+def test_plain_words_are_secret_by_their_place(text: str) -> None:
+    assert len(secrets.search_manifest("deploy/a.yaml", text.encode())) == MANIFESTS[text]
+
+
+PUBLIC = ["SHA256:" + "aB3" * 14 + "x", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "b7Q" * 14, "AAAAC3Nz" + "x4Y" * 20]
+
+
+@pytest.mark.parametrize("value", PUBLIC)
+def test_a_public_half_and_its_fingerprint_are_no_secrets(tmp_path: Path, value: str) -> None:
+    (tmp_path / "release").mkdir()
+    (tmp_path / "release" / "record.json").write_text(json.dumps({**RECORD, "signing_key": value}, indent=1))
+    assert MODULE["leaked"](tmp_path) == []
+    (tmp_path / "release" / "record.json").write_text(json.dumps({**RECORD, "signing_key": "SHA256:Zk3vT9xQ2LmW8rPd"}))
+    assert MODULE["leaked"](tmp_path) != []
+
+
+def test_a_git_that_does_not_answer_is_the_machines_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "git"
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for script, said, limit in (
+        (
+            "echo \"fatal: detected dubious ownership in repository at '/x'\" >&2; exit 128",
+            "belongs to another user",
+            20,
+        ),
+        ("sleep 30", "git cat-file did not end within 0.5 s", 0.5),
+    ):
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(MODULE["pace"], "patience", lambda _, limit=limit: limit)
+        with pytest.raises(LabError, match=said):
+            MODULE["git"](tmp_path, "cat-file", "-e", "a")
+    monkeypatch.undo()
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    program.write_text("#!/bin/sh\necho 'fatal: Not a valid object name a' >&2; exit 128\n")
+    assert MODULE["git"](tmp_path, "cat-file", "-e", "a") is None
 
 
 def test_a_token_in_the_record_is_found(tmp_path: Path) -> None:
@@ -448,6 +545,42 @@ class Registry(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         pass
+
+
+SLICE = {"endpoints": [{"targetRef": {"name": "p-1"}, "conditions": {"ready": True}}], "ports": [{"port": 3000}]}
+LED = {
+    "as it is": ([SLICE], ["p-1"]),
+    "two ports": ([{**SLICE, "ports": [{"port": 9090}, {"port": 3000}]}], ["p-1"]),
+    "another port": ([{**SLICE, "ports": [{"port": 3001}]}], ["p-1, port 3001"]),
+    "another port besides": ([SLICE, {**SLICE, "ports": [{"port": 3001}]}], ["p-1", "p-1, port 3001"]),
+    "not ready": ([{**SLICE, "endpoints": [{"targetRef": {"name": "p-1"}, "conditions": {"ready": False}}]}], []),
+    "no ports": ([{**SLICE, "ports": None}], ["p-1, no port"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LED)
+def test_a_service_leads_to_a_pods_port(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    slices, wanted = LED[name]
+    monkeypatch.setattr(places, "get", lambda *_: {"items": slices})
+    monkeypatch.setattr(places, "SETTLES", 0.01)
+    assert places.led_to("n", {"p-1"}) == wanted
+
+
+def test_a_pod_says_what_lies_over_its_sources_and_what_it_was_given(tmp_path: Path) -> None:
+    """INSIDE, run here: the Bento in a folder, and a server that nobody reaches."""
+    (tmp_path / "src" / "__pycache__").mkdir(parents=True)
+    for name in ("bento.yaml", "src/a.py", "src/__pycache__/a.pyc"):
+        (tmp_path / name).write_text("one\n")
+    environ = {**os.environ, "BENTOML_CONFIG_OPTIONS": "a=1"}
+    with subprocess.Popen(["sleep", "60"], env=environ) as child:
+        script = places.INSIDE.replace("/home/bentoml/bento", str(tmp_path)).replace("/proc/1/", f"/proc/{child.pid}/")
+        code = f"def look(port): return {{}}\n{script}"
+        try:
+            told = json.loads(subprocess.check_output([sys.executable, "-c", code, "1", "[]", "1"]))
+        finally:
+            child.kill()
+    assert told["sources"] == {"src/a.py": hashlib.sha256(b"one\n").hexdigest()}
+    assert "BENTOML_CONFIG_OPTIONS" in told["overrides"] and told["covered"] == []
 
 
 @pytest.mark.parametrize("is_absolute", [True, False])

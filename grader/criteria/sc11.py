@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from grader.world.objects import kubectl
 from grader.world.places import awake, look_at, why
 from grader.world.releases import NAME, TEXTS, newest, released, untagged
 from grader.world.saved import CLASSIFIER, EMBEDDER, saved_models
-from grader.world.secrets import RANDOM, SIGNS, search, search_certain
+from grader.world.secrets import RANDOM, SIGNS, search, search_certain, search_manifest
 
 RECORD = "release/record.json"
 KEYS = ("commit", "lock", "bento", "models", "image", "artefact", "configuration")
@@ -43,7 +43,8 @@ NEAR = 1e-3  # between two computations of a score
 HASH = re.compile(r"[0-9a-f]{64}")
 PUBLIC = re.compile(rb"[\w@.-]+ AAAA[0-9A-Za-z+/=]{40,}")  # a public key, as ssh has it in a line
 MUST_REFUSE = (f"another {EMBEDDER}", f"another {CLASSIFIER}", "another configuration", "signed by a stranger")
-COMMITS, HITS, VERSIONS = 20, 40, 200  # looked at: of a history, of what looks like secrets in it, of its manifests
+HITS, VERSIONS = 400, 200  # looked at in a history: files that may have secrets in them, and manifests
+WORDS = 1000  # ids that git is given at once
 
 
 @probe(limit=420)
@@ -110,6 +111,12 @@ def files_of(store: Path, tag: str) -> dict[str, str]:
     return {p.relative_to(store).as_posix(): hashed(p) for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+def sources_of(bento: Path) -> dict[str, str]:
+    """sha256 of each of a Bento's sources, by its path in it."""
+    files = [p for p in sorted((bento / "src").rglob("*")) if p.is_file() and p.parent.name != "__pycache__"]
+    return {path.relative_to(bento).as_posix(): hashed(path) for path in files}
+
+
 def look_up(root: Path, commit: str, sources: Path) -> Facts:
     """Whether the workspace is a repository of its own, whether it has that commit, and which sources of the Bento are
     otherwise in it."""
@@ -139,38 +146,59 @@ def named_secrets(where: str, data: bytes) -> list[str]:
 
 
 def committed(root: Path, commit: str) -> list[str]:
-    """What looks like a secret in files of that commit or of one before it: who has the repository has them all."""
+    """What looks like a secret in files of that commit or of any before it: who has the repository has them all."""
     if not (root / ".git").exists() or not re.fullmatch("[0-9a-f]{7,64}", commit):
         return []
-    history = (git(root, "rev-list", f"--max-count={COMMITS}", commit) or "").split()
-    signs = [word for sign in SIGNS for word in ("-e", sign.decode())]
-    words = ["grep", "-I", "-l", "-F", *signs, *history, "--", ".", ":!store"]
-    found = (git(root, *words) or "").splitlines() if history else []
-    told = []
-    for place in list({name.partition(":")[2]: name for name in reversed(found)}.values())[:HITS]:
-        told += [str(s) for s in search_certain(called(place), (git(root, "show", place) or "").encode())]
-    for place in versions(root, history):
-        told += named_secrets(called(place), (git(root, "show", place) or "").encode())
+    told, found = [], versions(root, commit)
+    for version, path in signed_with(root, found):
+        told += sighted(root, commit, version, search_certain(path, shown(root, version)))
+    deployed = [(v, path) for v, path in found.items() if path.startswith(("deploy/", "release/"))]
+    for version, path in deployed[:VERSIONS]:
+        data = shown(root, version)
+        named = [s for s in search(path, data) if not s.what.startswith(RANDOM)]
+        held = [s for s in search_manifest(path, data) if s.shown not in {n.shown for n in named}]
+        told += sighted(root, commit, version, [*named, *held])
     return list(dict.fromkeys(told))
 
 
-def versions(root: Path, history: list[str]) -> list[str]:
-    """COMMIT:PATH of each version of what is deployed and released, where a manifest may hold a password."""
-    found: dict[str, str] = {}
-    for commit in history:
-        for line in (git(root, "ls-tree", "-r", commit, "--", "deploy", "release") or "").splitlines():
-            about, _, path = line.partition("\t")
-            found[about.split()[2]] = f"{commit}:{path}"  # a version that stayed, by its oldest commit
-    return list(found.values())[:VERSIONS]
+def versions(root: Path, commit: str) -> dict[str, str]:
+    """Each version of a file that is in that commit or in one before it: its id -> its path, the newest first."""
+    kinds = (git(root, "cat-file", "--batch-all-objects", "--batch-check") or "").splitlines()
+    files = {line.split()[0] for line in kinds if " blob " in line}
+    lines = (git(root, "rev-list", "--objects", commit) or "").splitlines()
+    named = {one: path for one, _, path in (line.partition(" ") for line in lines) if one in files}
+    return {one: path for one, path in named.items() if not path.startswith("store/")}
 
 
-def called(place: str) -> str:
-    return f"commit {place[:7]}{place[40:]}"
+def signed_with(root: Path, found: Facts) -> list[tuple[str, str]]:
+    """Those versions in which a secret of a known form may be."""
+    signs, ids = [word for sign in SIGNS for word in ("-e", sign.decode())], list(found)
+    some = [ids[at : at + WORDS] for at in range(0, len(ids), WORDS)]
+    lines = [line for few in some for line in (git(root, "grep", "-I", "-l", "-F", *signs, *few) or "").splitlines()]
+    return [(one, found[one]) for one in lines if one in found][:HITS]
+
+
+def shown(root: Path, version: str) -> bytes:
+    return (git(root, "cat-file", "blob", version) or "").encode()
+
+
+def sighted(root: Path, commit: str, version: str, sightings: Sequence[Any]) -> list[str]:
+    """Those sightings, with the commit that brought that version of a file."""
+    if not sightings:
+        return []
+    since = (git(root, "log", "--format=%h", "--abbrev=7", f"--find-object={version}", commit) or "").split()
+    return [f"commit {since[-1] if since else commit[:7]}:{s}" for s in sightings]
 
 
 def git(root: Path, *words: str) -> str | None:
-    """What git prints in that repository; None where it refuses."""
-    done = run(["git", "-C", str(root), *words], 20)
+    """What git prints in that repository; None where it refuses. Raises LabError where it does not say either."""
+    done = run(["git", "-C", str(root), *words], limit := pace.patience(20))
+    if done.code is None:
+        raise LabError(
+            f"git {words[0]} did not end within {limit:g} s.", "Grade again when the machine has less to do."
+        )
+    if "dubious ownership" in done.output:
+        raise LabError(f"git reads nothing of {root}, which belongs to another user.", f"`chown -R $(id -u) {root}`")
     return done.stdout if done.ok else None
 
 
@@ -312,6 +340,7 @@ def running(ws: Any) -> Facts:
     parts = {key: str(record.get(key)) for key in ("bento", "image", "configuration")}
     facts: Facts = {"record": parts, "named": sorted(tags.values()), "computed": compute(ws, tags)}
     facts["store"] = {path: digest for tag in tags.values() for path, digest in files_of(ws.store, tag).items()}
+    facts["sources"] = sources_of(ws.store / "bentos" / NAME / bento) if bento else {}
     lock = state() / f"{names.cluster}-{spaces['production']}.lock"
     with locked(lock, "staging and production", lambda _: None), awake(list(spaces.values())) as late:
         facts["late"] = {place: why(space) for place, space in spaces.items() if space in late}
@@ -480,10 +509,10 @@ def places_run_the_image(seen: Facts) -> Finding:
 
 
 def led_away(told: Facts) -> str:
-    """Where callers of the Service get to, if not to the pods of the release."""
+    """Where callers of the Service get to, if not to the port of the release's pods."""
     others = [pod for pod in told["callers"] if pod not in told["pods"]]
     if others:
-        return f"its Service leads to {', '.join(others[:2])} as well, which is no pod of this Deployment"
+        return f"its Service leads to {', '.join(others[:2])}, where no pod of this Deployment listens"
     return "" if told["callers"] else "its Service leads to no pod"
 
 
@@ -499,6 +528,7 @@ def configuration_as_recorded(seen: Facts) -> Finding:
     wrong = [f"the ConfigMap in {place} has another" for place, told in places if wanted not in told["mounted"]]
     wrong += [f"{pod} was given {facts['configuration'][:12] or 'no file'}" for pod, facts in each_pod(seen)
               if facts["configuration"] != wanted]  # fmt: skip
+    wrong += [f"{pod} was given {facts['overrides'][0]} besides" for pod, facts in each_pod(seen) if facts["overrides"]]
     found = "; ".join(wrong[:3]) or "in both, and given to each process"
     return Finding(not wrong, "both places have the recorded configuration", found, wanted[:12])
 
@@ -531,16 +561,18 @@ def pods_load_the_models(seen: Facts) -> Finding:
     for pod, facts in each_pod(seen):
         other = [path for path, digest in facts["models"].items() if store.get(path) != digest]
         other += [path for path in store if path not in facts["models"]]
-        wrong += [f"{pod} has another {path}" for path in other[:1]]
+        laid = [path for path, digest in seen["sources"].items() if facts["sources"].get(path) != digest]
+        wrong += [f"{pod} has another {path}" for path in [*other[:1], *laid[:1]]]
+        wrong += [f"{pod} has something mounted over {path}" for path in facts["covered"][:1]]
         wrong += [f"{pod} answers {facts['answer']}"] * (not other and not alike(facts["answer"], computed))
         told = sorted(v for k, v in facts["headers"].items() if k.startswith("x-model-"))
         told += [v for k, v in facts["headers"].items() if k == "x-service-version"]
         meant = [*seen["named"], seen["record"]["bento"].rpartition(":")[2]]
         wrong += [f"{pod} says that it serves {', '.join(told)}"] * bool(told and told != meant)
         wrong += [f"{pod} was built with {', '.join(facts['named'])}"] * (sorted(facts["named"]) != seen["named"])
-    found = "; ".join(wrong[:2]) or "both models' bytes and scores"
-    good = not wrong and bool(store) and len(computed["labels"]) == len(TEXTS)
-    message = "each pod has the recorded models, and answers as they do"
+    found = "; ".join(wrong[:2]) or "both models' bytes and scores, and the Bento's sources"
+    good = not wrong and bool(store) and bool(seen["sources"]) and len(computed["labels"]) == len(TEXTS)
+    message = "each pod has the recorded models and sources, and answers as those do"
     return Finding(good, message, found[:300], str(computed["labels"]))
 
 

@@ -39,6 +39,18 @@ files = [p for p in sorted((bento / "models").glob("*/*/**/*")) if p.is_file() a
 told["models"] = {p.relative_to(bento).as_posix(): hashed(p) for p in files}
 text = (bento / "bento.yaml").read_text()
 told["named"] = sorted(re.findall(r"^- tag: (\\S+)", text, re.M))
+files = [p for p in sorted((bento / "src").rglob("*")) if p.is_file() and p.parent.name != "__pycache__"]
+told["sources"] = {p.relative_to(bento).as_posix(): hashed(p) for p in files}
+places = [line.split()[4] for line in open("/proc/self/mountinfo")]
+told["covered"] = [p for p in places if re.search(r"/(site|dist)-packages(/|$)|/lib/python3|/bento/src(/|$)", p)]
+given = []
+for place in pathlib.Path("/proc").glob("[0-9]*/environ"):
+    try:
+        given += place.read_text(errors="replace").split("\\0")
+    except OSError:
+        pass
+others = ("BENTOML_CONFIG_OPTIONS", "BENTOML_CONFIG_OVERRIDES")
+told["overrides"] = [o for o in others if any(v.startswith(o + "=") and v != o + "=" for v in given)]
 settings = pathlib.Path("/proc/1/environ").read_text(errors="replace").split("\\0")
 env = dict(v.split("=", 1) for v in settings if "=" in v)
 file = pathlib.Path(env.get("BENTOML_CONFIG", ""))
@@ -75,15 +87,26 @@ def look_at(namespace: str) -> Facts:
 
 
 def led_to(namespace: str, ready: set[str]) -> list[str]:
-    """The pods behind the Service. Those that became ready a moment ago are waited for."""
+    """The pods behind the Service, with the port where it is not the server's. Those that became ready a moment ago are
+    waited for."""
 
     def pods() -> list[str]:
         slices = get(namespace, "endpointslices", "-l", f"kubernetes.io/service-name={IMAGE}").get("items", [])
-        ends = [e for s in slices for e in s.get("endpoints") or [] if (e.get("conditions") or {}).get("ready")]
-        return sorted({str((e.get("targetRef") or {}).get("name") or ", ".join(addresses_of(e))) for e in ends})
+        ends = [
+            (e, door(s)) for s in slices for e in s.get("endpoints") or [] if (e.get("conditions") or {}).get("ready")
+        ]
+        return sorted(
+            {str((e.get("targetRef") or {}).get("name") or ", ".join(addresses_of(e))) + at for e, at in ends}
+        )
 
     wait_until(lambda: ready <= set(pods()), SETTLES, pause=0.5)
     return pods()
+
+
+def door(part: Facts) -> str:
+    """Of a slice of a Service: "" where it leads to the server's port, or which it leads to."""
+    ports = [str(p.get("port")) for p in part.get("ports") or []]
+    return "" if str(PORT) in ports else f", port {', '.join(ports)}" if ports else ", no port"
 
 
 def unpinned(specs: Sequence[Facts]) -> list[str]:

@@ -32,6 +32,8 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import yaml
+
 DEPTH = 4  # an encoding in an archive in an encoding: nobody does more by accident
 ROOM = 128 << 20  # bytes that a packed file may grow to: beyond, it is looked at as it is
 MOST = 8 << 20  # bytes: of a larger file the beginning and the end are read; sc3 asks anyway what it is for
@@ -74,6 +76,10 @@ PLACEHOLDER = re.compile(r"[$<{*%(\[]|(?i:none|null|true|false|changeme|your|exa
 
 # A value in plain small words is a label or a sentence; a path or an address names where something is.
 ORDINARY = re.compile(r"[A-Za-z]?[a-z]+(?:[-_ ./][a-z]+)*[.!?]?|~?\.{0,2}/[\w./-]+|https?://[^@\s]+")
+# Known to all by intent, whatever its name says: a key's public half, and its fingerprint.
+PUBLIC = re.compile(
+    r"SHA256:[A-Za-z0-9+/]{43}=?|MD5:[0-9a-f:]{47}|(?:sk-)?(?:ssh|ecdsa)-[\w.@-]+|AAAA[A-Za-z0-9+/]{40,}={0,2}"
+)
 # After a secret word: not the secret itself.
 ABOUT = {"path", "file", "dir", "folder", "url", "name", "names", "env", "field", "header", "length", "count", "limit",
          "type", "kind", "ttl", "help", "hint", "label", "reset"}  # fmt: skip
@@ -147,6 +153,51 @@ def search_certain(where: str, data: bytes) -> list[Sighting]:
     return [Sighting(where, text.count("\n", 0, a) + 1, kind, masked(text[a:b])) for kind, a, b in found]
 
 
+def search_manifest(where: str, data: bytes) -> list[Sighting]:
+    """Values that are secret by their place in a Kubernetes manifest, even in plain words: those of a Secret, of what
+    makes one, and of a variable whose name says so. What sops has encrypted is none."""
+    found = []
+    for text in re.split(r"^---.*$", data.decode("utf-8", "replace"), flags=re.M):
+        with contextlib.suppress(yaml.YAMLError, RecursionError):
+            found += [(name, value) for name, value in _held(yaml.safe_load(text)) if not PLACEHOLDER.match(value)]
+    return [Sighting(where, 0, f"a value of a Secret, {name}", masked(value)) for name, value in found if value]
+
+
+def _held(thing: Any) -> Iterator[tuple[str, str]]:
+    """(name, value) of what a manifest's objects keep as secrets."""
+    if isinstance(thing, list):
+        for part in thing:
+            yield from _held(part)
+    if not isinstance(thing, dict) or "sops" in thing:
+        return
+    if thing.get("kind") == "Secret":
+        yield from ((str(k), str(v)) for k, v in _table(thing.get("stringData")).items() if v is not None)
+        yield from ((str(k), _opened(str(v))) for k, v in _table(thing.get("data")).items() if v is not None)
+    for maker in _rows(thing.get("secretGenerator")):
+        for key, _, literal in (str(line).partition("=") for line in _rows(_table(maker).get("literals"))):
+            yield key, literal.strip("'\"")
+    name, value = thing.get("name"), thing.get("value")
+    if isinstance(name, str) and isinstance(value, str) and says_secret(name) and "/" not in value:
+        yield name, value
+    yield from _held([part for part in thing.values() if isinstance(part, dict | list)])
+
+
+def _rows(thing: Any) -> list[Any]:
+    return thing if isinstance(thing, list) else []
+
+
+def _table(thing: Any) -> dict[Any, Any]:
+    return thing if isinstance(thing, dict) else {}
+
+
+def _opened(value: str) -> str:
+    """What a Secret's `data` says; as it is where it is no base64."""
+    try:
+        return base64.b64decode(value, validate=True).decode("utf-8", "replace").strip()
+    except (ValueError, binascii.Error):
+        return value
+
+
 def search_name(path: str, known: frozenset[str] = frozenset()) -> list[Sighting]:
     """A path that names a secret's usual file, says a secret word, or holds a secret itself."""
     file = PurePosixPath(path)
@@ -191,7 +242,7 @@ def _certain(text: str, known: frozenset[str]) -> Iterator[tuple[str, int, int]]
 def _named(text: str, code: bool) -> Iterator[tuple[str, int, int]]:
     """`password = "..."`, `api_key: ...`, `TOKEN=...`. In code only a quoted value is one; the rest are expressions."""
     for match in [*NAMED.finditer(text), *PAIRED.finditer(text)]:
-        if not says_secret(match["name"]) or PLACEHOLDER.match(match["value"]):
+        if not says_secret(match["name"]) or PLACEHOLDER.match(match["value"]) or PUBLIC.fullmatch(match["value"]):
             continue
         if (match["quote"] or not code) and not ORDINARY.fullmatch(match["value"]):
             yield f"a value called {match['name']}", *match.span("value")
