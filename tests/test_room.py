@@ -54,3 +54,29 @@ def test_a_pod_that_waits_for_something_else(cluster: list[Facts]) -> None:
     cluster.append(pod("mine", "apart", "100m", said="0/2 nodes: 1 node(s) didn't match pod anti-affinity rules."))
     cluster.append(pod("mine", "starts", "100m", "worker"))
     room.need_room("mine")
+
+
+@pytest.mark.parametrize(
+    ("warning", "wrong"),
+    [
+        ("Failed to pull image x: connection refused", "cannot pull"),
+        ("Error: ErrImagePull", "cannot pull"),
+        ("The node was low on resource: ephemeral-storage.", "disk is full"),
+        (
+            "0/2 nodes are available: 2 node(s) had untolerated taint {node.kubernetes.io/disk-pressure: }",
+            "disk is full",
+        ),
+    ],
+)
+def test_what_the_cluster_says_of_this_machine(
+    cluster: list[Facts], warning: str, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "registry_answers", lambda _: False)
+    with pytest.raises(LabError, match=wrong):
+        room.refuse_trouble("mine", ["Readiness probe failed", warning])
+
+
+def test_what_the_cluster_says_of_a_pod(cluster: list[Facts], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image that the registry has not, and probes."""
+    monkeypatch.setattr(room, "registry_answers", lambda _: True)
+    room.refuse_trouble("mine", ["Failed to pull image x: not found", "Readiness probe failed: 503"])

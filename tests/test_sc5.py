@@ -259,6 +259,14 @@ WRONG: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "released-image",
         serve_with({"volumeMounts": [{"name": "s", "mountPath": "/home/bentoml/bento/src"}]}),
     ),
+    "a volume over the Bento, by another path": (
+        "released-image",
+        serve_with({"volumeMounts": [{"name": "s", "mountPath": "/etc/../home/bentoml/bento/src/"}]}),
+    ),
+    "a volume over what loads programs": (
+        "released-image",
+        serve_with({"volumeMounts": [{"name": "s", "mountPath": "/lib64"}]}),
+    ),
     "a secret in a Service's annotation": (
         "no-secret-in-manifests",
         lambda c: c.others.append(

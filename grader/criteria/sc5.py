@@ -25,7 +25,6 @@ import httpx
 from cluster.engine import environ
 from cluster.forward import forward
 from cluster.names import IMAGE, read_names
-from cluster.registry import answers as registry_answers
 from grader.errors import LabError
 from grader.kit import check, probe
 from grader.model import Facts, Finding
@@ -40,13 +39,14 @@ from grader.world.objects import (
     labels_of,
     left_by,
     matches,
+    over_bento,
     port_of,
     quantity,
     server_of,
     way_in,
 )
 from grader.world.releases import TEXTS, ask_apart, newest, released, untagged
-from grader.world.room import need_room
+from grader.world.room import refuse_trouble
 from grader.world.secrets import search
 from grader.world.visitors import STRANGERS, visit
 
@@ -57,8 +57,6 @@ APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 BESIDE = "services,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers"
 RUNNERS = ("embeddingrunner", "classifierrunner")
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
-BENTO = PurePosixPath(listeners.BENTO)
-PROGRAMS = (BENTO, *map(PurePosixPath, ("/app/.venv", "/usr", "/bin", "/lib")))
 ENTRY = "/home/bentoml/bento/env/docker/entrypoint.sh"  # BentoML's own, in each image
 # What a runner's part of a configuration may hold besides the runners' names.
 SETTINGS = {"batching", "resources", "workers_per_resource", "logging", "metrics", "timeout", "traffic", "optimized"}
@@ -136,7 +134,8 @@ def objects(ws: Any) -> Facts:
         "secrets": secrets_of(namespace, deployment) + secrets_written(ws.root / "deploy"),
         "events": warnings(namespace),
     }
-    refuse_trouble(facts)
+    if len(facts["endpoints"]) < 2:
+        refuse_trouble(namespace, facts["events"])
     return facts
 
 
@@ -190,13 +189,6 @@ def about(pod: Facts, release: str) -> Facts:
         "phase": pod["status"].get("phase", ""),
         "image": str(states[0].get("imageID", "")) if states else "",
     }
-
-
-def over_bento(server: Facts) -> list[str]:
-    """Volumes that hide the Bento or its packages, or a part of them: what runs then is not what was released."""
-    paths = [PurePosixPath(m["mountPath"]) for m in server.get("volumeMounts") or []]
-    hidden = [p for p in paths for place in PROGRAMS if p.is_relative_to(place) or place.is_relative_to(p)]
-    return sorted({str(p) for p in [*hidden, *(p for p in paths if {"site-packages", "dist-packages"} & set(p.parts))]})
 
 
 def secrets_of(namespace: str, deployment: Facts) -> list[str]:
@@ -279,18 +271,6 @@ def warnings(namespace: str, most: int = 3) -> list[str]:
     mine = [e for e in events if e.get("type") == "Warning" and e["involvedObject"].get("name", "").startswith(IMAGE)]
     told = [f"{e['involvedObject']['kind']} {e['involvedObject']['name']}: {e.get('message', '')[:300]}" for e in mine]
     return list(dict.fromkeys(told))[:most]
-
-
-def refuse_trouble(facts: Facts) -> None:
-    """Raises where pods are not ready for the machine's sake: nobody can pull, a disk is full, others took the room."""
-    if len(facts["endpoints"]) >= 2:
-        return
-    told = "; ".join(facts["events"])
-    if re.search("pull|ErrImage", told) and not registry_answers(read_names()):
-        raise LabError(f"The registry is silent, so pods cannot pull: {told[:300]}", "`./lab cluster up` starts it.")
-    if re.search("(?i)low on resource: ephemeral|DiskPressure|no space left", told):
-        raise LabError(f"A node's disk is full: {told[:300]}", "Free some: `docker system df` shows what takes it.")
-    need_room(facts["namespace"])
 
 
 @probe(limit=240)

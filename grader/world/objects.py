@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import math
+import posixpath
 import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from cluster.engine import environ
@@ -16,6 +18,7 @@ from cluster.names import read_names
 from grader.errors import LabError
 from grader.model import Facts
 from grader.processes import Completed, run
+from grader.world.listeners import BENTO
 
 HOST = "kubernetes.io/hostname"
 MEND = "`./lab cluster up` repairs it."
@@ -24,6 +27,8 @@ OUTAGE = re.compile(
     r"|etcdserver|ServiceUnavailable|InternalError|TooManyRequests",
     re.I,
 )
+# What runs, in the image: the Bento, its packages, and what these need.
+PROGRAMS = tuple(map(PurePosixPath, (BENTO, "/app/.venv", "/usr", "/bin", "/sbin", "/lib", "/lib64")))
 UNITS = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 UNITS |= {f"{letter}i": 1024.0**power for power, letter in enumerate("KMGTPE", 1)}
 
@@ -115,6 +120,13 @@ def way_in(service: Facts) -> Facts:
 def expand(volume: Facts) -> list[Facts]:
     """A volume, and what is projected into it."""
     return [volume, *((volume.get("projected") or {}).get("sources") or [])]
+
+
+def over_bento(server: Facts) -> list[str]:
+    """Volumes that hide the Bento or its packages, or a part of them: what runs then is not what was released."""
+    paths = [PurePosixPath(posixpath.normpath(str(m.get("mountPath")))) for m in server.get("volumeMounts") or []]
+    hidden = [p for p in paths for place in PROGRAMS if p.is_relative_to(place) or place.is_relative_to(p)]
+    return sorted({str(p) for p in [*hidden, *(p for p in paths if {"site-packages", "dist-packages"} & set(p.parts))]})
 
 
 def addresses_of(endpoint: Facts) -> list[str]:

@@ -1,15 +1,31 @@
-"""Pods that find no node and would find one without the other namespaces' pods: the machine's trouble, not a fail."""
+"""Pods that are not ready for the machine's sake, which is no fail: nobody can pull, a disk is full, or they find no
+node and would find one without the other namespaces' pods."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
+from cluster.names import read_names
+from cluster.registry import answers as registry_answers
 from grader.errors import LabError
 from grader.model import Facts
 from grader.world.objects import get, quantity
 
 KINDS = ("cpu", "memory")
 SYSTEM = frozenset({"kube-system", "local-path-storage"})
+FULL = re.compile("(?i)low on resource: ephemeral|DiskPressure|disk.pressure|no space left")
+
+
+def refuse_trouble(namespace: str, warnings: Iterable[str]) -> None:
+    """Raises LabError where one of these is why pods of that namespace are late: `warnings` is what the cluster said
+    of them."""
+    told = "; ".join(warnings)
+    if re.search("pull|ErrImage", told) and not registry_answers(read_names()):
+        raise LabError(f"The registry is silent, so pods cannot pull: {told[:300]}", "`./lab cluster up` starts it.")
+    if FULL.search(told):
+        raise LabError(f"A node's disk is full: {told[:300]}", "Free some: `docker system df` shows what takes it.")
+    need_room(namespace)
 
 
 def need_room(namespace: str) -> None:
