@@ -182,7 +182,7 @@ def too_much(spec: dict[str, Any]) -> str:
     numbers = [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]
     if len(numbers) > spec["processes"]:
         return f"more than {spec['processes']} processes"
-    if sum(map(memory_of, numbers)) > spec["memory"]:
+    if sum(map(memory_of, numbers)) + sum(files_in_memory(numbers).values()) > spec["memory"]:
         return f"more than {spec['memory'] / 2**30:g} GiB of memory"
     if time.monotonic() % 1 < 0.06 and sum(map(size_of, spec["written"])) > spec["disk"]:
         return f"more than {spec['disk'] / 2**20:g} MiB written"
@@ -190,11 +190,25 @@ def too_much(spec: dict[str, Any]) -> str:
 
 
 def memory_of(process: str) -> int:
-    """Bytes that are its own: pages shared with others (libraries, a forked parent's) count for nobody."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        words = Path(f"/proc/{process}/statm").read_text().split()
-        return (int(words[1]) - int(words[2])) * resource.getpagesize()
+    """Bytes that are its own, or that it may share with others; pages of files (libraries) count for nobody."""
+    with contextlib.suppress(OSError, ValueError):
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        told = dict(line.partition(":")[::2] for line in lines if line.startswith(("RssAnon", "RssShmem")))
+        return 1024 * sum(int(value.split()[0]) for value in told.values())
     return 0
+
+
+def files_in_memory(processes: list[str]) -> dict[int, int]:
+    """Bytes of each file that is in memory alone (memfd_create), by its number: in no process's own unless mapped."""
+    found = {}
+    for process in processes:
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(f"/proc/{process}/fd"):
+                with contextlib.suppress(OSError):
+                    if str(Path(entry.path).readlink()).startswith("/memfd:"):
+                        about = entry.stat()
+                        found[about.st_ino] = about.st_blocks * 512
+    return found
 
 
 def size_of(folder: str) -> int:

@@ -233,6 +233,20 @@ CHEATS = {
     "all-memory": Cheat(
         "prepare() gave", IN_A_BOX + "held = []\nwhile True:\n    held.append(b'x' * (1 << 27))\n", own=False
     ),
+    "all-memory-shared": Cheat(
+        "prepare() gave",
+        IN_A_BOX + "import mmap\nheld = []\nwhile True:\n"
+        "    held.append(mmap.mmap(-1, 1 << 28))\n    held[-1].write(bytes(1 << 28))\n", own=False,
+    ),
+    "all-memory-by-files": Cheat(
+        "prepare() gave",
+        IN_A_BOX + "import os\nwhile True:\n    os.write(os.memfd_create('x'), bytes(1 << 28))\n",
+        own=False,
+    ),
+    "its-end-is-the-box-s": Cheat(
+        "its process ended",
+        "import os\nprint('the box cannot be built: no space', flush=True)\nos._exit(98)\n", own=False,
+    ),
     "all-disk": Cheat(
         "OSError", IN_A_BOX + "with open('/tmp/x', 'wb') as f:\n    while True: f.write(b'x' * (1 << 24))\n", own=False
     ),
