@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import json
+import os
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +19,7 @@ from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.model import Evidence, Facts
 from grader.processes import Completed
-from grader.world import split
+from grader.world import callers, listeners, split
 from grader.world.releases import TEXTS
 
 KIT = Kit(ROOT)
@@ -28,6 +31,7 @@ SEEN: Facts = {
     "problem": "", "strangers": [], "release": RELEASE,
     "parts": {"demo/server": "api", "e/runner": "embeddingrunner", "c/runner": "classifierrunner"},
     "images": {"demo/server": RELEASE, "e/runner": RELEASE, "c/runner": RELEASE},
+    "over": [], "programs": [],
     "replicas": {"demo": 1, "e": 2, "c": 1}, "late": [], "behind": dict(PODS), "pods": dict(PODS),
     "reached": {"embeddingrunner": "200", "classifierrunner": "200"},
     "labels": TEXTS, "lost": [], "asked": 100, "inside": {"demo-1": 0},
@@ -112,6 +116,89 @@ def test_what_stands_beside_the_parts_may_be_of_another_image() -> None:
     seen["images"]["e/watcher"] = "another"
     seen["images"]["c/runner"] = RELEASE.replace("@", ":v7@")  # the digest counts
     assert judged(seen) == {}
+
+
+@pytest.mark.parametrize("fact", ["over", "programs"])
+def test_what_runs_is_what_is_in_the_image(fact: str) -> None:
+    assert judged({**copy.deepcopy(SEEN), fact: ["e/runner: /home/bentoml/bento/src"]}) == {"released-image": "fail"}
+
+
+@pytest.mark.parametrize(("ready", "found"), [(["demo-1"], None), ([], [])])
+def test_a_server_that_ends_is_not_looked_into(
+    ready: list[str], found: list[str] | None, broken: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([["demo-1"], ready])
+    monkeypatch.setattr(split, "pods_of", lambda *_: next(looks))
+    with pytest.raises(LabError) if found is None else contextlib.nullcontext():
+        assert MODULE["look_inside"]("mine", [API]) == found
+
+
+def listens(env: str, cwd: str, *words: str) -> Facts:
+    """What LOOK says of a process with those words and variables, if it listens on a port."""
+    look: dict[str, Any] = {}
+    exec(listeners.LOOK, look)
+    look |= {"sockets": lambda _: {"socket:[1]": "00000000"}, "holds": lambda pid, _: pid == "9"}
+    look["words"] = lambda _, what: (env if what == "environ" else "\0".join(words)).split("\0")
+    told = {"listdir": lambda _: ["9", "self"], "readlink": lambda _: cwd}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, does in told.items():
+            patch.setattr(os, name, does)
+        patch.setattr(os.path, "isdir", lambda path: path.startswith(listeners.BENTO))
+        patch.setattr(os.path, "ismount", lambda path: path in ("/", "/etc/serving-lab"))
+        return dict(look["look"](3000, listeners.RUNNER))
+
+
+WORKER = ("python", "-m", listeners.RUNNER, listeners.BENTO, "--runner-name", "x")
+STARTER = ("python", "-m", listeners.START, "start-runner-server", listeners.BENTO)
+
+
+@pytest.mark.parametrize(
+    ("env", "cwd", "words", "says"),
+    [
+        ("HOME=/tmp", listeners.BENTO, WORKER, ""),
+        ("PYTHONPATH=/etc/serving-lab", listeners.BENTO, WORKER, "PYTHONPATH=/etc/serving-lab"),
+        ("LD_PRELOAD=/tmp/x.so", listeners.BENTO, WORKER, "LD_PRELOAD"),
+        ("HOME=/tmp", listeners.BENTO, ("python", "/etc/serving-lab/runner.py"), "python runner.py"),
+        ("HOME=/tmp", listeners.BENTO, ("python", "-m", listeners.RUNNER, "/tmp/other"), "no folder, not the Bento"),
+    ],
+)
+def test_who_listens_as_a_runner(env: str, cwd: str, words: tuple[str, ...], says: str) -> None:
+    told = listeners.strange(listens(env, cwd, *words))
+    assert says in told if says else told == ""
+
+
+@pytest.mark.parametrize(
+    ("cwd", "steered"), [("/etc/serving-lab/x", ["its folder /etc/serving-lab/x"]), (listeners.BENTO, []), ("/app", [])]
+)
+def test_where_a_server_is_started_modules_are_found_first(cwd: str, steered: list[str]) -> None:
+    """A folder of the image's is no other code; a volume's is."""
+    told = listens("HOME=/tmp", cwd, *STARTER)
+    assert (told["others"], told["steered"]) == ([], steered)
+
+
+@pytest.mark.parametrize(
+    ("said", "lasted", "late", "found"),
+    [
+        ([(i / 20, "200") for i in range(600)], 30, [], {"late": [], "asked": 600, "lost": []}),
+        ([(i / 20, "200") for i in range(90)], 4.5, [], None),
+        ([(i / 20, "200") for i in range(300)], 30, [], None),
+        ([], 30, [], None),
+        ([(0.0, "200")], 300, ["api"], {"late": ["api"], "asked": 1, "lost": []}),
+        ([(i / 20, "200") for i in range(4800)], 900, [], {"late": [], "asked": 4800, "lost": []}),
+    ],
+)
+def test_a_sender_that_is_cut_off_is_the_graders_trouble(
+    said: list[tuple[float, str]], lasted: float, late: list[str], found: Facts | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [callers.Answer(at, word, 0.1) for at, word in said]
+    monkeypatch.setattr(callers, "asking", lambda *_, **__: contextlib.nullcontext(answers))
+    monkeypatch.setattr(split, "wait_until_out", lambda *_: late)
+    clock = iter([0.0, lasted])
+    monkeypatch.setitem(MODULE, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda _: None))
+    for name in ("kubectl", "wait_until", "refuse_trouble"):
+        monkeypatch.setitem(MODULE, name, lambda *_, **__: True)
+    with pytest.raises(LabError) if found is None else contextlib.nullcontext():
+        assert MODULE["replace_once"]("mine", "client", "host", API) == found
 
 
 HERE = {"name": "NS", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
@@ -263,6 +350,7 @@ def pods(monkeypatch: pytest.MonkeyPatch) -> list[list[Facts]]:
     said = "No such\noption: --hosts"
     monkeypatch.setattr(split, "kubectl", lambda *words, **_: Completed(0, said, 0.1, said))
     monkeypatch.setattr(split, "run_in", lambda *_, **__: "200\n200")
+    monkeypatch.setitem(MODULE, "refuse_trouble", lambda _: None)
     monkeypatch.setitem(MODULE, "wait_until", lambda holds, *_, **__: any(holds() for _ in range(3)))
     return looks
 
@@ -325,6 +413,32 @@ def test_a_server_that_ends_again_and_again_may_run_when_it_is_asked(
     monkeypatch.setattr(split, "wait_until_out", lambda *_: ["api"])
     told = MODULE["get_in"]("mine", {"api": API}, dict.fromkeys(PODS, "a:3000"))
     assert told == {"reached": dict.fromkeys(PODS, found), "late": ["api"]}
+
+
+def refuse(_: str) -> None:
+    raise LabError("The registry is silent, a disk is full, others took the room.")
+
+
+@pytest.mark.parametrize("look", ["reach", "get_in", "replace_once"])
+def test_what_is_late_for_the_machines_sake_is_no_fact(
+    pods: list[list[Facts]], look: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pod of the API server without room, at first or while it is replaced; one that ends itself is a fact."""
+    pods.append([api_pod(**({} if look == "reach" else RUNS))])
+    monkeypatch.setattr(split, "wait_until_out", lambda *_: ["api"])
+    monkeypatch.setattr(callers, "asking", lambda *_, **__: contextlib.nullcontext([]))
+    monkeypatch.setitem(MODULE, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: None))
+    for name in ("kubectl", "leaving"):
+        monkeypatch.setitem(MODULE, name, lambda *_: False)
+    depends = dict.fromkeys(PODS, "a:3000")
+    words = {"reach": (API, depends), "get_in": ({"api": API}, depends), "replace_once": ("client", "host", API)}[look]
+    told = MODULE[look]("mine", *words)
+    monkeypatch.setitem(MODULE, "refuse_trouble", refuse)
+    with pytest.raises(LabError, match="took the room"):
+        MODULE[look]("mine", *words)
+    if look != "replace_once":
+        pods[:] = [[api_pod(**(WAITS if look == "reach" else ANEW))]]
+        assert told != MODULE[look]("mine", *words)
 
 
 @pytest.mark.parametrize(("lost", "state"), [(["RemoteDisconnected"], WAITS), ([], WAITS), (["TimeoutError"], RUNS)])

@@ -26,7 +26,7 @@ from grader.workspace import locked
 from grader.world import callers, pace, room, split
 from grader.world.drain import STALLED
 from grader.world.load.copies import GRADED, remove_left
-from grader.world.objects import get, kubectl, labels_of, matches, way_in
+from grader.world.objects import get, kubectl, labels_of, matches, over_bento, way_in
 from grader.world.releases import TEXTS, released, untagged
 from grader.world.visitors import ELSEWHERE, LABEL, Visitor, prepare_elsewhere, prove_enforcement, sent
 
@@ -40,6 +40,8 @@ AT_LARGE = {"serving-lab/graded": "visitor"}  # the grader's own pods, which may
 ROLLS_OUT = 120  # seconds for the runners; the API server is ready soon after them
 PEOPLE, SECONDS = 24, 3.0
 RATE = 20.0  # requests a second while the API server is replaced, each over a connection of its own
+MOST, LEAST = 240, 100  # seconds and requests of that
+SILENT = 5.0  # seconds without a request at the end: the sender was cut off
 KNOCKING = ("client", "stranger", "likeness", "neighbour", "peer")  # and "sibling" where a runner has more than one pod
 SHUT = {"TimeoutError", "ConnectionRefusedError", "ConnectionResetError", "OSError"}  # no answer came
 REACH = """
@@ -47,11 +49,11 @@ import sys, urllib.request
 from concurrent.futures import ThreadPoolExecutor
 def ask(address):
     try:
-        return urllib.request.urlopen(f"http://{address}/livez", timeout=3).status
+        return urllib.request.urlopen(f"http://{address}/livez", timeout=float(sys.argv[1])).status
     except Exception as broken:
         return type(getattr(broken, "reason", broken)).__name__
 with ThreadPoolExecutor() as pool:  # a shut door takes the whole time-out
-    print(*pool.map(ask, sys.argv[1:]), sep="\\n")
+    print(*pool.map(ask, sys.argv[2:]), sep="\\n")
 """
 PROCESSES = """
 from pathlib import Path
@@ -71,17 +73,15 @@ def shape(ws: Any) -> Facts:
     deployments = [thing for thing in things if thing["kind"] == "Deployment"]
     parts = split.parts_of(deployments)
     facts["parts"] = {f"{p.name}/{p.container}": p.part for p in parts}
-    facts["images"] = images_of(deployments)
+    containers = {f"{d['metadata']['name']}/{c.get('name')}": c for d in deployments for c in split.containers_of(d)}
+    facts["images"] = {place: c.get("image", "") for place, c in containers.items()}
+    facts["over"] = [f"{place}: {path}" for place in facts["parts"] for path in over_bento(containers[place])]
+    facts["programs"] = []
     facts["replicas"] = {d["metadata"]["name"]: (d.get("spec") or {}).get("replicas", 1) for d in deployments}
     if problem or strangers or not is_apart(facts):
         return facts
     with laid_out(things) as (namespace, refused):
         return facts | ({"problem": refused} if refused else look_at(namespace, parts))
-
-
-def images_of(deployments: list[Facts]) -> dict[str, str]:
-    return {f"{d['metadata']['name']}/{c.get('name')}": c.get("image", "")
-            for d in deployments for c in split.containers_of(d)}  # fmt: skip
 
 
 def scattered(things: list[Facts]) -> str:
@@ -175,7 +175,7 @@ def look_at(namespace: str, parts: list[split.Part]) -> Facts:
     pods = {name: split.pods_of(namespace, by_part[name].name) for name in RUNNERS}
     facts: Facts = {"late": late, "behind": behind(namespace, depends), "pods": pods}
     if late:
-        room.need_room(namespace)
+        refuse_trouble(namespace)
         return {**facts, "events": split.warnings(namespace)[-3:]}
     by_name = {one["metadata"]["name"]: labels_of(split.template_of(one)) for one in running}
     labels = {name: by_name[by_part[name].name] for name in (split.API, *RUNNERS)}
@@ -188,7 +188,10 @@ def look_at(namespace: str, parts: list[split.Part]) -> Facts:
     with visitors(namespace, node, api.image, labels) as (client, others):
         host = front(namespace, labels[split.API])
         facts |= work(namespace, client, host, by_part, pods, facts)
-        facts["door"] = knock(namespace, others, by_part, pods, facts["counted"], node)
+        with ThreadPoolExecutor(1) as pool:  # those who knock wait
+            programs = pool.submit(look_inside, namespace, here)
+            facts["door"] = knock(namespace, others, by_part, pods, facts["counted"], node)
+        facts["programs"] = programs.result()
         facts["replaced"] = {} if facts["late"] or facts["lost"] else replace(namespace, client, host, api)
     return facts
 
@@ -240,6 +243,8 @@ def get_in(namespace: str, parts: dict[str, split.Part], depends: dict[str, str]
     names = [parts[p].name for p in (split.API, split.ALL) if p in parts]
     late = split.wait_until_out(namespace, names, pace.patience(45))
     ended = split.how_ended(namespace, api) if api.name in late else ""
+    if late and not ended:
+        refuse_trouble(namespace)
     return {"reached": dict.fromkeys(RUNNERS, ended) if ended else reached, "late": late}
 
 
@@ -252,7 +257,9 @@ def reach(namespace: str, api: split.Part, depends: dict[str, str]) -> dict[str,
         return any(split.runs(p, api.container) for p in pods)
 
     if not wait_until(runs, pace.patience(30), pause=1.0):
-        return dict.fromkeys(RUNNERS, split.how_ended(namespace, api) or "no pod of the API server runs")
+        if not (ended := split.how_ended(namespace, api)):
+            refuse_trouble(namespace)
+        return dict.fromkeys(RUNNERS, ended or "no pod of the API server runs")
     known = [split.end_of(p, api.container) for p in pods]
     try:
         pod = next(p["metadata"]["name"] for p in pods if split.runs(p, api.container))
@@ -269,10 +276,15 @@ def ask_from(namespace: str, pod: str, container: str, addresses: list[str]) -> 
     said: list[str] = []
     for again in range(3):
         time.sleep(2 if again else 0)
-        said = split.run_in(namespace, pod, REACH, *addresses, container=container).split()
+        said = split.run_in(namespace, pod, REACH, str(pace.patience(3)), *addresses, container=container).split()
         if all(status == "200" for status in said):
             break
     return said
+
+
+def refuse_trouble(namespace: str) -> None:
+    """Raises where pods are not ready for the machine's sake."""
+    room.refuse_trouble(namespace, split.warnings(namespace))
 
 
 @contextlib.contextmanager
@@ -322,6 +334,20 @@ def work(namespace: str, client: str, host: str, parts: dict[str, split.Part], p
         return {**found, "lost": [*ended, *found["lost"]], "inside": {}, "counted": before}
 
 
+def look_inside(namespace: str, parts: list[split.Part]) -> list[str]:
+    """What is strange about who listens in a ready pod of each part."""
+    found = []
+    for part in parts:
+        for pod in split.pods_of(namespace, part.name)[:1]:
+            try:
+                odd = split.look_inside(namespace, pod, part)
+                found += [f"{part.name}/{part.container}: {odd}"] if odd else []
+            except LabError:
+                if pod in split.pods_of(namespace, part.name):
+                    raise
+    return found
+
+
 def read_label(body: str) -> str:
     try:
         return str(json.loads(body)["labels"][0])
@@ -337,13 +363,19 @@ def replace(namespace: str, client: str, host: str, api: split.Part) -> Facts:
 
 
 def replace_once(namespace: str, client: str, host: str, api: split.Part) -> Facts:
-    """Raises LabError when the machine stopped the sender, so that its losses say nothing."""
-    with callers.asking(namespace, client, f"http://{host}/classify", RATE, most=240) as answers:
+    """Raises LabError when the machine stopped the sender, so that what came back says nothing."""
+    with callers.asking(namespace, client, f"http://{host}/classify", RATE, most=MOST) as answers:
+        began = time.monotonic()
         time.sleep(2)
         kubectl("-n", namespace, "rollout", "restart", f"deployment/{api.name}")
         late = split.wait_until_out(namespace, [api.name], pace.patience(90))
         wait_until(lambda: not leaving(namespace), pace.patience(60), pause=1.0)
         time.sleep(2)
+        lasted = min(time.monotonic() - began, MOST - 20)
+    if late:
+        refuse_trouble(namespace)
+    elif len(answers) < LEAST or answers[-1].at - answers[0].at < lasted - SILENT:
+        raise LabError(f"The sender fell silent: it sent {len(answers)} requests in {lasted:.0f} s.", "Grade again.")
     lost = sorted(a.said for a in answers if a.said != "200")
     stalled = callers.lateness(answers, RATE)
     if lost and stalled > STALLED:
@@ -425,8 +457,11 @@ def parts_are_apart(seen: Facts) -> Finding:
 def released_image(seen: Facts) -> Finding:
     images = {place: seen["images"].get(place, "none") for place in seen["parts"]}
     others = {place: image for place, image in images.items() if untagged(image) != untagged(seen["release"])}
-    good = bool(seen["release"]) and not others
-    return Finding(good, "all parts run the released image", str(others or "all"), seen["release"])
+    odd = [*(f"hidden by a volume in {one}" for one in seen.get("over") or []), *(seen.get("programs") or [])]
+    good = bool(seen["release"]) and not others and seen.get("over") == seen.get("programs") == []
+    found = "; ".join([*([str(others)] if others else []), *odd]) or "all"
+    wanted = f"{seen['release']}, its programs, and nothing before them"
+    return Finding(good, "all parts run the released image", found, wanted)
 
 
 @check(shape, after=parts_are_apart)
@@ -513,8 +548,8 @@ def replaced_without_loss(seen: Facts) -> Finding:
     ends = ", ".join(f"{lost.count(said)} x {said}" for said in dict.fromkeys(lost)) or "none"
     found = f"{len(lost)} of {told.get('asked', 0)} requests lost: {ends}"
     found += f"; not rolled out: {', '.join(late)}" if late else ""
-    good = told.get("asked", 0) >= 100 and told.get("lost") == [] and told.get("late") == []
-    return Finding(good, "the API server is replaced and no request is lost", found, "none lost of 100 or more")
+    good = told.get("asked", 0) >= LEAST and told.get("lost") == [] and told.get("late") == []
+    return Finding(good, "the API server is replaced and no request is lost", found, f"none lost of {LEAST} or more")
 
 
 @check(shape, after=services_find_runners)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from grader.model import Facts
 
 BENTO = "/home/bentoml/bento"
-SERVER = "bentoml_cli.worker.http_api_server"
-# `server`: whether BentoML's API server holds the listening socket; `others`: programs that are none of BentoML's and
-# hold it; `folders`: where the server took its service from; `steered`: variables that put other code before the
-# image's; `loopback`: whether nobody from outside gets there.
-LOOK = """
+SERVER, RUNNER = "bentoml_cli.worker.http_api_server", "bentoml_cli.worker.runner"
+START = "bentoml_cli._internal.start"  # starts either of them alone, and holds the socket as well
+# `server`: whether BentoML's API server (or that worker) holds the listening socket; `others`: programs that are none
+# of BentoML's and hold it; `folders`: where the server took its service from; `steered`: what puts other code before
+# the image's, a variable or the folder that it is started in; `loopback`: whether nobody from outside gets there.
+LOOK = (
+    """
 import os, pathlib
 def words(pid, what):
     return pathlib.Path(f"/proc/{pid}/{what}").read_bytes().decode(errors="replace").split("\\0")
@@ -30,7 +32,9 @@ def holds(pid, wanted):
         except OSError:
             pass
     return False
-def look(port):
+def mount_of(folder):
+    return folder if os.path.ismount(folder) else mount_of(os.path.dirname(folder))
+def look(port, worker="SERVER"):
     home = os.path.realpath("BENTO") + "/"
     wanted, told = sockets(port), {"server": False, "others": set(), "folders": set(), "steered": set()}
     told["loopback"] = bool(wanted) and set(wanted.values()) <= {"0100007F", "0" * 24 + "01000000"}
@@ -43,9 +47,11 @@ def look(port):
         except OSError:
             continue
         name = line[line.index("-m") + 1] if "-m" in line[1:3] else " ".join(os.path.basename(w) for w in line[:2])
-        if not name.startswith("bentoml_cli.worker.") and "bentoml" not in name.split(" "):
+        if not name.startswith(("bentoml_cli.worker.", "START")) and "bentoml" not in name.split(" "):
             told["others"].add(name)
-        if name == "SERVER":
+        if name == "START" and mount_of(cwd) != "/":  # a module finds others first where it is started
+            told["steered"].add(f"its folder {cwd}")
+        if name == worker:
             told["server"] = True
             given = [line[line.index("-m") + 2]] + [line[i + 1] for i, w in enumerate(line) if w == "--working-dir"]
             given = [os.path.realpath(os.path.join(cwd, g)) for g in given]
@@ -54,7 +60,10 @@ def look(port):
             paths = [v for v in env.get(key, "").split(":") if v]
             told["steered"] |= {f"{key}={v}" for v in paths if not (os.path.realpath(v) + "/").startswith(home)}
     return {k: sorted(v) if isinstance(v, set) else v for k, v in told.items()}
-""".replace("SERVER", SERVER).replace("BENTO", BENTO)
+""".replace("SERVER", SERVER)
+    .replace("START", START)
+    .replace("BENTO", BENTO)
+)
 
 
 def strange(told: Facts) -> str:

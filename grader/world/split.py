@@ -18,6 +18,7 @@ import yaml
 
 from grader.errors import LabError
 from grader.model import Facts
+from grader.world import listeners
 from grader.world.objects import get, kubectl, labels_of
 
 API, ALL = "api", "all"
@@ -213,7 +214,7 @@ def warnings(namespace: str, letters: int = 200) -> list[str]:
 def run_in(namespace: str, pod: str, code: str, *words: str, container: str = "", limit: float = 60) -> str:
     """What that Python prints in the pod. Raises LabError when it cannot be run."""
     where = ["-c", container] if container else []
-    done = kubectl("-n", namespace, "exec", pod, *where, "--", "python", "-c", code, *words, limit=limit)
+    done = kubectl("-n", namespace, "exec", pod, *where, "--", "python", "-I", "-c", code, *words, limit=limit)
     if not done.ok:
         raise LabError(f"Nothing can be run in the pod {pod}: {done.tail(2)}", "Grade again.")
     return done.stdout.strip()
@@ -227,6 +228,13 @@ def counted(namespace: str, pod: str, container: str = "", port: int = PORT) -> 
         if path and path[1] not in ("livez", "readyz", "healthz", "metrics"):
             found[path[1]] = found.get(path[1], 0) + int(float(line.rsplit(" ", 1)[1]))
     return found
+
+
+def look_inside(namespace: str, pod: str, part: Part) -> str:
+    """What is strange about who listens there; "" if it is BentoML with the image's Bento (listeners.py)."""
+    worker = listeners.SERVER if part.part == API else listeners.RUNNER
+    script = f"{listeners.LOOK}\nimport json; print(json.dumps(look({part.port}, {worker!r})))"
+    return listeners.strange(json.loads(run_in(namespace, pod, script, container=part.container)))
 
 
 def fire(namespace: str, pod: str, address: str, method: str, token: str, container: str = "") -> str:
