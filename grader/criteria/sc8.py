@@ -265,8 +265,8 @@ def reach(namespace: str, api: split.Part, depends: dict[str, str]) -> dict[str,
         pod = next(p["metadata"]["name"] for p in pods if split.runs(p, api.container))
         return dict(zip(depends, ask_from(namespace, pod, api.container, list(depends.values())), strict=True))
     except LabError:
-        # the kubelet says so some seconds late
-        if not wait_until(lambda: bool(split.how_ended(namespace, api, known)), pace.patience(5), pause=1.0):
+        # the kubelet says so some seconds late, and one without memory may outlive what was run in it
+        if not wait_until(lambda: bool(split.how_ended(namespace, api, known)), pace.patience(20), pause=1.0):
             raise
         return dict.fromkeys(RUNNERS, split.how_ended(namespace, api, known))
 
