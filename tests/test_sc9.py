@@ -56,7 +56,8 @@ def good() -> dict[str, Facts]:
         },
         "v2": {
             "problem": "", "log": "", "models": [{"name": "triage", "state": "READY"}],
-            "told": {"inputs": {"texts": "BYTES"}, "outputs": {"labels": "BYTES", "scores": "FP64"}, "fixed": {}},
+            "told": {"inputs": {"texts": "BYTES"}, "outputs": {"labels": "BYTES", "scores": "FP64"},
+                     "shapes": {"inputs": {"texts": [-1]}, "outputs": {"labels": [-1, 1], "scores": [-1]}}},
             "unstored": 200,
             "wanted": {text: {"label": "billing", "score": 0.8} for some in texts for text in some},
             "answers": [answer(some) for some in texts],
@@ -76,6 +77,7 @@ def test_good_facts_pass() -> None:
     assert judged(good()) == {}
 
 
+SHAPES = ("v2", "told", "shapes")
 OUT = ("v2", "answers", 1, "outputs")
 WRONG = [
     ("cards-answered", put("choices", "cards", "tiny", "layer", to="kubeflow")),
@@ -104,7 +106,10 @@ WRONG = [
     ("v2-ready", put("v2", "models", to=[])),
     ("v2-as-told", put("v2", "told", "inputs", to={})),
     ("v2-as-told", put("v2", "told", "outputs", "scores", to="FP32")),
-    ("v2-as-told", put("v2", "told", "fixed", to={"texts": [1]})),
+    ("v2-as-told", put(*SHAPES, "inputs", "texts", to=[1])),
+    ("v2-as-told", put(*SHAPES, "inputs", "texts", to=[-1, 7])),
+    ("v2-as-told", put(*SHAPES, "outputs", "scores", to=[-1, 7])),
+    ("v2-as-told", put(*SHAPES, "outputs", "labels", to=[-1, 2])),
     ("v2-as-told", put(*OUT, "labels", "data", to=["billing"])),
     ("v2-as-told", put(*OUT, "scores", "shape", to=[1, 3])),
     ("v2-as-told", put("v2", "answers", 0, "status", to=500)),
@@ -215,6 +220,15 @@ def test_a_shape_holds_any_number_of_texts_or_one(shape: list[int] | None, fixed
     assert mlserver.is_fixed(shape) is fixed
 
 
+@pytest.mark.parametrize(
+    ("shape", "sent", "held"),
+    [([-1], [3], True), ([-1, 1], [3], True), ([-1], [3, 1], True), ([-1, -1], [3, 7], True), ([-1, 3], [2, 3], True),
+     ([-1, 3], [2, 1], False), ([-1, 1], [2, 3], False), ([-1], [2, 3], False), (None, [2], True), ([], [2], True)],
+)  # fmt: skip
+def test_a_shape_holds_what_is_sent_of_each_text(shape: list[int] | None, sent: list[int], held: bool) -> None:
+    assert mlserver.holds(shape, sent) is held
+
+
 # ---------------------------------------------------------------- what is stated
 
 
@@ -259,13 +273,18 @@ def test_lines_of_code_are_counted_without_comments_and_blanks() -> None:
 
 def test_settings_get_the_graders_ports_and_keep_the_rest(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
-    assert mlserver.write_settings(path, 4321) == ""
+    assert mlserver.write_settings(path, (4321, 4322, 4323)) == ""
     path.write_text(json.dumps({"host": "0.0.0.0", "http_port": 1, "parallel_workers": 2}))
-    assert mlserver.write_settings(path, 4321) == ""
+    assert mlserver.write_settings(path, (4321, 4322, 4323)) == ""
     told = json.loads(path.read_text())
-    assert (told["host"], told["http_port"], told["parallel_workers"]) == ("127.0.0.1", 4321, 2)
+    assert (told["host"], told["http_port"], told["metrics_port"], told["parallel_workers"]) == (
+        "127.0.0.1",
+        4321,
+        4323,
+        2,
+    )
     path.write_text("[")
-    assert mlserver.write_settings(path, 4321).startswith("settings.json: JSONDecodeError")
+    assert mlserver.write_settings(path, (4321, 4322, 4323)).startswith("settings.json: JSONDecodeError")
 
 
 def test_mlserver_is_not_run_on_a_python_that_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:

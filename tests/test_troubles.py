@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import re
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -26,9 +27,9 @@ from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.look import look
 from grader.needs import look_for
-from grader.processes import carriers, listener, run, started, wait_until
+from grader.processes import carriers, free_port, listener, run, started, wait_until
 from grader.workspace import Workspace, locked
-from grader.world import pace, servers
+from grader.world import mlserver, pace, servers
 
 SLOT = Names(9, 5091)
 KIT = Kit()
@@ -287,6 +288,18 @@ def test_a_server_that_hangs_or_dies_and_dies_is_a_finding(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str
 ) -> None:
     assert not_ready(script, monkeypatch, tmp_path) == "the server was not ready after 1 s"
+
+
+@pytest.mark.parametrize("taken", [0, 2], ids=["the port that is asked", "one that nobody asks"])
+def test_a_port_that_another_program_took_from_mlserver_is_the_machines_trouble(tmp_path: Path, taken: int) -> None:
+    ports = [free_port() for _ in mlserver.KINDS]
+    with socket.create_server(("127.0.0.1", ports[taken])), started(["false"], log=tmp_path / "log") as (process, mark):
+        server = servers.Served(f"http://127.0.0.1:{ports[0]}", tmp_path, tmp_path / "log", mark, process)
+        with pytest.raises(LabError, match=f"took port {ports[taken]} meanwhile"):
+            mlserver.wait_ready(server, 5, ports)
+        boxed = servers.Served(f"http://127.0.0.1:{ports[0]}", tmp_path, tmp_path / "log", mark, process, boxed=True)
+        mlserver.wait_ready(boxed, 5, ports)
+        assert boxed.problem.startswith("the server ended with exit code 1")
 
 
 # Disks and folders

@@ -382,30 +382,36 @@ def v2_as_told(seen: Facts) -> Finding:
     message = "/v2/models/NAME tells what goes in and comes out, and it is so"
     if list(told["inputs"].values()) != ["BYTES"] or kinds != ["BYTES", "FP"]:
         return Finding(False, message, str({k: told[k] for k in ("inputs", "outputs")}), wanted)
-    if told["fixed"]:
-        found = "; ".join(f"{name} has the shape {shape}" for name, shape in told["fixed"].items())
-        return Finding(False, message, f"{found}: as many texts and no others", "-1 for what changes with the request")
-    wrong = [problem for a in seen["answers"] if (problem := form_problem(a, told["outputs"]))]
+    shapes = {**told["shapes"]["inputs"], **told["shapes"]["outputs"]}
+    if fixed := [f"{name} has the shape {shape}" for name, shape in shapes.items() if mlserver.is_fixed(shape)]:
+        found = f"{'; '.join(fixed)}: as many texts and no others"
+        return Finding(False, message, found, "-1 for what changes with the request")
+    wrong = [f"{name} has the shape {shape}, and each text is one" for name, shape in told["shapes"]["inputs"].items()
+             if not mlserver.holds(shape, [1])]  # fmt: skip
+    wrong += [problem for a in seen["answers"] if (problem := form_problem(a, told))]
     good = not wrong and [len(a["texts"]) for a in seen["answers"]] == list(SIZES)
     return Finding(good, message, wrong[0] if wrong else "all answers", wanted)
 
 
-def form_problem(answer: Facts, told: dict[str, str]) -> str:
+def form_problem(answer: Facts, told: Facts) -> str:
     """What is wrong with the form of one answer, or nothing."""
     count = len(answer["texts"])
     if answer["status"] != 200 or answer["problem"]:
         return f"{count} texts: {answer['status'] or ''} {answer['problem']}".strip()
     got = answer["outputs"]
-    if {name: out["datatype"] for name, out in got.items()} != told:
-        return f"outputs {[(name, out['datatype']) for name, out in got.items()]}, told were {list(told.items())}"
+    if {name: out["datatype"] for name, out in got.items()} != told["outputs"]:
+        kinds = [(name, out["datatype"]) for name, out in got.items()]
+        return f"outputs {kinds}, told were {list(told['outputs'].items())}"
     for name, out in got.items():
         shape, values = out["shape"], out["data"]
         if not isinstance(shape, list) or not isinstance(values, list) or not all(isinstance(n, int) for n in shape):
             return f"{name}: {str(out)[:120]}"
         fits = shape[:1] == [count] and prod(shape) == len(values)
-        kind = str if told[name] == "BYTES" else (int, float)
+        kind = str if told["outputs"][name] == "BYTES" else (int, float)
         if not fits or not all(isinstance(v, kind) for v in values) or (kind is str and len(values) != count):
             return f"{count} texts: {name} has shape {shape} and {len(values)} values: {str(values)[:80]}"
+        if not mlserver.holds(promised := told["shapes"]["outputs"].get(name), shape):
+            return f"{count} texts: {name} has shape {shape}, told was {promised}"
     return ""
 
 

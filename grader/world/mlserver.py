@@ -16,7 +16,8 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,13 @@ from grader.progress import Progress
 from grader.sandbox import WANTED, boxed, check_built
 from grader.workspace import copy_tree, locked, write_atomic
 from grader.world import pace
-from grader.world.servers import QUIET, Served
+from grader.world.servers import QUIET, Served, check_port
 
 PINS = Path(__file__).with_name("mlserver.txt")
 OLDEST, NEWEST = (3, 11), (3, 12)  # Pythons that MLServer 1.7 runs on, as far as the kit does
 LIMIT = 60.0  # seconds until a model is ready
 READY = "/v2/health/ready"
+KINDS = ("http_port", "grpc_port", "metrics_port")  # in its settings
 
 
 def folder() -> Path:
@@ -113,9 +115,9 @@ def serving(root: Path, store: Path, model: str = "choice/mlserver", limit: floa
     """Serves a copy of that model folder of a workspace, with its service/ on Python's path, on free ports of
     127.0.0.1; boxed where others' work is graded. `problem` of what is given is a fact about the submission."""
     with tempfile.TemporaryDirectory(prefix="served-", ignore_cleanup_errors=True) as temporary:
-        home, log, port = Path(temporary) / "home", Path(temporary) / "log", free_port()
-        project = prepare_project(home, root, store, model)
-        problem = write_settings(project / model / "settings.json", port)
+        home, log, ports = Path(temporary) / "home", Path(temporary) / "log", [free_port() for _ in KINDS]
+        project, port = prepare_project(home, root, store, model), ports[0]
+        problem = write_settings(project / model / "settings.json", ports)
         environ = {**QUIET, "BENTOML_HOME": str(home), "PYTHONPATH": str(project / "service"), "HF_HUB_OFFLINE": "1"}
         shown = [store.absolute(), folder(), Path(sys.prefix)]
         with (
@@ -125,7 +127,7 @@ def serving(root: Path, store: Path, model: str = "choice/mlserver", limit: floa
             is_boxed = bool(os.environ.get(WANTED))
             server = Served(f"http://127.0.0.1:{port}", home, log, mark, process, problem, boxed=is_boxed)
             if not problem:
-                wait_ready(server, limit)
+                wait_ready(server, limit, ports)
             yield server
 
 
@@ -141,25 +143,29 @@ def prepare_project(home: Path, root: Path, store: Path, model: str) -> Path:
     return project
 
 
-def write_settings(path: Path, port: int) -> str:
+def write_settings(path: Path, ports: Sequence[int]) -> str:
     """The learner's settings with our ports in them, since a file overrules variables; or what is wrong with them."""
     try:
         settings = json.loads(path.read_text()) if path.is_file() else {}
-        ours = {"host": "127.0.0.1", "http_port": port, "grpc_port": free_port(), "metrics_port": free_port()}
+        ours = {"host": "127.0.0.1", **dict(zip(KINDS, ports, strict=True))}
         path.write_text(json.dumps({**settings, **ours}))
     except (OSError, ValueError, TypeError) as wrong:
         return f"settings.json: {type(wrong).__name__}: {wrong}"
     return ""
 
 
-def wait_ready(server: Served, limit: float) -> None:
-    """Waits until it says that every model is ready, or until it is clear that this will not come."""
+def wait_ready(server: Served, limit: float, ports: Sequence[int]) -> None:
+    """Waits until it says that every model is ready, or until it is clear that this will not come. Raises LabError
+    where another program has one of its ports."""
     began = time.monotonic()
     limit = pace.patience(limit)
     settled = wait_until(lambda: server.process.poll() is not None or is_ready(server), limit, 0.2)
     server.seconds = round(time.monotonic() - began, 1)
     code = server.process.poll()
     check_built(code, server.log())
+    if not server.boxed and (code is not None or not settled):  # in a sandbox nobody else can listen
+        for port in ports:
+            check_port(port, server.mark)
     if code is not None:
         server.problem = f"the server ended with exit code {code} after {server.seconds:g} s"
     elif not settled:
@@ -203,20 +209,27 @@ def models_of(url: str) -> list[Facts]:
 
 
 def metadata_of(url: str, name: str) -> Facts:
-    """Its inputs and outputs, name -> datatype, as /v2/models/NAME tells every client; `fixed`: the shapes of tensors
-    that hold one number of texts and no other."""
+    """Its inputs and outputs, name -> datatype, as /v2/models/NAME tells every client, and the shape of each."""
     try:
         told = httpx.get(f"{url}/v2/models/{name}", timeout=10).json()
         tensors = {k: list(told.get(k) or []) for k in ("inputs", "outputs")}
-        fixed = {str(t["name"]): t["shape"] for some in tensors.values() for t in some if is_fixed(t.get("shape"))}
-        return {k: {str(t["name"]): str(t["datatype"]) for t in some} for k, some in tensors.items()} | {"fixed": fixed}
+        shapes = {k: {str(t["name"]): t.get("shape") for t in some} for k, some in tensors.items()}
+        return {k: {str(t["name"]): str(t["datatype"]) for t in some} for k, some in tensors.items()} | {
+            "shapes": shapes
+        }
     except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):
-        return {"inputs": {}, "outputs": {}, "fixed": {}}
+        return {"inputs": {}, "outputs": {}, "shapes": {"inputs": {}, "outputs": {}}}
 
 
 def is_fixed(shape: Any) -> bool:
     """Whether the first number of a shape, which counts the texts, is one; -1 is any."""
     return isinstance(shape, list) and bool(shape) and shape[0] != -1
+
+
+def holds(shape: Any, sent: Sequence[int]) -> bool:
+    """Whether a client that goes by this shape expects of each text what came: [-1] is [-1, 1], -1 any number."""
+    told, came = list(shape or [])[1:], sent[1:]
+    return -1 in told or prod(told) == prod(came)
 
 
 def request_of(texts: list[str], name: str = "texts") -> dict[str, Any]:

@@ -226,7 +226,7 @@ def wait_ready(server: Served, limit: float) -> None:
     code = server.process.poll()
     check_built(code, server.log())
     if (code is not None or server.foreign) and not os.environ.get(PORT) and not server.boxed:
-        check_port(server)
+        check_port(server.port, server.mark)
     if server.foreign:
         server.problem = f"port {server.port} is held by {server.foreign}, which was not started here"
     elif code is not None:
@@ -237,11 +237,11 @@ def wait_ready(server: Served, limit: float) -> None:
         server.problem = f"the server was not ready after {limit:g} s"
 
 
-def check_port(server: Served) -> None:
+def check_port(port: int, mark: str) -> None:
     """Raises where another program took the free port that was chosen, between the choice and the server's start."""
-    holder = server.holder()
-    if holder is not None and not is_ours(holder, server.mark):
-        raise LabError(f"Another program, process {holder.pid}, took port {server.port} meanwhile.", "Grade again.")
+    holder = listener(port)
+    if holder is not None and not is_ours(holder, mark):
+        raise LabError(f"Another program, process {holder.pid}, took port {port} meanwhile.", "Grade again.")
 
 
 def is_settled(server: Served) -> bool:
