@@ -14,12 +14,13 @@ import tarfile
 import tempfile
 import threading
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from fake_tools import FakeTools, tools
 
+from grader import processes
 from grader.errors import LabError
 from grader.kit import Kit
 from grader.world import containers, images, pace, releases
@@ -291,6 +292,53 @@ def test_a_pull_that_fails_is_the_machines_trouble(tools: FakeTools, said: str) 
     with pytest.raises(LabError) as wrong:
         containers.pull("127.0.0.1:5001/x@sha256:1")
     assert TROUBLES[said] in wrong.value.remedy
+
+
+BOX = containers.Box("x", "http://127.0.0.1:1")  # where nothing answers
+ASKS: dict[str, Callable[[], object]] = {
+    "user": BOX.user,
+    "look": BOX.look,
+    "cpu": BOX.cpu,
+    "ask": lambda: BOX.ask(["a"]),
+}
+DAEMON = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
+
+
+@pytest.mark.parametrize("ask", ASKS)
+@pytest.mark.parametrize("back", [True, False])
+def test_an_engine_that_goes_while_a_container_is_asked_is_the_machines_trouble(
+    tools: FakeTools, ask: str, back: bool
+) -> None:
+    """It is gone for the command, or for the question how the container is, too."""
+    tools.answer("docker *", "", 1, warning=DAEMON)
+    if back and ask != "ask":
+        tools.answer("docker inspect*", "running 0 false")
+    with pytest.raises(LabError, match="Docker stopped answering"):
+        ASKS[ask]()
+
+
+def test_a_container_without_programs_or_without_an_answer_is_a_finding(tools: FakeTools) -> None:
+    tools.answer("docker inspect*", "running 0 false")
+    tools.answer("docker exec*", "", 126, warning="OCI runtime exec failed: no such file or directory")
+    assert (BOX.user(), BOX.look(), BOX.cpu()) == ("", {}, 0)
+    assert BOX.ask(["a"])["problem"].startswith("ConnectError")
+
+
+def test_a_command_in_a_container_that_does_not_end(tools: FakeTools, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools.answer("docker inspect*", "running 0 false")
+    limits: list[float] = []
+
+    def run(command: list[str], limit: float) -> processes.Completed:
+        limits.append(limit)
+        return processes.run(command, limit) if "inspect" in command else processes.Completed(None, "", limit)
+
+    monkeypatch.setattr(containers, "run", run)
+    monkeypatch.setattr(pace, "slowness", lambda: 3.0)
+    for look in (BOX.user, BOX.look):
+        with pytest.raises(LabError, match="too slow"):
+            look()
+    assert not BOX.is_ready_inside()  # a Python that hangs is the image's own
+    assert min(limits) == 60
 
 
 def test_a_container_gets_no_proxy_of_dockers_client(tools: FakeTools) -> None:

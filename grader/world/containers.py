@@ -29,11 +29,12 @@ GUARDS = ("--cap-drop=ALL", "--security-opt=no-new-privileges", "--memory=3g", "
 SERVE = ("serve", "--port", "3000", "--api-workers", "1")
 JSON = {"content-type": "application/json"}
 READY = """python -c 'import urllib.request as u; print(u.urlopen("http://127.0.0.1:3000/readyz", timeout=9).status)'"""
+GONE = "cannot connect to the docker daemon|is the docker daemon running|error during connect"
 TROUBLES = {
     "no space left": "Free some disk: `docker system df` shows what Docker takes.",
     "docker-credential|credentials": "Take credsStore out of ~/.docker/config.json, or install that helper.",
     "permission denied.*sock": "sudo usermod -aG docker $USER, then log out and in again",
-    "cannot connect to the docker daemon|is the docker daemon running": "`./lab doctor` names the command.",
+    GONE: "`./lab doctor` names the command.",
     "port is already allocated|address already in use": "Grade again: another program took the port meanwhile.",
     "connection refused|proxyconnect|i/o timeout|gave HTTP response": "`./lab cluster up` starts the registry.",
     "cannot allocate memory|resource temporarily unavailable": "End what else is running, and grade again.",
@@ -61,23 +62,51 @@ class Box:
                 got = client.post(f"{self.url}/classify", content=json.dumps({"texts": texts}), headers=JSON)
             return {"texts": texts, "status": got.status_code, "body": got.json(), "problem": ""}
         except httpx.HTTPError as broken:
-            if isinstance(broken, httpx.ReadTimeout) and pace.is_at_work(self.cpu):
+            self.state()  # an engine that went took the answer with it
+            if isinstance(broken, httpx.TimeoutException) and pace.is_at_work(self.cpu):
                 raise pace.too_slow("the container's answer", limit) from broken
             return {"texts": texts, "status": None, "body": None, "problem": f"{type(broken).__name__}: {broken}"[:200]}
         except ValueError:
             return {"texts": texts, "status": got.status_code, "body": None, "problem": f"no JSON: {got.text[:80]!r}"}
 
-    def inside(self, command: str, limit: float = 20) -> str:
+    def state(self) -> list[str]:
+        """Its status, its exit code, and whether it wanted too much memory. Raises where the engine cannot say."""
+        words = "{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}"
+        done = run(["docker", "inspect", "--format", words, self.name], pace.patience(20))
+        if not done.ok:
+            raise LabError(f"Docker stopped answering: {done.tail(2)}", "`docker info` says how it is.")
+        return done.stdout.split()
+
+    def call(self, *words: str, limit: float = 20) -> Completed:
+        """Runs that in it. Raises where the engine is why it does not; a `code` of None says that it did not end."""
+        done = run(["docker", "exec", self.name, *words], pace.patience(limit))
+        if not done.ok:
+            if re.search(GONE, done.output, re.I):
+                raise LabError(f"Docker stopped answering: {done.tail(2)}", "`docker info` says how it is.")
+            self.state()
+        return done
+
+    def inside(self, command: str) -> str:
         """What a shell in it prints."""
-        return run(["docker", "exec", self.name, "sh", "-c", command], limit).stdout.strip()
+        return self._in_time(self.call("sh", "-c", command)).stdout.strip()
 
     def look(self, port: int = 3000) -> Facts:
-        """Who listens there (grader/world/listeners.py); {} where nobody can look."""
+        """Who listens there (grader/world/listeners.py); {} where nobody can look. What the image adds to Python does
+        not look with it."""
         script = f"{listeners.LOOK}\nimport json; print(json.dumps(look({port})))"
-        done = run(["docker", "exec", self.name, "python", "-c", script], 30)
+        done = self._in_time(self.call("python", "-I", "-S", "-c", script, limit=30))
         with contextlib.suppress(ValueError):
             return dict(json.loads(done.stdout or "{}"))
         return {}
+
+    def _in_time(self, done: Completed) -> Completed:
+        if done.code is None:
+            raise pace.too_slow("a command in the container", done.seconds)
+        return done
+
+    def is_ready_inside(self) -> bool:
+        """Whether it is ready to whoever asks in it."""
+        return self.call("sh", "-c", READY, limit=30).stdout.strip() == "200"
 
     def cpu(self) -> float:
         """Seconds of CPU that its processes have used."""
@@ -115,20 +144,17 @@ def wait_ready(box: Box, limit: float) -> None:
             if client.get(f"{box.url}/readyz").status_code == 200:
                 box.seconds = round(passed, 1)
                 return
-        words = "{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}"
-        done = run(["docker", "inspect", "--format", words, box.name], 20)
-        if not done.ok:
-            raise LabError(f"Docker stopped answering: {done.tail(2)}", "`docker info` says how it is.")
-        state = done.stdout.split()
+        state = box.state()
         if state[0] != "running":
             box.problem = f"the container ended with code {state[1]} after {passed:.0f} s"
             box.problem += " (it wanted more than 3 GB)" * (state[2:] == ["true"])
             return
         time.sleep(0.3)
-    if box.inside(READY, 30) == "200" and box.look().get("loopback"):
+    ready = box.is_ready_inside()
+    if ready and box.look().get("loopback"):
         box.problem = "the server listens on the container's own loopback address, where nobody else gets to"
         return
-    if box.inside(READY, 30) == "200":
+    if ready:
         problem = f"The container is ready, and its port is not on this machine ({box.url})."
         raise LabError(problem, "The engine runs elsewhere (DOCKER_HOST, a dev container): grade on that machine.")
     if pace.is_at_work(box.cpu):
