@@ -16,6 +16,7 @@ from grader.errors import Refused
 from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.model import CheckResult, Evidence, Facts, Verdict
+from grader.world import bento_try
 from grader.world import bentos as world_bentos
 from grader.world import packages as world_packages
 from labs.helpers.bento import bentos, packages
@@ -157,7 +158,7 @@ def test_imports_are_followed_and_those_for_types_are_not(tmp_path: Path) -> Non
     (tmp_path / "deep" / "side.py").write_text("import json\n")
     write(tmp_path, spare="", typed="", late="import numpy\n")
     write(tmp_path, service="import deep\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import typed\n"
-          "def f():\n    import late\n    return open('late.py')\n")  # fmt: skip
+          "def f():\n    import late\n    return open('late.py')\nsvc = f\n")  # fmt: skip
     found = world_packages.follow_imports(tmp_path, "service")
     assert found.files == {"service.py", "late.py", "deep/__init__.py", "deep/er/__init__.py", "deep/side.py"}
     assert found.outside == {"yaml", "numpy"}
@@ -187,6 +188,57 @@ else:
     assert (found.files, found.outside) == ({"service.py"}, {"numpy", "yaml"})
     write(tmp_path, service="import other\n" + code, other="import orjson\n")
     assert world_packages.follow_imports(tmp_path, "service").outside == {"numpy", "yaml", "orjson"}
+
+
+def test_what_nothing_calls_is_not_needed(tmp_path: Path) -> None:
+    code = """
+def main():
+    show()
+def show():
+    import spare, torch
+    open("spare.txt")
+@route
+def answers():
+    import late
+def again():
+    import yaml
+class Runner:
+    def __call__(self):
+        from importlib import import_module
+        return import_module("later"), getattr(self, "again")
+if __name__ == "__main__":
+    main()
+"""
+    (tmp_path / "spare.txt").write_text("x")
+    found = world_packages.follow_imports(write(tmp_path, service=code, spare="", late="", later=""), "service")
+    assert (found.files, found.outside) == ({"service.py", "late.py", "later.py"}, {"yaml"})
+    assert (found.named, found.late) == (set(), {"late": "service.py", "later": "service.py"})
+    write(tmp_path, late="from service import main\n")
+    assert world_packages.follow_imports(tmp_path, "service").named == {"spare.txt"}
+
+
+def test_a_module_that_a_function_imports_is_late_unless_a_path_is_set(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    write(tmp_path / "src", service="def f():\n    import late\nsvc = f\n", late="")
+    assert sc3.late_imports(tmp_path) == {"late": "service.py"}
+    (tmp_path / "bento.yaml").write_text("docker: {env: {PYTHONPATH: /home/bentoml/bento/src}}\n")
+    assert sc3.late_imports(tmp_path) == {}
+    (tmp_path / "bento.yaml").unlink()
+    write(tmp_path / "src", late="import sys\nsys.path.append('/x')\n")
+    assert sc3.late_imports(tmp_path) == {}
+
+
+@pytest.mark.parametrize(("lost", "said"), [(["b"], "guard.py imports b inside"), ([], ""), (["c", 7], ""), ("b", "")])
+def test_what_a_loaded_bento_cannot_import_any_more_is_its_problem(lost: Any, said: str) -> None:
+    class Asked:
+        def ask(self, question: str, patience: float = 0, **given: Any) -> tuple[Any, str]:
+            return {"lost": lost, "loaded": {}, "opened": []}.get(question), ""
+
+    problem = sc3.try_bento(Asked(), "x:1", Path("/x"), {"a": "frame.py", "b": "guard.py"})["problem"]  # type: ignore[arg-type]
+    assert problem.startswith(said) and bool(problem) == bool(said)
+    assert bento_try.lost(["sys", "json.decoder", "no_such_module", "json.nothing", "nothing.json"]) == [
+        "no_such_module", "json.nothing", "nothing.json",
+    ]  # fmt: skip
 
 
 def test_a_file_is_named_by_its_path_by_its_parts_or_by_its_ending(tmp_path: Path) -> None:

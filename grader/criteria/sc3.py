@@ -191,17 +191,31 @@ def serves(ws: Any) -> Facts:
         # No hub, as in a box and in a pod.
         environ = {**QUIET, "BENTOML_HOME": str(home), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         with subject("grader.world.bento_try", [ws.store / "models"], environ, Subject, written=[home]) as asked:
-            facts = try_bento(asked, f"{NAME}:{folder.name}", ws.root.absolute())
+            facts = try_bento(asked, f"{NAME}:{folder.name}", ws.root.absolute(), late_imports(folder))
         facts["problem"] = facts["problem"].replace(f"{home}/bentos/{NAME}/{folder.name}/", "")
     return {**facts, "named": named_tags}
 
 
-def try_bento(asked: Subject, tag: str, work: Path) -> Facts:
-    """Which models it loads, what it answers, and which files it opens in the workspace, which no pod has."""
+def late_imports(folder: Path) -> dict[str, str]:
+    """The Bento's own modules that its functions import, and in which file; none where the image or the code sets
+    Python's path."""
+    found = packages.follow_imports(folder / "src", MODULE)
+    image = [folder / "bento.yaml", folder / "env/docker/Dockerfile", folder / "env/docker/entrypoint.sh"]
+    told = [*image, *(folder / "src" / name for name in found.files)]
+    texts = [path.read_text(errors="replace") for path in told if path.is_file()]
+    return {} if any(re.search(r"\bPYTHONPATH\b|\bsys\.path\b", text) for text in texts) else found.late
+
+
+def try_bento(asked: Subject, tag: str, work: Path, late: dict[str, str]) -> Facts:
+    """Which models it loads, what it answers, which of its own modules a function would import in vain, and which files
+    it opens in the workspace, which no pod has."""
     _, slow = asked.ask("ready", patience=90)
     if slow:  # nothing of the submission was touched yet
         raise RuntimeError(f"the process that loads the Bento did not start: {slow}")
     _, problem = asked.ask("load", patience=LOADING, tag=tag)
+    lost, _ = asked.ask("lost", modules=sorted(late)) if late and not problem else ([], "")
+    for name in [name for name in sorted(late) if isinstance(lost, list) and name in lost][:1]:
+        problem = f"{late[name]} imports {name} inside a function, and by then BentoML has taken src/ off Python's path"
     answer, trouble = asked.ask("classify", patience=LOADING, texts=TEXTS) if not problem else (None, "")
     loads, _ = asked.ask("loaded") if not problem else ({}, "")
     opened, _ = asked.ask("opened", folder=str(work))

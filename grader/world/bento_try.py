@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib.util
 import json
 import sys
 import warnings
@@ -62,6 +64,17 @@ def loaded() -> dict[str, list[str]]:
     return {name: sorted(tags) for name, tags in _asked.items()}
 
 
+def lost(modules: list[str]) -> list[str]:
+    """Those that cannot be imported any more: once the service is imported, BentoML takes src/ off the path."""
+
+    def is_found(name: str) -> bool:
+        with contextlib.suppress(ImportError, ValueError):
+            return name in sys.modules or importlib.util.find_spec(name) is not None
+        return False
+
+    return [name for name in modules if not is_found(name)]
+
+
 def classify(texts: list[str]) -> Any:
     """What it answers, its runners in this same process."""
     for runner in _service.runners:
@@ -95,4 +108,4 @@ async def ask(api: Any, body: bytes) -> Any:
     return json.loads(bytes(response.body))
 
 
-QUESTIONS = {f.__name__: f for f in (ready, load, classify, loaded, opened)}
+QUESTIONS = {f.__name__: f for f in (ready, load, lost, classify, loaded, opened)}

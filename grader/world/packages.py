@@ -41,11 +41,21 @@ class Imports:
     files: set[str] = field(default_factory=set)
     outside: set[str] = field(default_factory=set)
     named: set[str] = field(default_factory=set)  # files of the project that the code names in a string
+    late: dict[str, str] = field(default_factory=dict)  # its modules that a function imports, and in which file
+    words: set[str] = field(default_factory=set)  # names that the code uses
     problem: str = ""
 
 
 def follow_imports(folder: Path, entry: str) -> Imports:
-    """Everything that importing `entry` (service, package.service) from that folder imports, now or later."""
+    """Everything that importing `entry` (service, package.service) from that folder imports, now or later; what only
+    functions that nothing calls would import is left out."""
+    found = _follow(folder, entry, None)
+    while (less := _follow(folder, entry, found.words)).words != found.words:
+        found = less
+    return less
+
+
+def _follow(folder: Path, entry: str, used: set[str] | None) -> Imports:
     found, waiting = Imports(), [entry]
     while waiting:
         for path in module_files(folder, waiting.pop()):
@@ -58,11 +68,14 @@ def follow_imports(folder: Path, entry: str) -> Imports:
                 found.problem = f"{name} cannot be read: {wrong}"
                 continue
             package = ".".join(path.relative_to(folder).parent.parts)
-            modules = set(imported(tree, package))
+            nodes = list(served(tree, used))
+            modules = set(imported(nodes, package))
             own = {module for module in modules if module_files(folder, module)}
             waiting += own
             found.outside |= {module.split(".")[0] for module in modules - own} - dispensable(tree)
-            found.named |= named_files(folder, path, set(strings(tree)))
+            found.named |= named_files(folder, path, set(strings(nodes)))
+            found.late |= {module: name for module in imported(in_functions(nodes), package) if module in own}
+            found.words |= words(nodes)
     found.outside -= sys.stdlib_module_names
     return found
 
@@ -75,13 +88,53 @@ def module_files(folder: Path, module: str) -> list[Path]:
     return files if parts[0] and (files or folder.joinpath(*parts).is_dir()) else []
 
 
-def imported(tree: ast.AST, package: str) -> Iterator[str]:
-    """Names of modules, dotted; what stands under `if TYPE_CHECKING` is never imported, nor by a server what stands
-    under `if __name__ == "__main__"`."""
-    skipped = {id(n) for node in ast.walk(tree) if _is_never_served(node) for part in node.body for n in ast.walk(part)}
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
+def served(tree: ast.AST, used: set[str] | None = None) -> Iterator[ast.AST]:
+    """All of the tree but what stands under `if TYPE_CHECKING` or `if __name__ == "__main__"`, and a module's functions
+    whose names are none of `used`, decorated ones apart: nothing that serves runs those."""
+    waiting = [tree]
+    while waiting:
+        yield (node := waiting.pop())
+        left_out = set(map(id, node.body if _is_never_served(node) else []))
+        if isinstance(node, ast.Module) and used is not None:
+            left_out = {id(part) for part in node.body if _is_unused(part, used)}
+        waiting += [part for part in ast.iter_child_nodes(node) if id(part) not in left_out]
+
+
+def _is_never_served(node: ast.AST) -> TypeGuard[ast.If]:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in NEVER_SERVED
+
+
+def _is_unused(node: ast.AST, used: set[str]) -> bool:
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.decorator_list:
+        return False
+    return node.name not in used and not node.name.startswith("__")
+
+
+def in_functions(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Those of the nodes that run when a function is called, and not when the module is imported."""
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from served(node)
+
+
+def words(nodes: Iterable[ast.AST]) -> set[str]:
+    """Every name by which these could mean a function: also in strings, and where it is imported from."""
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.alias):
+            found.add(node.name)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 100:
+            found |= set(re.findall(r"\w+", node.value))
+    return found
+
+
+def imported(nodes: Iterable[ast.AST], package: str) -> Iterator[str]:
+    """Names of modules, dotted."""
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -91,10 +144,6 @@ def imported(tree: ast.AST, package: str) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names if node.level or not node.module)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("importlib.import_module", "import_module"):
             yield from (a.value for a in node.args[:1] if isinstance(a, ast.Constant) and isinstance(a.value, str))
-
-
-def _is_never_served(node: ast.AST) -> TypeGuard[ast.If]:
-    return isinstance(node, ast.If) and ast.unparse(node.test) in NEVER_SERVED
 
 
 def dispensable(tree: ast.AST) -> set[str]:
@@ -122,8 +171,8 @@ def _first_names(body: Iterable[ast.AST], *, deep: bool = True) -> set[str]:
     return {name.split(".")[0] for name in [*whole, *(n.module or "" for n in nodes if isinstance(n, ast.ImportFrom))]}
 
 
-def strings(tree: ast.AST) -> Iterator[str]:
-    return (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+def strings(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    return (n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str))
 
 
 def named_files(folder: Path, module: Path, said: set[str]) -> set[str]:
