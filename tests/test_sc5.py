@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import copy
 import json
 import re
@@ -14,6 +15,7 @@ from unittest import mock
 import pytest
 from fake_tools import FakeTools, tools
 
+from cluster.forward import Forward
 from cluster.names import IMAGE
 from grader.criteria import sc5
 from grader.errors import LabError
@@ -21,7 +23,7 @@ from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.model import Evidence, Facts
 from grader.workspace import Workspace
-from grader.world import listeners, objects, visitors
+from grader.world import listeners, objects, pace, room, visitors
 
 __all__ = ["tools"]  # a fixture
 SC5 = Kit().criterion("sc5")
@@ -115,6 +117,7 @@ class Cluster:
 def cluster(tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     (tmp_path / "work").mkdir()
     monkeypatch.setenv("LAB_REGISTRY_PORT", "5999")  # where nothing answers
+    monkeypatch.setattr(room, "need_room", lambda _: None)
     return Cluster(tools, tmp_path / "work")
 
 
@@ -470,6 +473,88 @@ def test_pods_that_cannot_pull_from_a_registry_that_is_stopped_are_an_error(clus
     cluster.pods, cluster.events = [], [event | {"message": "Failed to pull image: connection refused"}]
     with pytest.raises(LabError, match="cannot pull"):
         cluster.facts()
+
+
+FORWARDS = {  # what is said of a forward, and whether it is the machine's trouble: with a free port, with a given one
+    "Unable to connect to the server: dial tcp 127.0.0.1:6443: i/o timeout": ("cluster does not answer",) * 2,
+    "error upgrading connection: error dialing backend: dial tcp 172.18.0.3:10250": ("cluster does not answer",) * 2,
+    "port 4000 is held by python (process 7), not by this forward": ("took the port", ""),
+    "Unable to listen on port 4000: bind: address already in use": ("took the port", ""),
+    "no forward after 15 s: ": ("too slow", "too slow"),
+    "Error from server (NotFound): services not found": ("", ""),
+    "error: unable to forward port because pod is not running. Current status=Pending": ("", ""),
+}
+
+
+def forwards(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    way = contextlib.nullcontext(Forward("http://127.0.0.1:1", said))
+    monkeypatch.setitem(MODULE, "forward", lambda *_: way)
+    monkeypatch.setattr(pace, "slowness", lambda: 1.0)
+
+
+@pytest.mark.parametrize("said", FORWARDS)
+@pytest.mark.parametrize("given", [False, True])
+def test_a_forward_that_fails(monkeypatch: pytest.MonkeyPatch, tools: FakeTools, said: str, given: bool) -> None:
+    forwards(monkeypatch, said)
+    local, wrong = 4000 if given else None, FORWARDS[said][given]
+    with pytest.raises(LabError, match=wrong) if wrong else contextlib.nullcontext():
+        with MODULE["reached"]("mine", "service/x", 80, local) as way:
+            assert way.problem == said
+        assert not wrong
+
+
+def test_no_forward_to_a_service_without_pods_is_a_finding(monkeypatch: pytest.MonkeyPatch, tools: FakeTools) -> None:
+    forwards(monkeypatch, "no forward after 15 s: ")
+    with MODULE["reached"]("mine", "service/x", 80, leads=False) as way:
+        assert way.problem
+
+
+LATE = {"problem": "ReadTimeout", "late": True}
+
+
+@pytest.mark.parametrize(
+    ("answers", "at_work", "found"),
+    [
+        ([{"problem": ""}], [], {"problem": ""}),
+        ([LATE], [False, True], None),
+        ([LATE, {"problem": ""}], [False, False], {"problem": ""}),
+        ([LATE, LATE], [False, False, False, True], None),
+        ([LATE, LATE], [False] * 4, LATE),
+    ],
+)
+def test_a_late_answer_is_asked_for_once_more_where_no_pod_is_at_work(
+    answers: list[Facts], at_work: list[bool], found: Facts | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, works = iter(answers), iter(at_work)
+    monkeypatch.setitem(MODULE, "ask", lambda _: next(told))
+    monkeypatch.setattr(pace, "is_at_work", lambda _: next(works))
+    with pytest.raises(LabError, match="too slow") if found is None else contextlib.nullcontext():
+        assert MODULE["ask_again"]("mine", "url", [pod(1), pod(2)], RELEASE) == found
+    assert [*told, *works] == []
+
+
+@pytest.mark.parametrize("answer", [{"problem": ""}, {"problem": "ConnectError"}])
+def test_a_pod_that_answers_and_whose_metrics_do_not_come(
+    answer: Facts, monkeypatch: pytest.MonkeyPatch, tools: FakeTools
+) -> None:
+    forwards(monkeypatch, "")
+    monkeypatch.setitem(MODULE, "ask", lambda _: answer)
+    with pytest.raises(LabError, match="its /metrics") if not answer["problem"] else contextlib.nullcontext():
+        assert MODULE["look_at"]("mine", pod(1), RELEASE)["edges"] == {}
+
+
+def test_room_is_asked_for_wherever_pods_are_late(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a third replica, and for the pod that is to replace one; not where all are there."""
+    asked: list[str] = []
+    monkeypatch.setitem(MODULE, "refuse_trouble", lambda namespace, _: asked.append(namespace))
+    cluster.facts()
+    assert asked == []
+    cluster.deployment["status"].update(updatedReplicas=1)
+    cluster.facts()
+    cluster.deployment["status"].update(updatedReplicas=3)
+    cluster.deployment["spec"].update(replicas=3)
+    cluster.facts()
+    assert len(asked) == 2
 
 
 def test_a_cluster_that_enforces_no_policy_is_an_error(monkeypatch: pytest.MonkeyPatch, tools: FakeTools) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 
 from cluster.engine import environ
-from cluster.forward import forward
+from cluster.forward import Forward, forward
 from cluster.names import IMAGE, read_names
 from grader.errors import LabError
 from grader.kit import check, probe
@@ -31,6 +31,8 @@ from grader.model import Facts, Finding
 from grader.processes import run
 from grader.world import listeners, pace
 from grader.world.objects import (
+    MEND,
+    OUTAGE,
     addresses_of,
     expand,
     get,
@@ -51,6 +53,7 @@ from grader.world.secrets import search
 from grader.world.visitors import STRANGERS, visit
 
 PORT = "LAB_FORWARD_PORT"  # names the local port, for whoever has to know it beforehand (a mutant that holds it)
+TAKEN = re.compile("(?i)is held by|address already in use|unable to listen on")
 PATIENCE = 20.0
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 # What may be annotated with a secret, too.
@@ -134,7 +137,7 @@ def objects(ws: Any) -> Facts:
         "secrets": secrets_of(namespace, deployment) + secrets_written(ws.root / "deploy"),
         "events": warnings(namespace),
     }
-    if len(facts["endpoints"]) < 2:
+    if len(facts["endpoints"]) < max(replicas, 2) or facts["updated"] != replicas:
         refuse_trouble(namespace, facts["events"])
     return facts
 
@@ -280,27 +283,43 @@ def answers(ws: Any) -> Facts:
     namespace, release = names.namespace(ws.name), released(ws.root)["release"]
     deployment = get(namespace, "deployment", IMAGE)
     service = get(namespace, "service", IMAGE)
-    pods = [p for p in get(namespace, "pods").get("items", []) if ours(p, deployment)]
+    everyone = get(namespace, "pods").get("items", [])
+    pods = [p for p in everyone if ours(p, deployment)]
     facts: Facts = {"bento": newest(ws.store), "wanted": list(TEXTS.values())}
+    behind = {"matchLabels": service.get("spec", {}).get("selector") or {"": ""}}
+    leads = any(matches(behind, labels_of(p)) for p in everyone)
     local = int(os.environ[PORT]) if os.environ.get(PORT) else None
     door = way_in(service.get("spec", {})).get("port", 80)
-    with forward(names, namespace, f"service/{IMAGE}", door, local) as way:
-        facts["service"] = {"problem": way.problem} if way.problem else ask(way.url)
+    with reached(namespace, f"service/{IMAGE}", door, local, leads) as way:
+        facts["service"] = {"problem": way.problem} if way.problem else ask_again(namespace, way.url, pods, release)
     facts["files"] = mounted_files(namespace, deployment, release)
     with ThreadPoolExecutor(2) as pool:
         told = pool.map(lambda pod: look_at(namespace, pod, release), pods)
         facts["pods"] = {pod["metadata"]["name"]: seen for pod, seen in zip(pods, told, strict=True)}
-    refuse_slowness(namespace, facts["pods"])
     return facts
+
+
+@contextlib.contextmanager
+def reached(namespace: str, target: str, port: int, local: int | None = None, leads: bool = True) -> Iterator[Forward]:
+    """A forward there. Raises where it fails for the machine's sake: a silent cluster, a port of our choice that is
+    taken meanwhile, or no forward in time to what has a pod (without one, kubectl waits for it)."""
+    with forward(read_names(), namespace, target, port, local, pace.patience(15)) as way:
+        if OUTAGE.search(way.problem):
+            raise LabError(f"The cluster does not answer: {way.problem[-300:]}", MEND)
+        if local is None and TAKEN.search(way.problem):
+            raise LabError(f"Another program took the port meanwhile: {way.problem[-300:]}", "Grade again.")
+        if leads and way.problem.startswith("no forward after"):
+            raise LabError(f"This machine is too slow at the moment: {way.problem[-300:]}", "Grade again.")
+        yield way
 
 
 def look_at(namespace: str, pod: Facts, release: str) -> Facts:
     """What one pod answers by itself, its histogram's edges, and what its process has."""
     name, server = pod["metadata"]["name"], server_of(pod["spec"], release)
     port = port_of(server)
-    with forward(read_names(), namespace, f"pod/{name}", port) as way:
-        told = {"problem": way.problem} if way.problem else ask(way.url)
-        edges = {} if way.problem else batch_edges(way.url)
+    with reached(namespace, f"pod/{name}", port) as way:
+        told = {"problem": way.problem} if way.problem else ask_again(namespace, way.url, [pod], release)
+        edges = {} if told["problem"] else batch_edges(way.url, name)
     seen = look_inside(namespace, name, server.get("name", ""), port)
     if seen["inside"]:
         seen["inside"]["mounted"] = is_mounted(seen["inside"]["file"], pod, server)
@@ -341,29 +360,46 @@ def ask_for(url: str, texts: list[str]) -> Facts:
         version = got.headers.get("x-service-version", "no header")
         return {"problem": "", "status": got.status_code, "body": got.json(), "version": version}
     except httpx.HTTPError as broken:
-        return {"problem": f"{type(broken).__name__}: {broken}"[:200], "late": isinstance(broken, httpx.ReadTimeout)}
+        return {
+            "problem": f"{type(broken).__name__}: {broken}"[:200],
+            "late": isinstance(broken, httpx.TimeoutException),
+        }
     except ValueError:
         return {"problem": f"no JSON: {got.text[:80]!r}"}
 
 
-def refuse_slowness(namespace: str, pods: Facts) -> None:
-    """Raises where a pod that gave no answer in time is at work: that is the machine's trouble."""
-    for name in [n for n, told in pods.items() if told.get("late")]:
-        words = ["-n", namespace, "exec", name, "--", "sh", "-c", pace.CPU]
+def ask_again(namespace: str, url: str, pods: list[Facts], release: str) -> Facts:
+    """The answer of one of these pods. A late one is asked for once more, where none of them is at work."""
+    told = ask(url)
+    if told.get("late"):
+        refuse_slowness(namespace, pods, release)
+        told = ask(url)
+        if told.get("late"):
+            refuse_slowness(namespace, pods, release)
+    return told
+
+
+def refuse_slowness(namespace: str, pods: list[Facts], release: str) -> None:
+    """Raises where one of those pods, who gave no answer in time, is at work: that is the machine's trouble."""
+    for pod in pods:
+        server = server_of(pod["spec"], release).get("name", "")
+        words = ["-n", namespace, "exec", name_of(pod), "-c", server, "--", "sh", "-c", pace.CPU]
         if pace.is_at_work(partial(cpu_in, words)):
-            raise pace.too_slow(f"the pod {name}", pace.patience(PATIENCE))
+            raise pace.too_slow(f"the pod {name_of(pod)}", pace.patience(PATIENCE))
 
 
 def cpu_in(words: list[str]) -> float:
     return pace.cpu_told(kubectl(*words).stdout)
 
 
-def batch_edges(url: str) -> dict[str, float]:
-    """The largest finite edge of each runner's histogram of batch sizes: max_batch_size, to the running server."""
+def batch_edges(url: str, pod: str) -> dict[str, float]:
+    """The largest finite edge of each runner's histogram of batch sizes: max_batch_size, to the running server. Raises
+    where nothing comes of a pod that has answered."""
     try:
         text = httpx.Client(timeout=pace.patience(10), trust_env=False).get(f"{url}/metrics").text
-    except httpx.HTTPError:
-        return {}
+    except httpx.HTTPError as broken:
+        problem = f"The pod {pod} answered, and its /metrics did not come ({type(broken).__name__})."
+        raise LabError(problem, "Grade again when this machine has less to do.") from broken
     found: dict[str, float] = {}
     for labels in re.findall(r"^bentoml_runner_adaptive_batch_size_bucket\{(.*?)\}", text, re.M):
         edge, runner = re.search(r'le="([\d.]+)"', labels), re.search(r'runner_name="(\w+)"', labels)
