@@ -48,7 +48,7 @@ def good() -> Facts:
         },
         "classifier": {
             "problem": "", "labels": labels, "wanted": labels, "shape": [20, 3], "moved": 0.0,
-            "classes": ["account", "billing", "shipping"], "retrained": {"prepared": 1e-7, "raw": 0.09, "chance": 0.0},
+            "classes": ["account", "billing", "shipping"], "retrained": {"prepared": 1e-7, "raw": 0.09},
         },
     }  # fmt: skip
 
@@ -235,8 +235,6 @@ def test_prepare_loses_nothing_and_keeps_nothing() -> None:
         ({"prepared": "TypeError: no clone", "raw": 0.1}, "cannot be trained"),
         ({"prepared": None, "raw": None}, "scores of another shape"),
         ({"prepared": float("nan"), "raw": 0.1}, "texts that other code prepared"),
-        ({"prepared": 0.0, "raw": None, "chance": 0.22}, "Chance decides: two trainings"),
-        ({"prepared": 0.0, "raw": None, "chance": float("nan")}, "Chance decides"),
     ],
 )
 def test_drift(gaps: Facts, says: str) -> None:
@@ -279,26 +277,6 @@ def test_a_twin_is_made_of_what_a_search_says_of_itself() -> None:
     assert saved.as_plain(twin.set_params(n_jobs=-1)) == saved.as_plain(search)
     with pytest.raises(ValueError, match="a parameter of 20261124"):
         twins.build(saved.as_plain(LogisticRegression(max_iter=20261124)))
-
-
-def test_chance_decides_in_a_tree_and_not_in_a_forest() -> None:
-    import numpy as np
-    from sklearn.ensemble import RandomForestClassifier
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
-
-    luck, labels = np.random.default_rng(0), ["billing"] * 3 + ["account"] * 2 + ["shipping"] * 3
-    rows = luck.normal(size=(20, 384)) + 0.5 * luck.normal(size=(3, 384))[[0, 0, 0, 1, 1, 2, 2, 2, *[0, 1, 2] * 4]]
-
-    def trained(made: Any) -> list[Any]:
-        return twins.train(saved.as_plain(made), rows[:8], labels, rows)
-
-    for tree in (ExtraTreeClassifier(max_features=1), DecisionTreeClassifier(), RandomForestClassifier(2)):
-        assert len(grown := trained(tree)) == 6 and twins.spread(grown) > sc1.CHANCE, tree
-    for calm in (RandomForestClassifier(30), RandomForestClassifier(10)):
-        assert twins.spread(trained(calm)) < sc1.CHANCE, calm
-    assert len(one := trained(ExtraTreeClassifier(random_state=3))) == 1 and twins.spread(one) == 0
-    assert twins.spread(trained(LogisticRegression())) < 1e-6
 
 
 def test_a_twin_that_is_not_trained_in_time_is_no_fault_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from grader.world.kit_modules import kit_module
 from grader.world.minilm import load_minilm
 from grader.world.saved import CLASSIFIER, EMBEDDER, METHODS, saved_models
 from grader.world.servers import hides
-from grader.world.twins import spread, train
+from grader.world.twins import train
 
 SIZE = 384
 LABELS = ["account", "billing", "shipping"]
@@ -38,9 +38,7 @@ APART = {
     "in Japanese": ["荷物が税関で止まっています", "返金してください"],
     "in Cyrillic letters": ["Деньги списаны дважды", "Где моя посылка"],
 }
-# Of two twins' scores, on average: 0.2 for single trees, 0.15 for a forest of ten, 0.06 for one of sixty.
-CHANCE = 0.18
-TRAINING = 40.0  # seconds for which a twin is trained; the solution's takes a hundredth of one
+TRAINING = 30.0  # seconds for which a twin is trained; the solution's takes a hundredth of one
 UNSEEN = 12  # texts never trained on: beside the eight tickets, two classifiers are compared on these
 FRESH = (3, 40, 250, 2000)  # characters of texts that nobody has written before, for which embeddings are compared
 ALPHABETS = ("etaoin shrdlu cmfwyp", "äöüß éèç ñ", "пдк лию ж", "税関 荷物 返金", "📦🙂 ok?!")
@@ -161,11 +159,11 @@ def use_classifier(subject: Subject, texts: list[str], labels: list[str], unseen
     alone, facts["problem"] = subject.ask("predict_proba", tag=CLASSIFIER, rows=rows[:1])
     facts["moved"] = largest_gap(alone, scores[:1])
     made, problem = subject.ask("estimator", tag=CLASSIFIER)
-    near, chance = (problem, 0.0) if problem else gap_to_twin(made, rows[: len(texts)], labels, rows, scores)
-    facts["retrained"] = {"prepared": near, "raw": None, "chance": chance}
+    near = problem or gap_to_twin(made, rows[: len(texts)], labels, rows, scores)
+    facts["retrained"] = {"prepared": near, "raw": None}
     if isinstance(near, float) and near >= SAME:
         as_they_came = subject.ask("encode", tag=EMBEDDER, texts=texts)[0]
-        facts["retrained"]["raw"], _ = gap_to_twin(made, as_they_came, labels, rows, scores)
+        facts["retrained"]["raw"] = gap_to_twin(made, as_they_came, labels, rows, scores)
     return facts
 
 
@@ -175,21 +173,21 @@ def prepared(subject: Subject, texts: list[str]) -> list[str]:
     return made if isinstance(made, list) else texts
 
 
-def gap_to_twin(made: Any, given: Any, labels: list[str], rows: Any, scores: Any) -> tuple[float | str | None, float]:
+def gap_to_twin(made: Any, given: Any, labels: list[str], rows: Any, scores: Any) -> float | str | None:
     """The largest difference between its scores and those of the nearest of its twins, trained on `given`; less what
-    two twins differ by, where chance has a part in the training. Or what went wrong. And how large that part is."""
+    two twins differ by, where chance has a part in the training. Or what went wrong."""
     limit = pace.patience(TRAINING)
     twins, problem = attempt(lambda: train(made, given, labels, rows), limit)
     if problem.startswith("TimeoutError"):
         advice = "Grade again with nothing beside it; if this comes again, a smaller search or forest will do as well."
         raise LabError(f"A twin of the classifier is not trained within {limit:g} s, so it cannot be compared.", advice)
     if problem:
-        return problem, 0.0
+        return problem
     gaps = [largest_gap(twin, scores) for twin in twins]
     if None in gaps:
-        return None, 0.0
-    apart = max([0.0, *(gap for twin in twins[1:] if (gap := largest_gap(twin, twins[0])) is not None)])
-    return max(0.0, min(gap for gap in gaps if gap is not None) - apart), spread(twins)
+        return None
+    chance = max([0.0, *(gap for twin in twins[1:] if (gap := largest_gap(twin, twins[0])) is not None)])
+    return max(0.0, min(gap for gap in gaps if gap is not None) - chance)
 
 
 def largest_gap(one: Any, other: Any) -> float | None:
@@ -407,9 +405,6 @@ def one_preprocessing(seen: Facts) -> Finding:
     if isinstance(gap, str):
         return Finding(False, f"A twin of the classifier cannot be trained, to compare with: {gap}.", gaps, wanted)
     twin = "Trained again on the tickets as service/preprocess.py prepares them, the classifier gives"
-    if gap is not None and gap < SAME and not gaps["chance"] < CHANCE:
-        message = f"Chance decides: two trainings on the same tickets give scores that differ by {gaps['chance']:.2f}"
-        return Finding(False, f"{message} on average, so what this one learnt from cannot be told.", gaps, wanted)
     if gap is not None and gap < SAME:
         return Finding(True, f"{twin} the same scores.", gaps, wanted)
     raw = isinstance(gaps["raw"], float) and gaps["raw"] < SAME

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import re
-from itertools import combinations
 from typing import Any
 
 ALLOWED = re.compile(
@@ -16,33 +15,22 @@ ALLOWED = re.compile(
     r"|pipeline|preprocessing|decomposition|dummy|multiclass|gaussian_process|feature_selection|model_selection)\.[\w.]+"
 )
 SEEDS = (0, 1, 2)
-MORE_SEEDS = (3, 4, 5)  # where three twins differ by WIDELY: how much chance decides is asked of six
-WIDELY = 0.1
 LARGEST = 100_000  # of a whole number among the parameters but a seed: more is no training that ends
 
 
 def train(made: Any, given: Any, labels: list[str], rows: Any) -> list[Any]:
-    """The scores for `rows` of twins trained on `given`: one, or three and more where chance has a part in it."""
+    """The scores for `rows` of twins trained on `given`: one, or three where chance has a part in it."""
     import numpy as np
     from sklearn.base import clone
 
     twin = build(made)
     free = [name for name, value in twin.get_params().items() if name.endswith("random_state") and value is None]
-    given, rows = np.asarray(given, dtype=np.float32), np.asarray(rows, dtype=np.float32)
-
-    def scores(seed: int) -> Any:
-        return clone(twin).set_params(**dict.fromkeys(free, seed)).fit(given, labels).predict_proba(rows)
-
-    trained = [scores(seed) for seed in (SEEDS if free else SEEDS[:1])]
-    return trained + [scores(seed) for seed in MORE_SEEDS if spread(trained) > WIDELY]
-
-
-def spread(trained: list[Any]) -> float:
-    """By how much two of these differ, on average: what chance alone makes of one and the same training."""
-    import numpy as np
-
-    gaps = [float(np.abs(one - other).mean()) for one, other in combinations(trained, 2)]
-    return sum(gaps) / len(gaps) if gaps else 0.0
+    seeds = SEEDS if free else SEEDS[:1]
+    trained = []
+    for seed in seeds:
+        one = clone(twin).set_params(**dict.fromkeys(free, seed))
+        trained.append(one.fit(np.asarray(given, dtype=np.float32), labels).predict_proba(np.asarray(rows, np.float32)))
+    return trained
 
 
 def build(made: Any, name: str = "") -> Any:
