@@ -6,6 +6,7 @@ import copy
 import subprocess
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -17,8 +18,8 @@ from grader.errors import LabError
 from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.model import Evidence, Verdict
-from grader.processes import free_port, listener, wait_until
-from grader.world import servers
+from grader.processes import free_port, listener, started, wait_until
+from grader.world import asker, servers
 
 KIT = Kit(ROOT)
 SC2 = KIT.criterion("sc2")
@@ -43,6 +44,10 @@ def met() -> dict[str, Any]:
     return {"status": None, "answers": [answer(["a"]), answer(["b", "c"])], "batches": 1, "calls": 2}
 
 
+def work(own: float, others: float, again: float) -> dict[str, Any]:
+    return {"own": own, "others": others, "again": again}
+
+
 def good() -> dict[str, Any]:
     told = {t: {"label": label, "score": score, "lead": 0.3} for t, (label, score) in TOLD.items()}
     older = {t: {"label": label, "score": score - 0.1, "lead": 0.2} for t, (label, score) in TOLD.items()}
@@ -55,6 +60,8 @@ def good() -> dict[str, Any]:
         "names": {**names, "max_batch": {"embeddingrunner": 64.0, "classifierrunner": 64.0}},
         "sizes": [answer([]), answer(["b"]), answer(["c", "a"]), *(answer(["a", "b"] * n) for n in (5, 32))],
         "again": answer(["c", "a"]),
+        "work": work(0.5, 0.05, 0.5),
+        "spare": 0.2,
         "frozen": {r: met() for r in ("embeddingrunner", "classifierrunner")},
         "others": {"in Japanese": answer(["a"])},
         "killed": {"classifierrunner": refusal(500) | {"texts": ["a", "b"]}, "embeddingrunner": answer(["a", "b"])},
@@ -108,6 +115,8 @@ WRONG = [
     ("asks-both-runners", put("sizes", 1, "calls", "embeddingrunner", to=0)),
     ("asks-both-runners", put("frozen", "classifierrunner", "status", to=200)),
     ("asks-both-runners", put("frozen", "embeddingrunner", "answers", 1, "status", to=None)),
+    ("asks-both-runners", put("work", to=work(0.02, 0.5, 0.02))),
+    ("asks-again", put("work", to=work(0.9, 0.05, 0.01))),
     ("asks-again", put("again", "calls", "embeddingrunner", to=0)),
     ("asks-again", put("again", "status", to=500)),
     ("saved-version", put("saved", "latest", to=OLD)),
@@ -149,6 +158,36 @@ def test_each_wrong_fact_fails_its_check_alone(check: str, change: Callable[[dic
     assert Verdict.FAIL not in found.values() and Verdict.ERROR not in found.values()
 
 
+RIGHT_WORK = {
+    "much is done in the API process, too": work(0.5, 0.9, 0.5),
+    "texts are prepared there, or made tokens": work(0.3, 0.2, 0.3),
+    "a runner on a GPU, which a clock of 10 ms hardly sees": work(0.04, 0.05, 0.0),
+}
+
+
+@pytest.mark.parametrize("spent", RIGHT_WORK.values(), ids=RIGHT_WORK)
+def test_who_computes_passes_wherever_else_something_is_done(spent: dict[str, Any]) -> None:
+    assert set(verdicts(good() | {"work": spent}).values()) == {Verdict.PASS}
+
+
+def test_what_a_part_spends_is_told_from_what_all_others_do(monkeypatch: Any) -> None:
+    looks = iter([{"": 1.0, "api": 2.0, "embeddingrunner": 9.0}, {"": 1.1, "api": 2.2, "embeddingrunner": 9.5}])
+    monkeypatch.setattr(asker, "counted", lambda *_: "an answer")
+    server: Any = SimpleNamespace(cpu=lambda: next(looks))
+    told = asker.costed(server, ["a"], asker.Runners(), "embeddingrunner")
+    assert list(told) == ["an answer", {"own": 0.5, "others": 0.3}]
+
+
+def test_cpu_is_counted_where_it_was_spent_with_children_that_live_and_that_ended(tmp_path: Any) -> None:
+    burn = "import time\nwhile time.process_time() < 0.5: pass\n"
+    ended = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {burn!r}])\nimport time\ntime.sleep(60)\n"
+    command = [sys.executable, "-c", ended, "bentoml_cli.worker.runner", "--runner-name", "embeddingrunner"]
+    with started(command) as (process, mark):
+        server = servers.Served("", tmp_path, tmp_path, mark, process)
+        assert wait_until(lambda: server.cpu().get("embeddingrunner", 0.0) > 0.5, 20)
+        assert server.cpu()[""] < 0.1
+
+
 def test_a_foreign_server_is_told_from_one_s_own_though_it_answers_well() -> None:
     facts = good() | {"foreign": "python (process 7)", "problem": "port 80 is held by python (process 7)"}
     found = verdicts({k: facts[k] for k in ("problem", "foreign", "seconds", "log", "two")})
@@ -159,7 +198,7 @@ def test_a_foreign_server_is_told_from_one_s_own_though_it_answers_well() -> Non
 def test_a_hang_leaves_facts_enough_to_judge() -> None:
     facts = good()
     facts["sizes"] = [facts["sizes"][0], answer(["b"], status=None, body=None, problem="no answer in 15 s")]
-    for name in ("again", "closed", "bad", "together", "burst", "others", "frozen", "killed"):
+    for name in ("again", "work", "closed", "bad", "together", "burst", "others", "frozen", "killed"):
         del facts[name]
     assert Verdict.ERROR not in verdicts(facts).values()
     assert "no answer in 15 s" in message(facts, "one-answer-per-text")

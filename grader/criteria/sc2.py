@@ -16,7 +16,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -38,8 +37,10 @@ from grader.world.asker import (
     ask_frozen,
     ask_models,
     at_once,
+    costed,
     counted,
     draw,
+    fresh_texts,
     in_turn,
     send,
 )
@@ -76,6 +77,10 @@ BATCHING = {"enabled": True, "max_batch_size": 64, "max_latency_ms": 60_000}
 CONFIG = {"version": 1, "runners": {name: {"batching": BATCHING} for name in RUNNERS}}
 DEAD = 3.5  # seconds that a caller waits who is there when the runners die
 MODELS = {"embeddingrunner": EMBEDDER, "classifierrunner": CLASSIFIER}  # what each runner opens when it starts
+# Of the seconds of CPU that 64 texts take, and the same 64 again: below LEAST a clock that ticks each 10 ms says
+# nothing, what is computed again takes AGAIN of the first time or more, and those who embed no text take at most BESIDE
+# times what the embedder takes, and some more. Where that does not hold, other texts are tried, TRIES times in all.
+LEAST, AGAIN, BESIDE, TRIES = 0.1, 0.3, 3, 3
 BACK = 15.0  # seconds in which a runner that was killed has been started again and has looked for its model
 
 
@@ -90,11 +95,13 @@ def answers(ws: Any) -> Facts:
             facts["log"] = server.log() if server.problem else ""
             facts["first"] = ask_closed(server, ws.store, LAB_TEXTS) if not server.problem else {}
             facts["two"] = counted(server, LAB_TEXTS, PARTS)
+            facts["two"]["calls"] = PARTS.calls(server)  # of the first request, too: what is kept costs the second none
             if server.problem or shape_problem(facts["two"], 2):
                 facts["log"] = server.log()
                 return facts
             facts["saved"] = saved.result()
-            facts |= ask_server(server, ws.store, facts["saved"].pop("pool"), facts["saved"].pop("others"))
+            facts["spare"] = round(SIZES[-1] * facts["saved"].pop("spare"), 2)
+            facts |= ask_server(server, ws, facts["saved"].pop("pool"), facts["saved"].pop("others"), facts["spare"])
             facts["saved"]["answers"] = asked_of(facts["saved"]["answers"], facts)
             return facts
 
@@ -115,26 +122,50 @@ def all_answers(facts: Facts) -> list[Facts]:
     return [*alone, *many, *by_name, *met]
 
 
-def ask_server(server: Served, store: Path, pool: list[str], others: dict[str, str]) -> Facts:
+def ask_server(server: Served, ws: Any, pool: list[str], others: dict[str, str], spare: float) -> Facts:
     """One caller after the other, then bad ones, then many at once; what may lock the server comes last."""
     time.sleep(1.0)
     facts: Facts = {"stays": {"alive": server.alive(), "log": server.log(), **ask(server, pool[:1])}}
     facts["names"] = {"workers": sorted(server.workers()), "service": service_names(server), **batch_limits(server)}
     if not facts["stays"]["alive"]:
         return facts
-    facts["sizes"] = in_turn(server, [draw(pool, size) for size in SIZES], PARTS)
+    facts["sizes"] = in_turn(server, [draw(pool, size) for size in SIZES[:-1]], PARTS)
     if any(answer["status"] is None for answer in facts["sizes"]):
         return facts
-    facts["closed"] = ask_closed(server, store, draw(pool, 2))
+    largest, first = costed(server, draw(pool, SIZES[-1]), PARTS, RUNNERS[0])
+    facts["sizes"].append(largest)
+    if largest["status"] is None:
+        return facts
+    facts["closed"] = ask_closed(server, ws.store, draw(pool, 2))
     if shape_problem(facts["closed"], 2):  # seconds a request, from here on
         return facts | {"bad": ask_badly(server)}
-    facts["again"] = counted(server, facts["sizes"][-2]["texts"], PARTS)
+    facts["again"], again = costed(server, largest["texts"], PARTS, RUNNERS[0])
+    facts["work"] = {**first, "again": again["own"]}
+    for _ in range(TRIES - 1):
+        if not (computes_again(facts["work"]) and embeds(facts["work"], spare)):
+            facts["work"] = work_for(server, fresh_texts(ws, SIZES[-1]))
     facts["others"] = {kind: ask(server, [text]) for kind, text in others.items()}
     facts["frozen"] = {name: ask_frozen(server, name, [draw(pool, n) for n in CROWD], PARTS) for name in RUNNERS}
     facts["bad"] = ask_badly(server)
     facts["together"] = at_once(server, [draw(pool, 1 + i % 2) for i in range(16)])
     facts["burst"] = at_once(server, [draw(pool, BURST[i % len(BURST)]) for i in range(32)])
     return facts | ask_killed(server, [draw(pool, 2) for _ in RUNNERS])
+
+
+def work_for(server: Served, texts: list[str]) -> Facts:
+    """The CPU that these texts take of the embedder and of all others, and of the embedder when they come again."""
+    first, again = (costed(server, texts, PARTS, RUNNERS[0])[1] for _ in range(2))
+    return {**first, "again": again["own"]}
+
+
+def computes_again(work: Facts) -> bool:
+    """Whether the embedder worked for texts that it had been asked for before, as far as a clock can tell."""
+    return bool(work["own"] < LEAST or work["again"] >= AGAIN * work["own"])
+
+
+def embeds(work: Facts, spare: float) -> bool:
+    """Whether the others did less than what embedding the texts takes, or the embedder worked, too."""
+    return bool(work["others"] <= BESIDE * work["own"] + spare)
 
 
 def ask_killed(server: Served, requests: list[list[str]]) -> Facts:
@@ -311,6 +342,10 @@ def asks_both_runners(seen: Facts) -> Finding:
             return Finding(False, f"{message}, whatever /metrics counts.", still, "no answer until it goes on")
         if lost := lost_meanwhile(name, still, STILL):
             return lost
+    if not embeds(seen["work"], seen["spare"]):
+        own, others = seen["work"]["own"], seen["work"]["others"]
+        message = f"For {SIZES[-1]} texts {RUNNERS[0]} used {own:g} s of CPU, and the other processes {others:g} s"
+        return Finding(False, f"{message}: the answer was made there, and that runner was asked for show.", own, others)
     return Finding(True, "Each request reached both runners, by their own counters.", seen["two"]["calls"], wanted)
 
 
@@ -320,6 +355,10 @@ def asks_again(seen: Facts) -> Finding:
     if idle := [name for name in RUNNERS if found[name] < 1]:
         message = f"The same request a second time did not reach {' and '.join(idle)}: something keeps old answers"
         return Finding(False, f"{message}. A load test would then measure that instead of the models.", found, wanted)
+    if not computes_again(seen["work"]):
+        first, second = seen["work"]["own"], seen["work"]["again"]
+        message = f"{RUNNERS[0]} used {first:g} s of CPU for {SIZES[-1]} texts, and {second:g} s for the same again"
+        return Finding(False, f"{message}: it keeps old answers. A load test would measure that.", second, first)
     if wrong := shape_problem(seen["again"], len(seen["again"]["texts"])):
         return Finding(False, f"The same request a second time got {wrong}.", wrong, "an answer as before")
     return Finding(True, "The same texts a second time ask the runners again.", found, wanted)

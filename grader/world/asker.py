@@ -196,6 +196,16 @@ def counted(server: Served, texts: list[str], parts: Parts) -> Facts:
     return {**answer, "calls": calls()}
 
 
+def costed(server: Served, texts: list[str], parts: Parts, part: str) -> tuple[Facts, Facts]:
+    """As `counted`, and the seconds of CPU that it took: in that part, and in everything else of the server. They are
+    the same on a busy machine, and on one that others slow down."""
+    before = server.cpu()
+    answer = counted(server, texts, parts)
+    took = {name: used - before.get(name, 0.0) for name, used in server.cpu().items()}
+    own = took.pop(part, 0.0)
+    return answer, {"own": round(own, 2), "others": round(sum(took.values()), 2)}
+
+
 def in_turn(server: Served, requests: list[list[str]], parts: Parts) -> list[Facts]:
     """One after the other, up to the first that is not answered."""
     found: list[Facts] = []
@@ -245,33 +255,38 @@ def ask_badly(server: Served) -> dict[str, Facts]:
 
 
 def ask_models(ws: Any, subject: SavedModels) -> Facts:
-    """What the saved models say of POOL fresh texts; what hinders them is a fact too, and sc1's business."""
+    """What the saved models say of POOL fresh texts; what hinders them is a fact too, and sc1's business. `spare`: the
+    seconds of CPU for each text with which nobody embeds it, by what preparing and embedding it takes here."""
     candidates, others = fresh_texts(ws, 2 * POOL), other_texts()
     subject.get_ready(torch=False)
     try:
-        latest, told = score_all(ws, subject, every := [*LAB_TEXTS, *candidates, *others.values()])
+        latest, told, spare = score_all(ws, subject, every := [*LAB_TEXTS, *candidates, *others.values()])
     except NoAnswer as problem:
-        return {"problem": str(problem), "pool": candidates[:POOL], "others": others, "latest": "", "answers": {}}
+        nothing: Facts = {"problem": str(problem), "latest": "", "answers": {}, "spare": 0.0}
+        return {**nothing, "pool": candidates[:POOL], "others": others}
     by_version = {tag: dict(zip(every, rows, strict=True)) for tag, rows in told.items()}
     pool = [text for text in candidates if by_version[latest][text]["lead"] > CLEAR][:POOL]
     pool += [t for t in candidates if t not in pool][: POOL - len(pool)]  # of a soft classifier, all leads are small
-    return {"problem": "", "pool": pool, "others": others, "latest": latest, "answers": by_version}
+    return {"problem": "", "pool": pool, "others": others, "spare": spare, "latest": latest, "answers": by_version}
 
 
 class NoAnswer(Exception):
     """The saved models, or preprocess.py, do not answer as they should."""
 
 
-def score_all(ws: Any, subject: SavedModels, texts: list[str]) -> tuple[str, dict[str, list[Facts]]]:
-    """The latest classifier's tag, and what it and up to three older ones say, to tell it apart from those."""
+def score_all(ws: Any, subject: SavedModels, texts: list[str]) -> tuple[str, dict[str, list[Facts]], float]:
+    """The latest classifier's tag, and what it and up to three older ones say, to tell it apart from those; `spare`."""
     about = must(subject.ask("describe_model", name=CLASSIFIER))
     subject.ask("use_service", folder=str(ws.service))
+    began = time.monotonic()
     prepared = must(subject.ask("prepare", texts=texts))  # the learner's, which sc1 has looked at
+    preparing, began = time.monotonic() - began, time.thread_time()
     if not isinstance(prepared, list) or not all(isinstance(t, str) for t in prepared) or len(prepared) != len(texts):
         raise NoAnswer(f"prepare() gave no list of {len(texts)} strings")
     vectors = load_minilm(ws).encode(prepared).tolist()
+    spare = (2 * preparing + (time.thread_time() - began) / 4) / len(texts)
     tags = [about["tag"], *(older["tag"] for older in about["older"][:3])]
-    return tags[0], {tag: labels_and_scores(subject, tag, vectors) for tag in tags}
+    return tags[0], {tag: labels_and_scores(subject, tag, vectors) for tag in tags}, spare
 
 
 def must(told: tuple[Any, str]) -> Any:

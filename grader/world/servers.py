@@ -90,6 +90,16 @@ class Served:
                     found.setdefault(role, []).append(process.pid)
         return found
 
+    def cpu(self) -> dict[str, float]:
+        """Seconds of CPU that each runner and the API server have used so far, with what they started; "": the rest."""
+        roles = {pid: name for name, pids in self.workers().items() for pid in pids}
+        found = dict.fromkeys(["", *roles.values()], 0.0)
+        for process in carriers(self.mark):
+            with contextlib.suppress(psutil.Error):
+                used = sum(process.cpu_times()[:4])  # its own, and those of its children that have ended
+                found[next((roles[p.pid] for p in (process, *process.parents()) if p.pid in roles), "")] += used
+        return found
+
     def metrics(self) -> list[Sample]:
         """(name, labels, value) of each sample; empty when it does not answer."""
         try:
