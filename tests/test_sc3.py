@@ -179,15 +179,21 @@ try:
     import numpy
 except ImportError as wrong:
     raise SystemExit("numpy is needed") from wrong
+with contextlib.suppress(ImportError):
+    import ujson
+if importlib.util.find_spec("uvloop"):
+    import uvloop
+if not importlib.util.find_spec("uvloop"):
+    import pydantic
 if __name__ == "__main__":
     import spare, torch
 else:
     import yaml
 """
     found = world_packages.follow_imports(write(tmp_path, service=code, spare=""), "service")
-    assert (found.files, found.outside) == ({"service.py"}, {"numpy", "yaml"})
+    assert (found.files, found.outside) == ({"service.py"}, {"numpy", "yaml", "pydantic"})
     write(tmp_path, service="import other\n" + code, other="import orjson\n")
-    assert world_packages.follow_imports(tmp_path, "service").outside == {"numpy", "yaml", "orjson"}
+    assert world_packages.follow_imports(tmp_path, "service").outside == {"numpy", "yaml", "pydantic", "orjson"}
 
 
 def test_what_nothing_calls_is_not_needed(tmp_path: Path) -> None:
@@ -251,6 +257,12 @@ def test_a_file_is_named_by_its_path_by_its_parts_or_by_its_ending(tmp_path: Pat
     )
     named = world_packages.follow_imports(tmp_path, "service").named
     assert named == {"lists/deep/stop.txt", "service.txt", "labels.csv", "lists/whole.txt"}
+    for name in ("words/a.txt", "words/b.md", "words/more/c.txt", "pkg/own.csv", "pkg/rows/one.csv", "pkg/__init__.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("a = HERE / 'rows' / 'one.csv', HERE.with_name('own.csv'), '*', 'x'\n")
+    write(tmp_path, service="import pkg\nwords = [p for p in (HERE / 'words').glob('*.txt')]\n")
+    named = world_packages.follow_imports(tmp_path, "service").named
+    assert named == {"words/a.txt", "pkg/own.csv", "pkg/rows/one.csv"}
 
 
 def test_a_file_that_cannot_be_read_is_a_problem_and_no_exception(tmp_path: Path) -> None:
@@ -381,6 +393,8 @@ RUN uv pip install httpie>=3 \\
     assert world_packages.installed_loosely(script) == ["flask[async]", "httpie>=3", "rich"]
     for words in ("pip3.11 install", "python -m pip -q install", "pip --no-cache-dir install", "pip --proxy=x install"):
         assert world_packages.installed_loosely(f"RUN {words} rich\n") == ["rich"], words
+    run = 'RUN ["pip", "install", "--no-cache-dir", "rich", "uv"]\nRUN ["pip", "install", "rich==1.0"]\n'
+    assert world_packages.installed_loosely(run) == ["rich"]
 
 
 def test_pins_of_two_lists_do_not_contradict_each_other_and_extras_count() -> None:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import os
 import pickletools
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from functools import cache
 from importlib import metadata
 from itertools import pairwise
@@ -148,20 +150,25 @@ def imported(nodes: Iterable[ast.AST], package: str) -> Iterator[str]:
 
 def dispensable(tree: ast.AST) -> set[str]:
     """First names of modules that the code does without where they are absent: `try: import orjson as json`, `except
-    ImportError: import json`. Of a first choice that Python itself brings, the second is never imported."""
+    ImportError: import json`, or asked for first. Of a first choice that Python itself brings, the second is never
+    imported."""
     found: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Try) and (handlers := [h for h in node.handlers if _is_for_absence(h)]):
+        if isinstance(node, ast.Try) and (handlers := [h for h in node.handlers if _is_for_absence(h.type)]):
             first = _first_names(node.body)
             raised = any(isinstance(n, ast.Raise) for h in handlers for n in ast.walk(h))
             found |= set() if raised else first
             if first and first <= sys.stdlib_module_names:
                 found |= _first_names([n for h in handlers for n in h.body])
+        elif isinstance(node, ast.With) and any(_is_for_absence(item.context_expr) for item in node.items):
+            found |= _first_names(node.body)  # with suppress(ImportError)
+        elif isinstance(node, ast.If) and "find_spec" in ast.unparse(node.test):
+            found |= _first_names(node.body) & set(strings(ast.walk(node.test)))
     return found - _first_names(getattr(tree, "body", []), deep=False)
 
 
-def _is_for_absence(handler: ast.ExceptHandler) -> bool:
-    caught = ast.unparse(handler.type) if handler.type else ""
+def _is_for_absence(caught_by: ast.expr | None) -> bool:
+    caught = ast.unparse(caught_by) if caught_by else ""
     return "ImportError" in caught or "ModuleNotFoundError" in caught
 
 
@@ -176,14 +183,22 @@ def strings(nodes: Iterable[ast.AST]) -> Iterator[str]:
 
 
 def named_files(folder: Path, module: Path, said: set[str]) -> set[str]:
-    """The project's files that a module with these strings can name: by a path, by its parts ("lists" / "stop.txt"), or
-    by another ending than its own (`with_suffix(".txt")`)."""
+    """The project's files that a module with these strings can name, from the project's folder or its own: by a path or
+    its parts ("lists" / "stop.txt"), by a pattern (`glob("*.txt")`), by another ending (`with_suffix(".txt")`)."""
+    beside = {module.with_suffix(text) for text in said if re.fullmatch(r"\.\w+", text) and text != ".py"}
+    found = {path for path in beside if path.is_file()}
     parts = {part for text in said if len(text) < 100 for part in text.split("/")}
-    below = [p.relative_to(folder) for name in parts if is_folder_of(folder, name) for p in (folder / name).rglob("*")]
-    beside = [module.with_suffix(text).relative_to(folder) for text in said if re.fullmatch(r"\.\w+", text)]
-    by_parts = {p.as_posix() for p in below if set(p.parts) <= parts and (folder / p).is_file()}
-    by_ending = {p.as_posix() for p in beside if (folder / p).is_file() and p.suffix != ".py"}
-    return {text for text in said if is_file_of(folder, text)} | by_parts | by_ending
+    patterns = [part for part in parts if re.fullmatch(r"[\w.-]*\*[\w.-]*\.\w+", part)]
+    for base in {folder, module.parent}:
+        found |= {base / text for text in said if is_file_of(base, text)}
+        below = {path for name in parts if is_folder_of(base, name) for path in (base / name).rglob("*")}
+        found |= {path for path in below if path.is_file() and is_named(path.relative_to(base), parts, patterns)}
+    return {name for path in found if not (name := os.path.relpath(path, folder)).startswith("..")}
+
+
+def is_named(path: Path, parts: set[str], patterns: list[str]) -> bool:
+    *folders, name = path.parts
+    return set(folders) <= parts and (name in parts or any(fnmatch(name, pattern) for pattern in patterns))
 
 
 def is_folder_of(folder: Path, name: str) -> bool:
@@ -303,6 +318,7 @@ def installed_loosely(script: str) -> list[str]:
     """What the steps of an image install by name without an exact version, beside the requirements file."""
     found = []
     script = re.sub(r"(?m)(^|\s)#.*$", "", script)
+    script = re.sub(r"(?m)^\s*RUN\s+\[(.*)\]", lambda run: " ".join(re.findall(r'"([^"]*)"', run[1])), script)
     for match in INSTALLS.finditer(re.sub(r"\\\n", " ", script)):
         words = match["words"].replace('"', "").replace("'", "").split()
         named = [w for before, w in pairwise(["", *words]) if not w.startswith("-") and before not in WITH_VALUE]
