@@ -25,7 +25,7 @@ from unittest import mock
 from grader import report
 from grader.errors import LabError, WrongCall
 from grader.grade import NOT_BUILT, grade_criterion
-from grader.intake import ENDINGS, OTHERS, taken_in
+from grader.intake import ENDINGS, OTHERS, is_archive, taken_in
 from grader.judge import broken_off, judge_criterion, not_run
 from grader.kit import Kit
 from grader.model import Criterion, CriterionResult, Evidence, Facts, Report, Verdict, clean
@@ -78,7 +78,7 @@ def submissions(folder: Path, out: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.absolute() == out.absolute():
             continue
-        if not (path.is_dir() or path.name.lower().endswith((*ENDINGS, *OTHERS))):
+        if not (path.is_dir() or is_archive(path, OTHERS)):
             continue
         plain = re.sub(r"[^\w.-]", "_", path.name.split(".")[0] or "_")[:60]
         name = plain if plain not in taken else f"{plain}-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:6]}"
@@ -93,7 +93,7 @@ def grade_one(kit: Kit, source: Path, out: Path, criteria: list[Criterion]) -> G
     with suppress(OSError, RecursionError):  # what cannot be looked through is taken in, or refused, below
         key = key_of(kit, source, criteria)
     if key and read_done(out) == key:
-        return Graded(name, judged_again(kit, out), kept=True)
+        return Graded(name, judged_again(kit, out, read_report(out)), kept=True)
     (out / "done.json").unlink(missing_ok=True)
     evidence: Facts = {}
     began = time.monotonic()
@@ -162,7 +162,7 @@ def judge_class(kit: Kit, out: Path, say: Say) -> list[str]:
     graded, changes = [], []
     for place in sorted(p.parent for p in out.glob("*/done.json")):
         name, before = read_json(place / "done.json")["name"], read_report(place)
-        after = judged_again(kit, place)
+        after = judged_again(kit, place, before)
         changes += [f"{name}: {line}" for line in differences(before, after)]
         graded.append(Graded(name, after, kept=True))
         say(f"{name}: {summary(after)}")
@@ -170,9 +170,9 @@ def judge_class(kit: Kit, out: Path, say: Say) -> list[str]:
     return changes
 
 
-def judged_again(kit: Kit, place: Path) -> Report:
+def judged_again(kit: Kit, place: Path, before: Report) -> Report:
     """What was kept there, judged by the checks as they are now; the report says so."""
-    before, kept = read_report(place), read_json(place / "evidence.json")
+    kept = read_json(place / "evidence.json")
     results = tuple(judge_again(kit, result, kept) for result in before.criteria)
     after = Report(before.made, before.machine, before.answers, results)
     report.save(after, Workspace(kit, place, out=place), {})

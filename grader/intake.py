@@ -90,7 +90,7 @@ def taken_in(source: Path) -> Iterator[Taken]:
             unpack(archive, taken)
         elif source.is_dir():
             copy_folder(source, PurePosixPath(), taken)
-        elif source.name.lower().endswith(ENDINGS):
+        elif is_archive(source):
             unpack(source, taken)
         else:
             raise NotTaken(f"{source.name} is neither a folder nor an archive.", f"Known are {', '.join(ENDINGS)}.")
@@ -106,11 +106,16 @@ def taken_in(source: Path) -> Iterator[Taken]:
         yield taken
 
 
+def is_archive(path: Path, besides: tuple[str, ...] = ()) -> bool:
+    """By its name: one that is read here, or one of those."""
+    return path.name.lower().endswith((*ENDINGS, *besides))
+
+
 def lone_archive(folder: Path) -> Path | None:
     """The archive that is all that is in a folder, as a learning platform hands it out."""
     inside = [p for p in folder.iterdir() if not p.name.startswith(".")]
     alone = len(inside) == 1 and inside[0].is_file() and not inside[0].is_symlink()
-    return inside[0] if alone and inside[0].name.lower().endswith(ENDINGS) else None
+    return inside[0] if alone and is_archive(inside[0]) else None
 
 
 def drop_links_out(taken: Taken) -> None:

@@ -424,15 +424,21 @@ def image_fixed(seen: Facts) -> Finding:
 def moves(image: str) -> bool:
     """Whether what this name points to is another Python or another system every few months: no tag, one that names no
     version (slim, stable), or of Python's own images the major version alone. A digest fixes it."""
-    name, _, tag = image.partition("@")[0].rpartition("/")[2].partition(":")
     if "@sha256:" in image:
         return False
+    name, tag = name_and_tag(image)
     return bool(not tag or set(tag.split("-")) <= MOVING or (name == "python" and not python_of(image)))
+
+
+def name_and_tag(image: str) -> tuple[str, str]:
+    """python and 3.11-slim of registry:5000/library/python:3.11-slim@sha256:..."""
+    name, _, tag = image.partition("@")[0].rpartition("/")[2].partition(":")
+    return name, tag
 
 
 def python_of(image: str) -> str:
     """3.11 of python:3.11.9-slim-bookworm, by digest or not; "" of other images."""
-    name, _, tag = image.partition("@")[0].rpartition("/")[2].partition(":")
+    name, tag = name_and_tag(image)
     found = re.match(r"(\d+\.\d+)(?![\d])", tag) if name == "python" else None
     return found[1] if found else ""
 
