@@ -23,6 +23,7 @@ from typing import IO, Any
 import psutil
 
 from grader.environ import child_environ
+from grader.errors import LabError
 
 MOST_LINES, LONGEST_LINE = 20_000, 65_536  # kept of what a process prints: the last ones
 MARK = "SERVING_LAB_MARK"  # a path-like list: a child of a child carries every ancestor's mark
@@ -156,6 +157,21 @@ def started(
             process.wait()
             for pipe in filter(None, (process.stdout, process.stderr)):
                 pipe.close()
+
+
+def memory_kills() -> int:
+    """How many processes the kernel has ended for want of memory, ever; 0 where it does not say."""
+    with contextlib.suppress(OSError):
+        rows = map(str.split, Path("/proc/vmstat").read_text().splitlines())
+        return next((int(value) for name, value in rows if name == "oom_kill"), 0)
+    return 0
+
+
+def refuse_want(kills: int) -> None:
+    """For what is found dead: raises where the kernel has ended a process for want of memory since it counted these."""
+    if memory_kills() > kills:
+        problem = "This machine ran out of memory meanwhile: its kernel ended a process."
+        raise LabError(problem, "End what else is running here, then grade again.")
 
 
 def free_port() -> int:

@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from grader.processes import started
+from grader.processes import memory_kills, refuse_want, started
 from grader.sandbox import WANTED, boxed, check_built
 from grader.warm import WARM, forked, serve_forks
 
@@ -46,6 +46,7 @@ class Subject:
     def __init__(self, process: Running, channel: socket.socket, log: Path) -> None:
         self.process, self.channel, self.log = process, channel, log
         self.rest, self.number, self.ended = b"", 0, ""
+        self.memory_kills = memory_kills()
 
     def ask(self, question: str, patience: float = PATIENCE, **given: Any) -> tuple[Any, str]:
         """(answer, ""), or (None, what came in its place) in one line. Once a subject has ended, it stays so."""
@@ -90,6 +91,7 @@ class Subject:
             code = self.process.wait(2)
         lines = self.log.read_text(errors="replace")[-2000:].strip().splitlines()
         check_built(code, "".join(lines[-1:]))
+        refuse_want(self.memory_kills)
         return f" (exit code {code}){': ' + lines[-1][:200] if lines else ''}"
 
 

@@ -700,6 +700,10 @@ claims.holds(
 # take memory that the other needs. (`manifests/README.md` says what of each was tried, and what was not run for want
 # of a GPU.) Here the whole pod asks, classifier included; lab 06 lets each runner ask for itself, and needs a class
 # of its own for it (claim c25).
+#
+# What a GPU gives this embedder was measured on a real one, outside a cluster (claim c51): a batch is computed several
+# times as fast, a text alone hardly faster than on the processor, where most of its time goes anyway. So a GPU pays as
+# far as requests come in batches, which is lab 07's subject.
 
 # %% [markdown] tags=["why"]
 # The course module also has a form for **Yatai**, BentoML's own operator, which has not been updated since 2024. Its

@@ -652,8 +652,8 @@ pictures.twins({**pairs, "yours": (seen.goodput, played.goodput)})
 # %% [markdown] tags=["explain"]
 # The first bars are of settings that it knows or half knows; yours it had never seen. Where it is wrong, something is
 # missing from it: the classifier's own batches, other programs on your cores, chance. Held against twelve settings in
-# five hours on two cores, half of what it said was within a tenth, and nothing off by more than a quarter. What it
-# takes for granted of sharing a machine was chosen by the first four of these hours; the fifth it had not seen
+# six hours on two cores, half of what it said was within a tenth, and nothing off by more than a quarter. What it
+# takes for granted of sharing a machine was chosen by the first four of these hours; the last two it had not seen
 # (`tests/measure_twin.py` in the kit). The two lines above the picture are played, too. Replicas share the people, so
 # each makes smaller batches: two of them give a little less than twice the answers of one, and everyone waits for a
 # shorter time.

@@ -95,6 +95,7 @@ CONTRARY: dict[str, tuple[dict[str, Any], str]] = {
     "c47": ({"measured": "a"}, "confirmed"),
     "c48": ({"measured": 0.0}, "confirmed"),
     "c49": ({"measured": "b"}, "confirmed"),
+    "c51": ({"alone": {"gpu": {"1": [900.0]}}}, "depends"),
 }
 
 

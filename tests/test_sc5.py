@@ -584,23 +584,50 @@ def test_a_policy_that_comes_late_is_asked_for_again(monkeypatch: pytest.MonkeyP
 
 
 def test_a_secret_s_value_is_found_wherever_the_manifests_have_it(tmp_path: Path) -> None:
-    folder = tmp_path / "deploy"
-    (folder / "deeper").mkdir(parents=True)
-    (folder / "deeper" / "hub.yaml").write_text(
-        "kind: Secret\nstringData: {TOKEN: opens, EMPTY: '', LATER: '$TOKEN'}\n"
-    )
-    (folder / "hub.env").write_text("# of the hub\nHUB_TOKEN=opens\n")
-    (folder / "hub.txt").write_text("opens\n")
-    (tmp_path / "outside.txt").write_text("opens")
-    (folder / "kustomization.yaml").write_text("""
+    files = {
+        "deploy/deeper/hub.yaml": "kind: Secret\nstringData: {TOKEN: opens, EMPTY: '', LATER: '$TOKEN'}\n",
+        "deploy/hub.env": "# of the hub\nHUB_TOKEN=opens\n",
+        "deploy/hub.txt": "opens\n",
+        "deploy/kustomization.yaml": """
+resources: [../base, deeper/hub.yaml, 'https://example.org/x']
 secretGenerator:
   - {name: a, envs: [hub.env], files: [hub.txt, KEY=hub.txt, GONE=../outside.txt]}
   - {name: b, literals: [PASSWORD=change-me]}
-""")
-    assert sc5.secrets_written(folder) == [
-        "deeper/hub.yaml: the value of TOKEN, in a file",
-        *(f"kustomization.yaml: the value of {name}, in a file" for name in ("HUB_TOKEN", "hub.txt", "KEY")),
+""",
+        "outside.txt": "opens",
+        "base/kustomization.yaml": """components: [../more, ../deploy, ..]
+secretGenerator: [{name: c, envs: [c.env]}]
+""",
+        "base/c.env": "C=opens\n",
+        "more/secret.json": '{"kind": "Secret", "data": {"D": "b3BlbnM="}}',
+        "elsewhere/secret.yaml": "kind: Secret\nstringData: {E: opens}\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = [line.removesuffix(", in a file") for line in sc5.secrets_written(tmp_path)]
+    assert found == [
+        "deploy/deeper/hub.yaml: the value of TOKEN",
+        *(f"deploy/kustomization.yaml: the value of {name}" for name in ("HUB_TOKEN", "hub.txt", "KEY")),
+        "base/kustomization.yaml: the value of C",
     ]
+    (tmp_path / "deploy/deeper/hub.yaml").unlink()
+    assert "more/secret.json: the value of D, in a file" in sc5.secrets_written(tmp_path)
+
+
+def test_a_placeholder_is_no_secret_s_value() -> None:
+    assert sc5.values_of({"kind": "Secret", "data": {"A": "Y2hhbmdlLW1l"}, "stringData": {"B": "your-token"}}) == []
+    assert sc5.values_of({"kind": "Secret", "data": {"A": "b3BlbnM=", "B": "not packed", "C": None}}) == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["kind: Secret\ndata: [x]", "secretGenerator: [{envs: [1], files: [2]}]", "resources: {a: 1}", "a: : b", "[]"],
+)
+def test_manifests_that_no_cluster_takes_hold_no_secret(tmp_path: Path, text: str) -> None:
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy" / "kustomization.yaml").write_text(text)
+    assert sc5.secrets_written(tmp_path) == []
 
 
 def test_a_startup_probe_may_ask_by_either_path_and_a_readiness_probe_not() -> None:

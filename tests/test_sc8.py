@@ -159,6 +159,10 @@ STARTER = ("python", "-m", listeners.START, "start-runner-server", listeners.BEN
         ("PYTHONPATH=/etc/serving-lab", listeners.BENTO, WORKER, "PYTHONPATH=/etc/serving-lab"),
         ("LD_PRELOAD=/tmp/x.so", listeners.BENTO, WORKER, "LD_PRELOAD"),
         ("HOME=/tmp", listeners.BENTO, ("python", "/etc/serving-lab/runner.py"), "python runner.py"),
+        ("HOME=/tmp", listeners.BENTO, ("python", "/etc/serving-lab/runner.py", *WORKER[1:]), "python runner.py"),
+        ("HOME=/tmp", listeners.BENTO, ("python", "-", *WORKER[1:]), "python -"),
+        ("HOME=/tmp", listeners.BENTO, ("python", "-u", *WORKER[1:]), ""),
+        ("HOME=/tmp", listeners.BENTO, ("nginx: worker process",), "nginx: worker process"),
         ("HOME=/tmp", listeners.BENTO, ("python", "-m", listeners.RUNNER, "/tmp/other"), "no folder, not the Bento"),
     ],
 )

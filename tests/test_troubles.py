@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,25 @@ from fake_tools import FakeTools, tools
 from cluster import registry, up
 from cluster.engine import inspect, kubectl_json
 from cluster.names import Names
-from grader import processes
+from grader import processes, subject
 from grader.environ import child_environ
 from grader.errors import LabError
 from grader.judge import judge_criterion
 from grader.kit import Kit
 from grader.look import look
 from grader.needs import look_for
-from grader.processes import carriers, free_port, listener, run, started, wait_until
+from grader.processes import (
+    carriers,
+    free_port,
+    listener,
+    memory_kills,
+    refuse_want,
+    run,
+    started,
+    wait_until,
+)
 from grader.workspace import Workspace, locked
-from grader.world import mlserver, pace, servers
+from grader.world import asker, mlserver, pace, servers
 
 SLOT = Names(9, 5091)
 KIT = Kit()
@@ -277,6 +287,16 @@ def test_a_server_that_computes_right_up_to_its_limit_is_the_machines_trouble(
         not_ready(BUSY, monkeypatch, tmp_path)
 
 
+@pytest.mark.parametrize(("load", "used", "works"), [(1, 0.05, False), (99, 0.05, True), (99, 0.005, False)])
+def test_what_gets_little_of_a_crowded_processor_is_at_work_all_the_same(
+    load: int, used: float, works: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "getloadavg", lambda: (float(load), 0.0, 0.0))
+    monkeypatch.setattr(psutil, "cpu_count", lambda: 2)
+    seconds = iter([1.0, 1.0 + used])
+    assert pace.is_at_work(lambda: next(seconds), watch=0.5) == works
+
+
 HANGS = [
     "import time; time.sleep(60)",
     "import subprocess, sys\nwhile True: subprocess.run([sys.executable, '-c', '1'])",
@@ -300,6 +320,112 @@ def test_a_port_that_another_program_took_from_mlserver_is_the_machines_trouble(
         boxed = servers.Served(f"http://127.0.0.1:{ports[0]}", tmp_path, tmp_path / "log", mark, process, boxed=True)
         mlserver.wait_ready(boxed, 5, ports)
         assert boxed.problem.startswith("the server ended with exit code 1")
+
+
+PAGE = """
+import http.server, sys, threading, time
+slow, works = float(sys.argv[2]), sys.argv[3]
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/metrics" or works == "alone":
+            end = time.monotonic() + slow
+            while time.monotonic() < end:
+                time.sleep(0 if works != "waits" else slow)
+        self.send_response(200 if works != "no such page" else 404)
+        self.end_headers()
+        self.wfile.write(b"calls_total 7\\n" if works != "nonsense" else b"{nonsense")
+    def log_message(self, *_):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
+"""
+
+
+@contextmanager
+def page(folder: Path, slow: float, works: str) -> Iterator[servers.Served]:
+    """A server whose /metrics takes that long."""
+    port = free_port()
+    with started([sys.executable, "-c", PAGE, str(port), str(slow), works]) as (process, mark):
+        assert wait_until(lambda: listener(port) is not None, 10)
+        yield servers.Served(f"http://127.0.0.1:{port}", folder, folder, mark, process)
+
+
+def test_a_page_of_metrics_may_be_as_slow_as_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pace, "slowness", lambda: 3.0)
+    with page(tmp_path, 6.0, "waits") as server:
+        assert [sample.value for sample in server.metrics()] == [7.0]
+
+
+def test_a_server_that_is_at_work_on_its_metrics_alone_cannot_be_judged_by_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(pace, "patience", lambda _: 0.5)
+    with page(tmp_path, 8.0, "computes") as server, pytest.raises(LabError, match="asked for its /metrics, was still"):
+        server.metrics()
+
+
+@pytest.mark.parametrize(("slow", "works"), [(5, "waits"), (5, "alone"), (0, "no such page"), (0, "nonsense")])
+def test_no_metrics_are_a_finding_where_the_server_waits_or_hangs_or_has_none(
+    slow: float, works: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(pace, "patience", lambda _: 0.5)
+    with page(tmp_path, slow, works) as server:
+        assert server.metrics() == []
+
+
+# A machine without memory
+
+
+@pytest.fixture
+def out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel has ended processes since whatever is looked at was started."""
+    monkeypatch.setattr(processes, "memory_kills", lambda: 10**9)
+
+
+def test_what_the_kernel_ended_is_counted_where_it_says_so() -> None:
+    assert memory_kills() >= 0
+    refuse_want(memory_kills())
+
+
+@pytest.mark.usefixtures("out_of_memory")
+def test_a_subject_that_died_while_memory_was_short_is_not_judged(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with started([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]) as (process, _), ours:
+        (tmp_path / "log").touch()
+        theirs.close()
+        with pytest.raises(LabError, match="ran out of memory meanwhile"):
+            subject.Subject(process, ours, tmp_path / "log").ask("ready")
+
+
+def test_a_subject_that_ended_itself_is_a_finding(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with started([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]) as (process, _), ours:
+        (tmp_path / "log").touch()
+        theirs.close()
+        assert subject.Subject(process, ours, tmp_path / "log").ask("ready") == (
+            None,
+            "its process ended (exit code -9)",
+        )
+
+
+@pytest.mark.usefixtures("out_of_memory")
+@pytest.mark.parametrize("script", [*HANGS, "raise SystemExit(1)"], ids=["sleeps", "starts again and again", "ends"])
+def test_a_server_that_is_not_ready_while_memory_was_short_is_not_judged(
+    script: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(LabError, match="ran out of memory meanwhile"):
+        not_ready(script, monkeypatch, tmp_path)
+
+
+@pytest.mark.usefixtures("out_of_memory")
+@pytest.mark.parametrize("status", [None, 500, 503, 404, 200])
+def test_a_good_request_that_failed_while_memory_was_short_is_not_judged(
+    status: int | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(asker, "send", lambda *_: {"status": status})
+    with started(["sleep", "9"]) as (process, mark):
+        server = servers.Served("", tmp_path, tmp_path, mark, process)
+        with pytest.raises(LabError) if status is None or status >= 500 else nullcontext():
+            assert asker.ask(server, ["a"])["status"] == status
 
 
 # Disks and folders

@@ -57,6 +57,7 @@ TAKEN = re.compile("(?i)is held by|address already in use|unable to listen on")
 PATIENCE = 20.0
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 # What may be annotated with a secret, too.
+PLACEHOLDER = re.compile(r"(?i)[$<{*]|\.{3}|change|replace|your|todo\b|x{3}|placeholder|insert|fill")
 BESIDE = "services,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers"
 RUNNERS = ("embeddingrunner", "classifierrunner")
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
@@ -134,7 +135,7 @@ def objects(ws: Any) -> Facts:
         "endpoints": sorted({(e.get("targetRef") or {}).get("name") or ", ".join(addresses_of(e)) for e in ends}),
         "workers": len(nodes),
         "node_memory": max((quantity(n["status"]["allocatable"]["memory"]) for n in nodes), default=0),
-        "secrets": secrets_of(namespace, deployment) + secrets_written(ws.root / "deploy"),
+        "secrets": secrets_of(namespace, deployment) + secrets_written(ws.root),
         "events": warnings(namespace),
     }
     if len(facts["endpoints"]) < max(replicas, 2) or facts["updated"] != replicas:
@@ -230,23 +231,45 @@ def searched(texts: dict[str, str]) -> list[str]:
     return [str(s) for where, text in clean.items() for s in search(where, text)][:5]
 
 
-def secrets_written(folder: Path) -> list[str]:
+def secrets_written(root: Path) -> list[str]:
     """Values of Secrets that stand in the manifests: by themselves, or as what kustomize makes them of."""
+    found = []
+    for folder in kustomized(root):
+        for path in sorted({*folder.rglob("*.y*ml"), *folder.rglob("*.json")}):
+            with contextlib.suppress(AttributeError, TypeError, OSError):  # what no cluster would take
+                keys = [k for thing in read_all(path) for k in values_of(thing, partial(read_beside, path.parent))]
+                found += [f"{path.relative_to(root.resolve())}: the value of {name}, in a file" for name in keys]
+    return list(dict.fromkeys(found))[:5]
+
+
+def kustomized(root: Path) -> list[Path]:
+    """deploy/, and the folders of this workspace that its kustomizations build on."""
+    root = root.resolve()
+    found = [root / "deploy"]
+    for folder in found:
+        for path in sorted(folder.rglob("kustomization.y*ml")):
+            lists = [thing.get(part) for thing in read_all(path) for part in ("resources", "bases", "components")]
+            named = [one for some in lists if isinstance(some, list) for one in some]
+            places = [place for one in named if (place := (path.parent / str(one)).resolve()).is_dir()]
+            inner = [p for p in places if p.is_relative_to(root) and p != root]
+            found += [p for p in inner if not any(p.is_relative_to(known) for known in found)]
+    return found
+
+
+def read_all(path: Path) -> list[Facts]:
+    """The objects of a manifest; none where it cannot be read."""
     import yaml
 
-    found = []
-    for path in sorted({*folder.rglob("*.y*ml"), *folder.rglob("*.json")}):
-        with contextlib.suppress(yaml.YAMLError, OSError, UnicodeDecodeError, AttributeError):
-            for thing in [t for t in yaml.safe_load_all(path.read_text()) if isinstance(t, dict)]:
-                keys = values_of(thing, partial(read_beside, folder, path.parent))
-                found += [f"{path.relative_to(folder)}: the value of {name}, in a file" for name in keys]
-    return found[:5]
+    try:
+        return [thing for thing in yaml.safe_load_all(path.read_text()) if isinstance(thing, dict)]
+    except (yaml.YAMLError, OSError, ValueError):
+        return []
 
 
-def read_beside(folder: Path, place: Path, name: str) -> str:
-    """A file that a manifest of that place names; "" outside the folder, where no manifest is applied from."""
+def read_beside(place: Path, name: str) -> str:
+    """A file that a kustomization of that folder names; "" outside of it, where kustomize reads none."""
     path = (place / name).resolve()
-    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+    if not path.is_relative_to(place.resolve()) or not path.is_file():
         return ""
     return path.read_text(errors="replace")[:100_000]
 
@@ -256,7 +279,10 @@ def values_of(thing: Facts, read: Callable[[str], str] = lambda name: "") -> lis
     read, too: whoever has the folder has them."""
     if thing.get("kind") == "List":
         return [name for item in thing.get("items") or [] for name in values_of(item)]
-    pairs = {**(thing.get("data") or {}), **(thing.get("stringData") or {})} if thing.get("kind") == "Secret" else {}
+    pairs = {}
+    if thing.get("kind") == "Secret":
+        packed = {k: unpacked(str(v or "")) for k, v in (thing.get("data") or {}).items()}
+        pairs = {**packed, **(thing.get("stringData") or {})}
     for part in thing.get("secretGenerator") or []:
         files = [part.get("env") or "", *(part.get("envs") or [])]
         lines = [*(part.get("literals") or []), *(line for name in files if name for line in read(name).splitlines())]
@@ -264,7 +290,15 @@ def values_of(thing: Facts, read: Callable[[str], str] = lambda name: "") -> lis
         pairs |= {
             key: read(name or key).strip() for key, _, name in (one.partition("=") for one in part.get("files") or [])
         }
-    return [str(name) for name, value in pairs.items() if value and not re.match(r"[$<{*]|(?i:change)", str(value))]
+    return [str(name) for name, value in pairs.items() if value and not PLACEHOLDER.match(str(value))]
+
+
+def unpacked(text: str) -> str:
+    """What is packed in base64 there; as it stands where nothing is."""
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except ValueError:
+        return text
 
 
 def warnings(namespace: str, most: int = 3) -> list[str]:
@@ -410,7 +444,7 @@ def batch_edges(url: str, pod: str) -> dict[str, float]:
 
 def look_inside(namespace: str, pod: str, container: str, port: int) -> Facts:
     script = f"{listeners.LOOK}\n{INSIDE}"
-    words = ["exec", pod, "-c", container, "--", "python", "-W", "ignore", "-c", script, str(port)]
+    words = ["exec", pod, "-c", container, "--", "python", "-I", "-W", "ignore", "-c", script, str(port)]
     done = kubectl("-n", namespace, *words, limit=pace.patience(40))
     try:
         return {"inside": json.loads((done.stdout.strip().splitlines() or [""])[-1])}

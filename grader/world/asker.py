@@ -25,7 +25,7 @@ import httpx
 import psutil
 
 from grader.model import Facts
-from grader.processes import carriers, wait_until
+from grader.processes import carriers, refuse_want, wait_until
 from grader.world import pace
 from grader.world.kit_modules import kit_module
 from grader.world.minilm import load_minilm
@@ -159,8 +159,12 @@ def draw(pool: list[str], size: int) -> list[str]:
 
 
 def ask(server: Served, texts: list[str], post: Callable[..., httpx.Response] = httpx.post) -> Facts:
-    """`post` is a client's, for who asks often: each httpx.post makes a client, which takes longer than to ask."""
-    return {"texts": texts, **send(server, json.dumps({"texts": texts}).encode(), JSON, pace.patience(PATIENCE), post)}
+    """`post` is a client's, for who asks often: each httpx.post makes a client, which takes longer than to ask. Raises
+    where a good request failed while the machine ran out of memory."""
+    told = send(server, json.dumps({"texts": texts}).encode(), JSON, pace.patience(PATIENCE), post)
+    if told["status"] is None or told["status"] >= 500:
+        refuse_want(server.memory_kills)
+    return {"texts": texts, **told}
 
 
 def send(
@@ -248,7 +252,7 @@ def ask_closed(server: Served, store: Path, texts: list[str]) -> Facts:
 def ask_badly(server: Served) -> dict[str, Facts]:
     found: dict[str, Facts] = {}
     for name, (body, kind) in BAD.items():
-        found[name] = send(server, body, kind, 5.0)
+        found[name] = send(server, body, kind, pace.patience(5.0))
         if found[name]["problem"].startswith("no answer"):
             break  # it may hang now, and one such fact is enough
     return found

@@ -46,7 +46,9 @@ def look(port, worker="SERVER"):
             env = dict(v.split("=", 1) for v in words(pid, "environ") if "=" in v)
         except OSError:
             continue
-        name = line[line.index("-m") + 1] if "-m" in line[1:3] else " ".join(os.path.basename(w) for w in line[:2])
+        flags = line[1:2] != ["-"] and set("".join(line[1:2])) <= set("-bBdEIOqsSuvP")
+        at = 2 if flags else 1  # a script may be given any words, -m too
+        name = line[at + 1] if line[at : at + 1] == ["-m"] else " ".join(os.path.basename(w) for w in line[:2])
         if not name.startswith(("bentoml_cli.worker.", "START")) and "bentoml" not in name.split(" "):
             told["others"].add(name)
         if name == "START" and mount_of(cwd) != "/":  # a module finds others first where it is started

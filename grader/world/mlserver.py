@@ -27,7 +27,7 @@ from cluster.names import state
 from grader.environ import child_environ
 from grader.errors import LabError
 from grader.model import Facts
-from grader.processes import free_port, is_ours, listener, run, started, wait_until
+from grader.processes import free_port, is_ours, listener, refuse_want, run, started, wait_until
 from grader.progress import Progress
 from grader.sandbox import WANTED, boxed, check_built
 from grader.workspace import copy_tree, locked, write_atomic
@@ -166,6 +166,8 @@ def wait_ready(server: Served, limit: float, ports: Sequence[int]) -> None:
     if not server.boxed and (code is not None or not settled):  # in a sandbox nobody else can listen
         for port in ports:
             check_port(port, server.mark)
+    if code is not None or not settled:
+        refuse_want(server.memory_kills)
     if code is not None:
         server.problem = f"the server ended with exit code {code} after {server.seconds:g} s"
     elif not settled:

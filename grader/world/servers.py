@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
@@ -28,7 +28,16 @@ import yaml
 
 from grader.errors import LabError
 from grader.model import Facts
-from grader.processes import carriers, free_port, is_ours, listener, started, wait_until
+from grader.processes import (
+    carriers,
+    free_port,
+    is_ours,
+    listener,
+    memory_kills,
+    refuse_want,
+    started,
+    wait_until,
+)
 from grader.sandbox import WANTED, boxed, check_built
 from grader.workspace import copy_tree
 from grader.world import pace
@@ -61,6 +70,7 @@ class Served:
     boxed: bool = False  # in a sandbox, where nobody else can listen
     foreign: str = ""  # who listens on the port, when it is not ours
     seconds: float = 0.0  # until it was ready, or was given up
+    memory_kills: int = field(default_factory=memory_kills)  # of the kernel, up to its start
 
     @property
     def port(self) -> int:
@@ -79,7 +89,15 @@ class Served:
 
     def alive(self) -> bool:
         """Whether it runs and the one that listens is ours."""
-        return self.process.poll() is None and (self.boxed or is_ours(self.holder(), self.mark))
+        if not (there := self.process.poll() is None and (self.boxed or is_ours(self.holder(), self.mark))):
+            refuse_want(self.memory_kills)
+        return there
+
+    def answers(self, path: str, limit: float) -> bool:
+        """Whether it says anything there."""
+        with contextlib.suppress(httpx.HTTPError):
+            return bool(httpx.get(f"{self.url}{path}", timeout=limit).status_code)
+        return False
 
     def workers(self) -> dict[str, list[int]]:
         """The process ids of each runner, by the name that `bentoml serve` gave it, and of "api"."""
@@ -101,11 +119,17 @@ class Served:
         return found
 
     def metrics(self) -> list[Sample]:
-        """(name, labels, value) of each sample; empty when it does not answer."""
+        """(name, labels, value) of each sample; empty when it does not answer. One that answers elsewhere and is still
+        at work on them has a slow machine."""
+        limit = pace.patience(5.0)
         try:
-            return list(read(self.url))
+            return list(read(self.url, limit))
+        except httpx.TimeoutException:
+            if self.answers("/livez", limit) and pace.is_at_work(pace.cpu_of(self.mark)):
+                raise pace.too_slow("the server, asked for its /metrics,", limit) from None
         except (httpx.HTTPError, ValueError):
-            return []
+            pass
+        return []
 
     def runner_calls(self) -> dict[str, int]:
         """How many calls each runner has answered since the start; those of BentoML's own health checks left out."""
@@ -237,6 +261,8 @@ def wait_ready(server: Served, limit: float) -> None:
     check_built(code, server.log())
     if (code is not None or server.foreign) and not os.environ.get(PORT) and not server.boxed:
         check_port(server.port, server.mark)
+    if not server.foreign and (code is not None or not settled):
+        refuse_want(server.memory_kills)
     if server.foreign:
         server.problem = f"port {server.port} is held by {server.foreign}, which was not started here"
     elif code is not None:

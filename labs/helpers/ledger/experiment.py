@@ -15,7 +15,7 @@ from typing import Any
 from grader.errors import LabError, UnknownName
 from grader.model import Facts
 
-THEMES = ("dispatching", "serving", "building", "storing", "forms", "computing", "walked")
+THEMES = ("dispatching", "serving", "building", "storing", "forms", "computing", "walked", "accelerated")
 MODELS = ("demo_embedder", "demo_classifier")
 
 

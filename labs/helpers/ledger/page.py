@@ -31,6 +31,7 @@ ASKED = {
     "building": "`bentoml build` of a service without a model",
     "forms": "what is installed here, with what the course module writes (c33: lab 08's kept run in a cluster)",
     "computing": "the two models of lab 01",
+    "accelerated": "the kit's embedding runner on a GPU, on a machine that has one",
     "walked": "what a walk of the labs measured, in a cluster or under load",
 }
 
@@ -56,9 +57,19 @@ def asked(claims: list[Claim], root: Path) -> str:
         if claim.experiment:
             themes.setdefault(claim.experiment.partition(".")[0], []).append(claim.id)
     lines = [f"- {' to '.join(dict.fromkeys((ids[0], ids[-1])))}: {ASKED[theme]}" for theme, ids in themes.items()]
-    kept = [json.loads((root / claim.evidence).read_text()).get("machine") for claim in claims if claim.evidence]
-    machines = sorted({f"{about['cpus']} cores, BentoML {about['bentoml']}" for about in kept if about})
-    return "\n".join(["What was asked:", "", *lines, "", f"All of it on {' or '.join(machines) or 'no machine yet'}."])
+    return "\n".join(
+        ["What was asked:", "", *lines, "", f"All of it on {', '.join(machines(claims, root)) or 'no machine yet'}."]
+    )
+
+
+def machines(claims: list[Claim], root: Path) -> list[str]:
+    """Those that the runs were made on; of all but the commonest, with the claims."""
+    found: dict[str, list[str]] = {}
+    for claim in claims:
+        if claim.evidence and (about := json.loads((root / claim.evidence).read_text()).get("machine")):
+            found.setdefault(f"{about['cpus']} cores, BentoML {about['bentoml']}", []).append(claim.id)
+    first, *others = sorted(found, key=lambda name: -len(found[name])) or [""]
+    return [first, *(f"but {' and '.join(found[name])} on {name}" for name in others)] if first else []
 
 
 def to_row(claim: Claim, root: Path) -> str:
