@@ -184,7 +184,8 @@ def test_cpu_is_counted_where_it_was_spent_with_children_that_live_and_that_ende
     command = [sys.executable, "-c", ended, "bentoml_cli.worker.runner", "--runner-name", "embeddingrunner"]
     with started(command) as (process, mark):
         server = servers.Served("", tmp_path, tmp_path, mark, process)
-        assert wait_until(lambda: server.cpu().get("embeddingrunner", 0.0) > 0.5, 20)
+        # less than was burnt: this clock may tick a hundred times a second, and both processes lose a part of one
+        assert wait_until(lambda: server.cpu().get("embeddingrunner", 0.0) > 0.3, 20)
         assert server.cpu()[""] < 0.1
 
 
