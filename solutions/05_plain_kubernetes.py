@@ -702,8 +702,8 @@ claims.holds(
 # of its own for it (claim c25).
 #
 # What a GPU gives this embedder was measured on a real one, outside a cluster (claim c51): a batch is computed several
-# times as fast, a text alone hardly faster than on the processor, where most of its time goes anyway. So a GPU pays as
-# far as requests come in batches, which is lab 07's subject.
+# times as fast as on sixteen cores, a text alone only a little faster. So a GPU pays as far as requests come in
+# batches, which is lab 07's subject.
 
 # %% [markdown] tags=["why"]
 # The course module also has a form for **Yatai**, BentoML's own operator, which has not been updated since 2024. Its

@@ -179,13 +179,12 @@ def test_what_a_part_spends_is_told_from_what_all_others_do(monkeypatch: Any) ->
 
 
 def test_cpu_is_counted_where_it_was_spent_with_children_that_live_and_that_ended(tmp_path: Any) -> None:
-    burn = "import time\nwhile time.process_time() < 0.5: pass\n"
+    burn = "import time\nwhile time.process_time() < 0.8: pass\n"  # more than is asked for: psutil's clock has ticks
     ended = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {burn!r}])\nimport time\ntime.sleep(60)\n"
     command = [sys.executable, "-c", ended, "bentoml_cli.worker.runner", "--runner-name", "embeddingrunner"]
     with started(command) as (process, mark):
         server = servers.Served("", tmp_path, tmp_path, mark, process)
-        # less than was burnt: this clock may tick a hundred times a second, and both processes lose a part of one
-        assert wait_until(lambda: server.cpu().get("embeddingrunner", 0.0) > 0.3, 20)
+        assert wait_until(lambda: server.cpu().get("embeddingrunner", 0.0) > 0.5, 20)
         assert server.cpu()[""] < 0.1
 
 

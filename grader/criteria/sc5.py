@@ -56,8 +56,8 @@ PORT = "LAB_FORWARD_PORT"  # names the local port, for whoever has to know it be
 TAKEN = re.compile("(?i)is held by|address already in use|unable to listen on")
 PATIENCE = 20.0
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-# What may be annotated with a secret, too.
 PLACEHOLDER = re.compile(r"(?i)[$<{*]|\.{3}|change|replace|your|todo\b|x{3}|placeholder|insert|fill")
+# What may be annotated with a secret, too.
 BESIDE = "services,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers"
 RUNNERS = ("embeddingrunner", "classifierrunner")
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")

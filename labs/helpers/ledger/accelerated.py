@@ -26,6 +26,7 @@ from labs.helpers.limit.contestant import Contestant
 
 EMBEDDER = "embeddingrunner"
 ROUNDS, LOAD = 3, Load(clients=80, seconds=4, warm=3)
+SETTINGS = {"cpu": False, "gpu": True}  # whether the embedder is on a GPU
 SERVERS = 8  # API processes: one of them reads and writes JSON for so many callers that it is the narrow place
 
 # In service/, with the store: milliseconds of one `encode` of so many texts, the devices in turn, without the first of
@@ -58,9 +59,6 @@ print(json.dumps({"gpu": torch.cuda.get_device_name(), "torch": torch.__version_
                   "alone": seen}))
 """
 HAS_GPU = "import torch; print(torch.cuda.is_available())"
-
-
-SETTINGS = {"cpu": False, "gpu": True}  # whether the embedder is on a GPU
 
 
 def decide_faster(seen: Facts) -> Said:

@@ -68,8 +68,8 @@ def machines(claims: list[Claim], root: Path) -> list[str]:
     for claim in claims:
         if claim.evidence and (about := json.loads((root / claim.evidence).read_text()).get("machine")):
             found.setdefault(f"{about['cpus']} cores, BentoML {about['bentoml']}", []).append(claim.id)
-    first, *others = sorted(found, key=lambda name: -len(found[name])) or [""]
-    return [first, *(f"but {' and '.join(found[name])} on {name}" for name in others)] if first else []
+    names = sorted(found, key=lambda name: -len(found[name]))
+    return [f"but {' and '.join(found[name])} on {name}" if at else name for at, name in enumerate(names)]
 
 
 def to_row(claim: Claim, root: Path) -> str:
