@@ -295,6 +295,7 @@ MANIFESTS = {
     "spec: {containers: [{env: [{name: HUB_TOKEN, value: /run/token}, {name: LAYER, value: plain}]}]}\n": 0,
     "env: [{name: HUB_TOKEN, valueFrom: {secretKeyRef: {name: hub, key: token}}}]\n": 0,
     "kind: Secret\nstringData: {HUB_TOKEN: $HUB_TOKEN}\n": 0,
+    "kind: Secret\nstringData: {HUB_TOKEN: change-me}\n": 0,
     "kind: Secret\ndata: {HUB_TOKEN: }\nstringData:\n": 0,
     "kind: Secret\nstringData: {HUB_TOKEN: 'ENC[AES256_GCM,data:x]'}\nsops: {mac: a}\n": 0,
     "kind: ConfigMap\ndata: {HUB: opens-production}\n": 0,

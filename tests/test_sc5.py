@@ -616,8 +616,9 @@ secretGenerator: [{name: c, envs: [c.env]}]
 
 
 def test_a_placeholder_is_no_secret_s_value() -> None:
-    assert sc5.values_of({"kind": "Secret", "data": {"A": "Y2hhbmdlLW1l"}, "stringData": {"B": "your-token"}}) == []
-    assert sc5.values_of({"kind": "Secret", "data": {"A": "b3BlbnM=", "B": "not packed", "C": None}}) == ["A", "B"]
+    assert sc5.secret_values({"kind": "Secret", "data": {"A": "Y2hhbmdlLW1l"}, "stringData": {"B": "your-token"}}) == []
+    assert sc5.secret_values({"kind": "Secret", "data": {"A": "b3BlbnM=", "B": "not packed", "C": None}}) == ["A", "B"]
+    assert sc5.secret_values({"kind": "Secret", "stringData": {"A": "ENC[AES256_GCM,data:x]"}, "sops": {}}) == []
 
 
 @pytest.mark.parametrize(

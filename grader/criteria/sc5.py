@@ -14,7 +14,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -49,14 +49,13 @@ from grader.world.objects import (
 )
 from grader.world.releases import TEXTS, ask_apart, newest, released, untagged
 from grader.world.room import refuse_trouble
-from grader.world.secrets import search
+from grader.world.secrets import search, secret_values
 from grader.world.visitors import STRANGERS, visit
 
 PORT = "LAB_FORWARD_PORT"  # names the local port, for whoever has to know it beforehand (a mutant that holds it)
 TAKEN = re.compile("(?i)is held by|address already in use|unable to listen on")
 PATIENCE = 20.0
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-PLACEHOLDER = re.compile(r"(?i)[$<{*]|\.{3}|change|replace|your|todo\b|x{3}|placeholder|insert|fill")
 # What may be annotated with a secret, too.
 BESIDE = "services,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers"
 RUNNERS = ("embeddingrunner", "classifierrunner")
@@ -237,7 +236,7 @@ def secrets_written(root: Path) -> list[str]:
     for folder in kustomized(root):
         for path in sorted({*folder.rglob("*.y*ml"), *folder.rglob("*.json")}):
             with contextlib.suppress(AttributeError, TypeError, OSError):  # what no cluster would take
-                keys = [k for thing in read_all(path) for k in values_of(thing, partial(read_beside, path.parent))]
+                keys = [k for thing in read_all(path) for k in secret_values(thing, partial(read_beside, path.parent))]
                 found += [f"{path.relative_to(root.resolve())}: the value of {name}, in a file" for name in keys]
     return list(dict.fromkeys(found))[:5]
 
@@ -272,33 +271,6 @@ def read_beside(place: Path, name: str) -> str:
     if not path.is_relative_to(place.resolve()) or not path.is_file():
         return ""
     return path.read_text(errors="replace")[:100_000]
-
-
-def values_of(thing: Facts, read: Callable[[str], str] = lambda name: "") -> list[str]:
-    """Keys that a Secret, or a secretGenerator, has a value for; a placeholder is none. What it takes from files is
-    read, too: whoever has the folder has them."""
-    if thing.get("kind") == "List":
-        return [name for item in thing.get("items") or [] for name in values_of(item)]
-    pairs = {}
-    if thing.get("kind") == "Secret":
-        packed = {k: unpacked(str(v or "")) for k, v in (thing.get("data") or {}).items()}
-        pairs = {**packed, **(thing.get("stringData") or {})}
-    for part in thing.get("secretGenerator") or []:
-        files = [part.get("env") or "", *(part.get("envs") or [])]
-        lines = [*(part.get("literals") or []), *(line for name in files if name for line in read(name).splitlines())]
-        pairs |= dict(one.partition("=")[::2] for one in lines if not str(one).lstrip().startswith("#"))
-        pairs |= {
-            key: read(name or key).strip() for key, _, name in (one.partition("=") for one in part.get("files") or [])
-        }
-    return [str(name) for name, value in pairs.items() if value and not PLACEHOLDER.match(str(value))]
-
-
-def unpacked(text: str) -> str:
-    """What is packed in base64 there; as it stands where nothing is."""
-    try:
-        return base64.b64decode(text, validate=True).decode()
-    except ValueError:
-        return text
 
 
 def warnings(namespace: str, most: int = 3) -> list[str]:

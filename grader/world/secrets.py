@@ -73,6 +73,8 @@ PAIRED = re.compile(
 )
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 PLACEHOLDER = re.compile(r"[$<{*%(\[]|(?i:none|null|true|false|changeme|your|example|os\.|\.\.\.)")
+# What stands in a template's Secret until it is filled in: a password in code is judged more strictly.
+UNFILLED = re.compile(rf"(?i:change|replace|todo\b|x{{3}}|placeholder|insert|fill)|{PLACEHOLDER.pattern}")
 
 # A value in plain small words is a label or a sentence; a path or an address names where something is.
 ORDINARY = re.compile(r"[A-Za-z]?[a-z]+(?:[-_ ./][a-z]+)*[.!?]?|~?\.{0,2}/[\w./-]+|https?://[^@\s]+")
@@ -159,8 +161,14 @@ def search_manifest(where: str, data: bytes) -> list[Sighting]:
     found = []
     for text in re.split(r"^---.*$", data.decode("utf-8", "replace"), flags=re.M):
         with contextlib.suppress(yaml.YAMLError, RecursionError):
-            found += [(name, value) for name, value in _held(yaml.safe_load(text)) if not PLACEHOLDER.match(value)]
+            found += [(name, value) for name, value in _held(yaml.safe_load(text)) if not UNFILLED.match(value)]
     return [Sighting(where, 0, f"a value of a Secret, {name}", masked(value)) for name, value in found if value]
+
+
+def secret_values(thing: Any, read: Callable[[str], str] = lambda name: "") -> list[str]:
+    """Names of what an object, or a list of them, keeps in Secrets or makes them of, with a value; what is still to be
+    filled in has none. `read` gives the text of a file that a secretGenerator names: whoever has the folder has it."""
+    return [name for name, value in _in_secrets(thing, read) if value and not UNFILLED.match(value)]
 
 
 def _held(thing: Any) -> Iterator[tuple[str, str]]:
@@ -170,16 +178,35 @@ def _held(thing: Any) -> Iterator[tuple[str, str]]:
             yield from _held(part)
     if not isinstance(thing, dict) or "sops" in thing:
         return
-    if thing.get("kind") == "Secret":
-        yield from ((str(k), str(v)) for k, v in _table(thing.get("stringData")).items() if v is not None)
-        yield from ((str(k), _opened(str(v))) for k, v in _table(thing.get("data")).items() if v is not None)
-    for maker in _rows(thing.get("secretGenerator")):
-        for key, _, literal in (str(line).partition("=") for line in _rows(_table(maker).get("literals"))):
-            yield key, literal.strip("'\"")
+    yield from _in_secrets({key: part for key, part in thing.items() if key != "items"})
     name, value = thing.get("name"), thing.get("value")
     if isinstance(name, str) and isinstance(value, str) and says_secret(name) and "/" not in value:
         yield name, value
     yield from _held([part for part in thing.values() if isinstance(part, dict | list)])
+
+
+def _in_secrets(thing: Any, read: Callable[[str], str] = lambda name: "") -> Iterator[tuple[str, str]]:
+    """(name, value) of a Secret's data, and of what kustomize makes one of; not what sops has encrypted."""
+    thing = _table(thing)
+    if "sops" in thing:
+        return
+    for item in _rows(thing.get("items")):
+        yield from _in_secrets(item, read)
+    if thing.get("kind") == "Secret":
+        yield from ((str(k), str(v)) for k, v in _table(thing.get("stringData")).items() if v is not None)
+        yield from ((str(k), _opened(str(v))) for k, v in _table(thing.get("data")).items() if v is not None)
+    for maker in _rows(thing.get("secretGenerator")):
+        yield from _generated(_table(maker), read)
+
+
+def _generated(maker: dict[Any, Any], read: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+    """(name, value) of an entry of a secretGenerator: its literals, lines of its env files, and its files."""
+    files = [str(name) for name in (maker.get("env") or "", *_rows(maker.get("envs")))]
+    lines = [*map(str, _rows(maker.get("literals"))), *(line for name in files for line in read(name).splitlines())]
+    for key, _, literal in (line.partition("=") for line in lines if not line.lstrip().startswith("#")):
+        yield key, literal.strip("'\"")
+    for key, _, name in (str(one).partition("=") for one in _rows(maker.get("files"))):
+        yield key, read(name or key).strip()
 
 
 def _rows(thing: Any) -> list[Any]:
