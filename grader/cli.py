@@ -145,8 +145,9 @@ def finish(ws: Workspace, made: Report, strict: bool, details: bool = False, pag
 def start_at_command(number: str, yes: bool) -> None:
     """Begin at lab NUMBER with what the labs before it leave; yours goes to backups/. Example: ./lab start-at 02"""
     Kit().lab(number)
-    ask(f"Put your files away and take those that come before lab {number}?", yes)
     ws = learner_workspace(Kit(), make=True)
+    if any(ws.root.iterdir()):
+        ask(f"Put your files away and take those that come before lab {number}?", yes)
     show([*ws.provide(), *start_at(ws, number)])
 
 

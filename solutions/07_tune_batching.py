@@ -565,7 +565,7 @@ yours = find_server("yours").url
 with trials.frozen("yours", after=4, seconds=1.4) as stall:
     log = poisson.run(yours, rate=20, seconds=10, connections=1)
 due, sent, ended = (log.column(name) for name in ("scheduled", "sent", "ended"))
-# TODO seconds that the tool counts, and that people waited: of due, sent, ended (arrays)
+# TODO seconds that the tool counts, and that people waited (arrays due, sent, ended)
 tool = ...
 people = ...
 # solution
@@ -668,7 +668,7 @@ pictures.twins({**pairs, "yours": (seen.goodput, played.goodput)})
 
 # %% tags=["do"]
 events = [e for e in looked.events if e["runner"] == "embeddingrunner"]
-# TODO the requests that left in batches: the sum of "size" where "why" is not "cancelled"
+# TODO requests that left in batches: the sum of "size" where "why" is not "cancelled"
 left = ...
 # solution
 left = sum(e["size"] for e in events if e["why"] != "cancelled")
@@ -749,7 +749,8 @@ measured("Q4", "c" if fastest is not best else "a")
 
 # %% [markdown] tags=["why"]
 # Your note says which setting you would run, which you would take otherwise (both by the names in your experiment),
-# and why, in five words or more. The numbers are looked up in the table, so that you need not copy them; the reason is yours.
+# and why, in five words or more. The numbers are looked up in the table, so that you need not copy them; the reason is
+# yours.
 
 # %% tags=["do"]
 # TODO the two settings' names, and a sentence: goodput, p95 and 503s, and the goal

@@ -168,8 +168,9 @@ print(f"the module's query: {said}")
 # **Batch size:** the mean is the growth of `_sum` divided by the growth of `_count`, where `runner_name` is the
 # embedding runner's.
 # **Queueing:** there is no such series. Each request in a runner is inside the API server too, so subtract: what is
-# left waits in front of the runners (what waits *in* one comes later). A runner's `endpoint` is the method that is called, `/encode` or `/predict_proba`;
-# like the API server it also counts those who ask whether it is healthy, so take these two alone.
+# left waits in front of the runners (what waits *in* one comes later). A runner's `endpoint` is the method that is
+# called, `/encode` or `/predict_proba`; like the API server it also counts those who ask whether it is healthy, so take
+# these two alone.
 
 # %% tags=["do"] language="work" magic_args="deploy/monitoring/queries.toml"
 # latency = '''
@@ -490,7 +491,7 @@ pictures.moved(asking.query("batch_size"), runs)
 #         values: 0+9000x90
 #     alert_rule_test:
 #       - {eval_time: 25m, alertname: SlowAnswers}  # fast: silent
-#       # TODO just after it turned slow, well into it, a window after the traffic went, late
+#       # TODO soon after it turned slow, well into it, 5m after the traffic went, late
 #       ...
 #       # solution
 #       - {eval_time: 36m, alertname: SlowAnswers}

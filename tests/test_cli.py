@@ -43,6 +43,14 @@ def test_a_wrong_call_is_64_and_says_what_to_do(toykit: Path, words: list[str], 
     assert said in done.stderr and "Traceback" not in done.stderr
 
 
+def test_where_there_is_nothing_to_put_away_nobody_is_asked(toykit: Path, tmp_path: Path) -> None:
+    fresh = run_lab(toykit, "start-at", "02", LAB_WORK=str(tmp_path / "work"))
+    assert "nobody to ask" not in fresh.stderr and "no checkpoint after lab 01" in fresh.stderr
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    assert "nobody to ask" in run_lab(toykit, "start-at", "02", LAB_WORK=str(tmp_path / "mine")).stderr
+
+
 def test_help_names_every_command_with_examples() -> None:
     done = run_lab(ROOT, "--help")
     commands = [

@@ -237,6 +237,9 @@ def test_a_module_that_a_function_imports_is_late_unless_a_path_is_set(tmp_path:
 @pytest.mark.parametrize(("lost", "said"), [(["b"], "guard.py imports b inside"), ([], ""), (["c", 7], ""), ("b", "")])
 def test_what_a_loaded_bento_cannot_import_any_more_is_its_problem(lost: Any, said: str) -> None:
     class Asked:
+        def get_ready(self) -> None:
+            pass
+
         def ask(self, question: str, patience: float = 0, **given: Any) -> tuple[Any, str]:
             return {"lost": lost, "loaded": {}, "opened": []}.get(question), ""
 

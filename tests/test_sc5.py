@@ -24,6 +24,7 @@ from grader.kit import Kit
 from grader.model import Evidence, Facts
 from grader.workspace import Workspace
 from grader.world import listeners, objects, pace, room, visitors
+from grader.world.secrets import secret_values
 
 __all__ = ["tools"]  # a fixture
 SC5 = Kit().criterion("sc5")
@@ -616,9 +617,9 @@ secretGenerator: [{name: c, envs: [c.env]}]
 
 
 def test_a_placeholder_is_no_secret_s_value() -> None:
-    assert sc5.secret_values({"kind": "Secret", "data": {"A": "Y2hhbmdlLW1l"}, "stringData": {"B": "your-token"}}) == []
-    assert sc5.secret_values({"kind": "Secret", "data": {"A": "b3BlbnM=", "B": "not packed", "C": None}}) == ["A", "B"]
-    assert sc5.secret_values({"kind": "Secret", "stringData": {"A": "ENC[AES256_GCM,data:x]"}, "sops": {}}) == []
+    assert secret_values({"kind": "Secret", "data": {"A": "Y2hhbmdlLW1l"}, "stringData": {"B": "your-token"}}) == []
+    assert secret_values({"kind": "Secret", "data": {"A": "b3BlbnM=", "B": "not packed", "C": None}}) == ["A", "B"]
+    assert secret_values({"kind": "Secret", "stringData": {"A": "ENC[AES256_GCM,data:x]"}, "sops": {}}) == []
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,12 @@ import yaml
 
 from grader.kit import check, probe
 from grader.model import Facts, Finding
-from grader.world import connections
+from grader.world import connections, web
 from grader.world.asker import (
     BAD,
     CROWD,
     LAB_TEXTS,
+    OTHERS,
     STILL,
     Services,
     ask,
@@ -54,6 +55,7 @@ from grader.world.told import (
     says_what,
     shape_problem,
     short,
+    unusual_read_alike,
 )
 
 TARGET = "service"  # without a build file: of the services in service.py the one that no other depends on
@@ -115,6 +117,7 @@ def ask_server(server: Served, store: Any, parts: Services, told: Facts) -> Fact
     facts["bad"] = ask_badly(server)
     if shape_problem(facts["closed"], 2):  # seconds a request, from here on
         return facts
+    facts["others"] = {kind: ask(server, [text]) for kind, text in told["others"].items()}
     names = [name for name, calls in facts["sizes"][2]["calls"].items() if calls]
     facts["frozen"] = {name: ask_frozen(server, name, [draw(pool, n) for n in CROWD], parts) for name in names}
     before = parts.calls(server)
@@ -131,7 +134,7 @@ def ask_long(server: Served, pool: list[str], own: Facts) -> Facts:
     began = time.monotonic()
 
     def keep_asking(number: int) -> None:
-        with httpx.Client() as client:
+        with web.client() as client:
             while (past := time.monotonic() - began) < SECONDS or (len(asked) < ENOUGH and past < LONGEST):
                 asked.append(ask(server, draw(pool, 1 + number % 2), client.post))
 
@@ -154,7 +157,7 @@ def why(server: Served) -> str:
 def promised(server: Served) -> Facts:
     """The fields that its OpenAPI document promises to take and to give at /classify, and what each holds."""
     try:
-        document = httpx.get(f"{server.url}/docs.json", timeout=10).json()
+        document = web.get(f"{server.url}/docs.json", timeout=10).json()
         post = document["paths"]["/classify"]["post"]
         takes, gives = post["requestBody"], post["responses"]["200"]
         return {"takes": fields(document, takes), "gives": fields(document, gives)}
@@ -192,7 +195,7 @@ def alone_and_met(facts: Facts) -> list[Facts]:
     """Every good answer that is kept: one by one, and of callers who met."""
     met = [answer for still in facts.get("frozen", {}).values() for answer in still["answers"]]
     closed = [facts[name] for name in ("first", "closed") if name in facts]
-    return [facts["two"], *facts["sizes"], *closed, *met]
+    return [facts["two"], *facts["sizes"], *closed, *facts.get("others", {}).values(), *met]
 
 
 @check(answers)
@@ -269,6 +272,12 @@ def answers_right(seen: Facts) -> Finding:
                 return Finding(False, message, tag, saved["latest"])
     labels = compare(asked, latest, same_label, "label")
     return compare(asked, latest, same_score, "score") if labels.ok else labels
+
+
+@check(answers, after=answers_right)
+def other_texts_right(seen: Facts) -> Finding:
+    latest = seen["saved"]["answers"][seen["saved"]["latest"]]
+    return unusual_read_alike(seen["others"], latest, len(OTHERS) + 1)
 
 
 @check(answers, after=answers_right)

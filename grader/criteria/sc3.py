@@ -15,8 +15,9 @@ from typing import Any
 from grader.errors import LabError
 from grader.kit import check, probe
 from grader.model import Facts, Finding
-from grader.subject import Subject, subject
+from grader.subject import subject
 from grader.world import bentos, packages, secrets
+from grader.world.paced import PacedSubject
 from grader.world.servers import QUIET
 
 NAME, MODULE, ROUTE = "demo_text_intelligence", "service", "/classify"
@@ -177,6 +178,10 @@ def as_given(path: Path, ws: Any) -> bool:
     return bool(given.is_file() and given.read_bytes() == path.read_bytes())
 
 
+class TriedBento(PacedSubject):
+    does = "loads the Bento"
+
+
 @probe(limit=120, ahead=True)
 def serves(ws: Any) -> Facts:
     """The Bento loaded and asked where there is nothing else; 4 to 8 s, nearly all of it importing torch."""
@@ -190,7 +195,7 @@ def serves(ws: Any) -> Facts:
         # One thread: with two, a second job on the same cores makes every encode 20 times slower.
         # No hub, as in a box and in a pod.
         environ = {**QUIET, "BENTOML_HOME": str(home), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-        with subject("grader.world.bento_try", [ws.store / "models"], environ, Subject, written=[home]) as asked:
+        with subject("grader.world.bento_try", [ws.store / "models"], environ, TriedBento, written=[home]) as asked:
             facts = try_bento(asked, f"{NAME}:{folder.name}", ws.root.absolute(), late_imports(folder))
         facts["problem"] = facts["problem"].replace(f"{home}/bentos/{NAME}/{folder.name}/", "")
     return {**facts, "named": named_tags}
@@ -206,12 +211,10 @@ def late_imports(folder: Path) -> dict[str, str]:
     return {} if any(re.search(r"\bPYTHONPATH\b|\bsys\.path\b", text) for text in texts) else found.late
 
 
-def try_bento(asked: Subject, tag: str, work: Path, late: dict[str, str]) -> Facts:
+def try_bento(asked: TriedBento, tag: str, work: Path, late: dict[str, str]) -> Facts:
     """Which models it loads, what it answers, which of its own modules a function would import in vain, and which files
     it opens in the workspace, which no pod has."""
-    _, slow = asked.ask("ready", patience=90)
-    if slow:  # nothing of the submission was touched yet
-        raise RuntimeError(f"the process that loads the Bento did not start: {slow}")
+    asked.get_ready()
     _, problem = asked.ask("load", patience=LOADING, tag=tag)
     lost, _ = asked.ask("lost", modules=sorted(late)) if late and not problem else ([], "")
     for name in [name for name in sorted(late) if isinstance(lost, list) and name in lost][:1]:

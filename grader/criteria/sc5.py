@@ -29,7 +29,7 @@ from grader.errors import LabError
 from grader.kit import check, probe
 from grader.model import Facts, Finding
 from grader.processes import run
-from grader.world import listeners, pace
+from grader.world import listeners, pace, web
 from grader.world.objects import (
     MEND,
     OUTAGE,
@@ -361,8 +361,7 @@ def ask(url: str) -> Facts:
 def ask_for(url: str, texts: list[str]) -> Facts:
     limit = pace.patience(PATIENCE)
     try:
-        with httpx.Client(timeout=limit, trust_env=False) as client:
-            got = client.post(f"{url}/classify", json={"texts": texts})
+        got = web.post(f"{url}/classify", json={"texts": texts}, timeout=limit, trust_env=False)
         version = got.headers.get("x-service-version", "no header")
         return {"problem": "", "status": got.status_code, "body": got.json(), "version": version}
     except httpx.HTTPError as broken:
@@ -402,7 +401,7 @@ def batch_edges(url: str, pod: str) -> dict[str, float]:
     """The largest finite edge of each runner's histogram of batch sizes: max_batch_size, to the running server. Raises
     where nothing comes of a pod that has answered."""
     try:
-        text = httpx.Client(timeout=pace.patience(10), trust_env=False).get(f"{url}/metrics").text
+        text = web.get(f"{url}/metrics", timeout=pace.patience(10), trust_env=False).text
     except httpx.HTTPError as broken:
         problem = f"The pod {pod} answered, and its /metrics did not come ({type(broken).__name__})."
         raise LabError(problem, "Grade again when this machine has less to do.") from broken

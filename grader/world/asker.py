@@ -26,7 +26,7 @@ import psutil
 
 from grader.model import Facts
 from grader.processes import carriers, refuse_want, wait_until
-from grader.world import pace
+from grader.world import pace, web
 from grader.world.kit_modules import kit_module
 from grader.world.minilm import load_minilm
 from grader.world.saved import CLASSIFIER, SavedModels
@@ -158,9 +158,9 @@ def draw(pool: list[str], size: int) -> list[str]:
     return [*texts[:-1], texts[0]] if size >= 10 else texts
 
 
-def ask(server: Served, texts: list[str], post: Callable[..., httpx.Response] = httpx.post) -> Facts:
-    """`post` is a client's, for who asks often: each httpx.post makes a client, which takes longer than to ask. Raises
-    where a good request failed while the machine ran out of memory."""
+def ask(server: Served, texts: list[str], post: Callable[..., httpx.Response] = web.post) -> Facts:
+    """`post` is a client's, for who asks often on one connection. Raises where a good request failed while the
+    machine ran out of memory."""
     told = send(server, json.dumps({"texts": texts}).encode(), JSON, pace.patience(PATIENCE), post)
     if told["status"] is None or told["status"] >= 500:
         refuse_want(server.memory_kills)
@@ -168,7 +168,7 @@ def ask(server: Served, texts: list[str], post: Callable[..., httpx.Response] = 
 
 
 def send(
-    server: Served, body: bytes, kind: str, patience: float, post: Callable[..., httpx.Response] = httpx.post
+    server: Served, body: bytes, kind: str, patience: float, post: Callable[..., httpx.Response] = web.post
 ) -> Facts:
     """The answer's status and body; without one `status` is None, and `problem` says how that ended."""
     try:

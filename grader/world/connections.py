@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from grader.model import Facts
-from grader.subject import Subject, subject
-from grader.world import pace
+from grader.subject import subject
+from grader.world.paced import PacedSubject
 from grader.world.servers import QUIET
 
 IMPORTS = 40.0  # seconds for the learner's modules, which may import torch
+
+
+class ClassReader(PacedSubject):
+    does = "reads classes"
 
 
 def look_up(folder: Path, store: Path, target: str) -> Facts:
@@ -26,12 +30,10 @@ def look_up(folder: Path, store: Path, target: str) -> Facts:
             (Path(home) / "models").symlink_to((store / "models").absolute())
         environ = {**QUIET, "BENTOML_HOME": home, "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
         shown = [folder, store]
-        with subject("grader.world.connections", shown, environ, Subject, written=[Path(home)]) as asked:
-            _, problem = asked.ask("ready", patience=pace.patience(60))
-            if problem:  # of BentoML's own imports
-                raise RuntimeError(f"the process that reads classes did not start: {problem}")
+        with subject("grader.world.connections", shown, environ, ClassReader, written=[Path(home)]) as asked:
+            asked.get_ready()
             given = {"folder": str(folder.absolute()), "target": target}
-            parts, problem = asked.ask("limits", patience=pace.patience(IMPORTS), **given)
+            parts, problem = asked.ask("limits", patience=IMPORTS, **given)
             return {"parts": parts or {}, "problem": problem}
 
 

@@ -22,7 +22,7 @@ from grader.environ import PROXIES
 from grader.errors import LabError
 from grader.model import Facts
 from grader.processes import Completed, free_port, run
-from grader.world import listeners, pace
+from grader.world import listeners, pace, web
 
 # What the restricted Pod Security profile asks of a pod, as an engine says it; the user stays the image's own.
 GUARDS = ("--cap-drop=ALL", "--security-opt=no-new-privileges", "--memory=3g", "--pids-limit=512")
@@ -58,8 +58,8 @@ class Box:
         """The answer's status and body; `status` is None without one. Raises where the machine made it late."""
         limit = pace.patience(limit)
         try:
-            with httpx.Client(timeout=limit, trust_env=False) as client:
-                got = client.post(f"{self.url}/classify", content=json.dumps({"texts": texts}), headers=JSON)
+            body = json.dumps({"texts": texts})
+            got = web.post(f"{self.url}/classify", content=body, headers=JSON, timeout=limit, trust_env=False)
             return {"texts": texts, "status": got.status_code, "body": got.json(), "problem": ""}
         except httpx.HTTPError as broken:
             self.state()  # an engine that went took the answer with it
@@ -140,8 +140,8 @@ def running(image: str, limit: float = 90.0, words: Sequence[str] = SERVE) -> It
 def wait_ready(box: Box, limit: float) -> None:
     began = time.monotonic()
     while (passed := time.monotonic() - began) < limit:
-        with contextlib.suppress(httpx.HTTPError), httpx.Client(timeout=5, trust_env=False) as client:
-            if client.get(f"{box.url}/readyz").status_code == 200:
+        with contextlib.suppress(httpx.HTTPError):
+            if web.get(f"{box.url}/readyz", timeout=5, trust_env=False).status_code == 200:
                 box.seconds = round(passed, 1)
                 return
         state = box.state()

@@ -31,7 +31,7 @@ from grader.processes import free_port, is_ours, listener, refuse_want, run, sta
 from grader.progress import Progress
 from grader.sandbox import WANTED, boxed, check_built
 from grader.workspace import copy_tree, locked, write_atomic
-from grader.world import pace
+from grader.world import pace, web
 from grader.world.servers import QUIET, Served, check_port
 
 PINS = Path(__file__).with_name("mlserver.txt")
@@ -181,7 +181,7 @@ def is_ready(server: Served) -> bool:
     if not server.boxed and not is_ours(listener(server.port), server.mark):
         return False
     with contextlib.suppress(httpx.HTTPError, ValueError):
-        healthy = httpx.get(f"{server.url}{READY}", timeout=5).status_code == 200
+        healthy = web.get(f"{server.url}{READY}", timeout=5).status_code == 200
         return healthy and all(m["state"] == "READY" for m in index(server.url))
     return False
 
@@ -198,7 +198,7 @@ def complaint(server: Served) -> str:
 
 def index(url: str) -> list[Facts]:
     """Name and state of each of its models. Raises httpx.HTTPError, ValueError."""
-    told = httpx.post(f"{url}/v2/repository/index", json={}, timeout=10).json()
+    told = web.post(f"{url}/v2/repository/index", json={}, timeout=10).json()
     return [{"name": str(m.get("name")), "state": str(m.get("state"))} for m in told if isinstance(m, dict)]
 
 
@@ -213,7 +213,7 @@ def models_of(url: str) -> list[Facts]:
 def metadata_of(url: str, name: str) -> Facts:
     """Its inputs and outputs, name -> datatype, as /v2/models/NAME tells every client, and the shape of each."""
     try:
-        told = httpx.get(f"{url}/v2/models/{name}", timeout=10).json()
+        told = web.get(f"{url}/v2/models/{name}", timeout=10).json()
         tensors = {k: list(told.get(k) or []) for k in ("inputs", "outputs")}
         shapes = {k: {str(t["name"]): t.get("shape") for t in some} for k, some in tensors.items()}
         return {k: {str(t["name"]): str(t["datatype"]) for t in some} for k, some in tensors.items()} | {
@@ -243,7 +243,7 @@ def request_of(texts: list[str], name: str = "texts") -> dict[str, Any]:
 def infer(url: str, model: str, texts: list[str], name: str = "texts", patience: float = 15.0) -> Facts:
     """The answer's status and outputs (name -> datatype, shape, data); without an answer `status` is None."""
     try:
-        got = httpx.post(f"{url}/v2/models/{model}/infer", json=request_of(texts, name), timeout=patience)
+        got = web.post(f"{url}/v2/models/{model}/infer", json=request_of(texts, name), timeout=patience)
     except httpx.HTTPError as broken:
         return {"status": None, "outputs": {}, "problem": f"{type(broken).__name__}: {broken}"[:200]}
     try:

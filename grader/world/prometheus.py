@@ -25,6 +25,7 @@ from cluster.tools import find
 from grader.errors import LabError
 from grader.model import Facts
 from grader.processes import Completed, free_port, is_ours, listener, run, started, wait_until
+from grader.world import web
 from grader.world.metrics import Sample
 
 READY, PATIENCE = 20.0, 10.0  # seconds until it answers; for one answer
@@ -74,7 +75,7 @@ class Prometheus:
         return wait_until(lambda: any(s.value >= least for s in self.ask(query)), limit, pause=0.2)
 
     def get(self, path: str, **words: str | float) -> Facts:
-        answer = httpx.get(f"{self.url}/api/v1/{path}", params=words, timeout=PATIENCE)
+        answer = web.get(f"{self.url}/api/v1/{path}", params=words, timeout=PATIENCE)
         body = answer.json()
         if body.get("status") != "success":
             raise BadQuery(str(words.get("query", path)), str(body.get("error", answer.status_code)))
@@ -143,7 +144,7 @@ def serving(home: Path, port: int | None = None) -> Iterator[Prometheus]:
 
 def _answers(prometheus: Prometheus, port: int) -> bool:
     with contextlib.suppress(httpx.HTTPError):
-        return is_ours(listener(port), prometheus.mark) and httpx.get(f"{prometheus.url}/-/ready", timeout=2).is_success
+        return is_ours(listener(port), prometheus.mark) and web.get(f"{prometheus.url}/-/ready", timeout=2).is_success
     return False
 
 

@@ -9,34 +9,22 @@ from __future__ import annotations
 import importlib
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from grader.model import Facts
-from grader.subject import PATIENCE, Subject, subject
-from grader.world import pace
+from grader.subject import subject
+from grader.world.paced import PacedSubject
 
 EMBEDDER, CLASSIFIER = "demo_embedder", "demo_classifier"
 METHODS = {EMBEDDER: ("encode",), CLASSIFIER: ("predict", "predict_proba")}  # what the service of lab 02 calls
 _loaded: dict[str, Any] = {}
 
 
-class SavedModels(Subject):
-    def ask(self, question: str, patience: float = PATIENCE, **given: Any) -> tuple[Any, str]:
-        """As every subject, with more time on a machine that is slow at this moment."""
-        return super().ask(question, pace.patience(patience), **given)
-
-    def get_ready(self, torch: bool) -> None:
-        """Waits for its imports, and measures meanwhile how slow the machine is. That they end is the machine's
-        business, so this raises."""
-        (measuring := threading.Thread(target=pace.slowness)).start()
-        _, problem = super().ask("ready", patience=90, torch=torch)
-        measuring.join()
-        if problem:
-            raise RuntimeError(f"the process that loads the models did not start: {problem}")
+class SavedModels(PacedSubject):
+    does = "loads the models"
 
 
 @contextmanager

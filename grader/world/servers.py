@@ -40,11 +40,12 @@ from grader.processes import (
 )
 from grader.sandbox import WANTED, boxed, check_built
 from grader.workspace import copy_tree
-from grader.world import pace
+from grader.world import pace, web
 from grader.world.metrics import Sample, read
 
 PORT = "LAB_SERVICE_PORT"  # names the port, for whoever has to know it beforehand (a mutant whose server holds it)
 QUIET = {"BENTOML_DO_NOT_TRACK": "True", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
+LISTENS = "0A"  # a state of a connection in the kernel's tables
 LOG_END = 200_000  # bytes of a log that are read
 HEALTH = ("/readyz", "/livez", "/healthz", "/metrics")
 # `bentoml`, whose supervisor starts again within a second what died; its own looks each ten.
@@ -85,7 +86,7 @@ class Served:
 
     def holder(self) -> psutil.Process | None:
         """Who listens on the port now."""
-        return listener(self.port)
+        return listener(self.port) if has_listener(self.port) else None
 
     def alive(self) -> bool:
         """Whether it runs and the one that listens is ours."""
@@ -96,7 +97,7 @@ class Served:
     def answers(self, path: str, limit: float) -> bool:
         """Whether it says anything there."""
         with contextlib.suppress(httpx.HTTPError):
-            return bool(httpx.get(f"{self.url}{path}", timeout=limit).status_code)
+            return bool(web.get(f"{self.url}{path}", timeout=limit).status_code)
         return False
 
     def workers(self) -> dict[str, list[int]]:
@@ -168,6 +169,14 @@ class Served:
         They are some of those that it was started with as `bare`."""
         self.close_store()
         (self.home / "models").symlink_to(bare_place(self.home, names))
+
+
+def has_listener(port: int) -> bool:
+    """Whether anybody listens on that TCP port, or the kernel does not say: a third of the time of finding out who,
+    and a server that starts is asked for many times."""
+    tables = [path for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if path.is_file()]
+    rows = [line.split() for path in tables for line in path.read_text().splitlines()[1:]]
+    return not tables or any(row[1].endswith(f":{port:04X}") and row[3] == LISTENS for row in rows)
 
 
 def role_of(command: list[str]) -> str:
@@ -296,7 +305,7 @@ def is_settled(server: Served) -> bool:
 
 def is_ready(server: Served) -> bool:
     with contextlib.suppress(httpx.HTTPError):
-        return httpx.get(f"{server.url}/readyz", timeout=5).status_code == 200
+        return web.get(f"{server.url}/readyz", timeout=5).status_code == 200
     return False
 
 

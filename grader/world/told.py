@@ -94,6 +94,22 @@ def compare(asked: list[Facts], told: dict[str, Facts], same: Same, what: str) -
 # ---------------------------------------------------------------- findings that both forms of the service share
 
 
+def unusual_read_alike(others: dict[str, Facts], told: dict[str, Facts], total: int) -> Finding:
+    """Texts that are unlike the tickets, by what is unusual in them: what the server makes of each, and what prepare()
+    and the models do."""
+    for kind, answer in others.items():
+        text = answer["texts"][0]
+        if wrong := shape_problem(answer, 1):
+            return Finding(False, f"A text {kind} got {wrong}: {short(text)}.", wrong, "a label and a score")
+        if differing([answer], told, same_both):
+            (_, label, score), own = next(pairs([answer])), told[text]
+            says = f"got {label} {score:.3f}, and the models say {own['label']} {own['score']:.3f} of prepare(text)"
+            message = f"A text {kind} {says}: the server reads another text than the one that prepare() makes of it"
+            return Finding(False, f"{message}. It was {short(text)}.", kind, "the models' own score")
+    count = len(others)
+    return Finding(count > 0, f"{count} unusual texts got what the models say of prepare(text).", count, total)
+
+
 def one_for_each(answers: Sequence[Facts], sizes: Sequence[int]) -> Finding:
     """Of requests with so many texts each: as many labels and scores as texts."""
     found = {}

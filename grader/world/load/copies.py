@@ -26,7 +26,7 @@ from grader.errors import LabError
 from grader.model import Facts
 from grader.processes import wait_until
 from grader.workspace import locked
-from grader.world import pace
+from grader.world import pace, web
 from grader.world.load.servers import parse_witness
 from grader.world.load.settings import Setting
 from grader.world.objects import get, kubectl, labels_of, server_of
@@ -126,7 +126,7 @@ def behind(namespace: str) -> list[str]:
 
 def is_there(url: str) -> bool:
     with contextlib.suppress(httpx.HTTPError):
-        return httpx.get(f"{url}/livez", timeout=5, trust_env=False).status_code == 200
+        return web.get(f"{url}/livez", timeout=5, trust_env=False).status_code == 200
     return False
 
 
