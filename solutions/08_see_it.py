@@ -450,10 +450,10 @@ pictures.moved(asking.query("batch_size"), runs)
 # %% [markdown] tags=["why"]
 # A rule is code that runs on the worst night of the year, so it gets unit tests. `0+120x30` is a series: 0 at minute
 # 0, then thirty times 120 more, until minute 30; what stands after it begins at minute 31. You write the moments: when
-# must the alert fire (`exp_alerts: [{}]`, one alert whose labels do not matter), and when must it be silent (no
-# `exp_alerts`)? The first half hour is fast, the second slow for one answer in ten, the third slow with 30 answers a
-# minute. Windows look back and `for` waits: work out from when to when an alert must fire, and stay a few minutes
-# away from where it changes.
+# must the alert fire (`exp_alerts: [{}]`, one alert with no labels of its own: the sums drop them), and when must it be
+# silent (no `exp_alerts`)? The first half hour is fast, the second slow for one answer in ten, the third slow with 30
+# answers a minute. Windows look back and `for` waits: work out from when to when an alert must fire, and stay a few
+# minutes away from where it changes.
 
 # %% tags=["do"] language="work" magic_args="deploy/monitoring/slow_test.yml"
 # rule_files: [rules.yml]
