@@ -146,8 +146,7 @@ def start_at_command(number: str, yes: bool) -> None:
     """Begin at lab NUMBER with what the labs before it leave; yours goes to backups/. Example: ./lab start-at 02"""
     Kit().lab(number)
     ws = learner_workspace(Kit(), make=True)
-    if any(ws.root.iterdir()):
-        ask(f"Put your files away and take those that come before lab {number}?", yes)
+    ask(f"Put your files away and take those that come before lab {number}?", yes or not any(ws.root.iterdir()))
     show([*ws.provide(), *start_at(ws, number)])
 
 

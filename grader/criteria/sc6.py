@@ -290,7 +290,7 @@ def compare(drawn: str, off: str, their_runs: list[Run], my_runs: list[Run]) -> 
     counts = [sum(1 / len(values) for values in group.values()) for group in (theirs, mine)]
     chance = 4 * math.sqrt(sum(s**2 * n for s, n in zip(spread, counts, strict=True)))
     if chance > MOST:
-        raise LabError(f"Repeats of one setting differ by {max(spread):.0%} here, so this machine cannot tell.", BUSY)
+        raise unsteady(*spread)
     told, found = (mean(group[drawn]) / mean(group[off]) for group in (theirs, mine))
     differs = abs(math.log(found / told)) > max(LEAST, chance)
     if differs and (hours := hours_apart(their_runs)) > APART:
@@ -304,6 +304,14 @@ def compare(drawn: str, off: str, their_runs: list[Run], my_runs: list[Run]) -> 
         "setting": drawn, "told": round(told, 3), "found": round(found, 3), "noise": [round(s, 3) for s in spread],
         "allowed": round(max(LEAST, chance), 3), "theirs": theirs, "mine": mine, "skipped": "",
     }  # fmt: skip
+
+
+def unsteady(theirs: float, mine: float) -> LabError:
+    """Whose repeats differ too much to compare ratios."""
+    if theirs <= mine:
+        return LabError(f"The grader's repeats of one setting differ by {mine:.0%}: this machine cannot tell.", BUSY)
+    again = "Grade again; if it stays so, move bench/runs away and measure once more when this machine is quieter."
+    return LabError(f"Repeats of one setting in bench/runs differ by {theirs:.0%}: ratios cannot be compared.", again)
 
 
 def hours_apart(measured: list[Run]) -> float:

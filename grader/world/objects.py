@@ -52,6 +52,8 @@ def get(namespace: str, *words: str) -> Facts:
     done = kubectl("-n", namespace, "get", *words, "-o", "json", "--request-timeout=10s")
     if not done.ok and ("NotFound" in done.output or "not found" in done.output):
         return {}
+    if done.ok and not done.stdout.strip():  # --ignore-not-found
+        return {}
     try:
         return dict(json.loads(done.stdout))
     except ValueError:

@@ -239,7 +239,7 @@ def figure_problems(run: Run) -> Iterator[Problem]:
     cache = run.facts["cache"]
     if cache and is_cached(cache["rounds"]):
         times = f"{cache['fresh_ms']:.0f} ms for new texts, {cache['again_ms']:.0f} ms for the same again"
-        yield Problem("figures", f"a cache answers: {times}")
+        yield Problem("figures", f"{times}: a cache, or a machine that is not steady")
 
 
 def is_short(run: Run) -> bool:

@@ -37,15 +37,17 @@ labels: # a Service, or a Deployment, of this setting selects its own pod alone
 
 def why_not() -> str:
     """Why there can be no copies now; "" when there can."""
-    names, workspace = read_names(), os.environ.get("LAB_WORKSPACE", "")
+    namespace = read_names().namespace(os.environ.get("LAB_WORKSPACE", ""))
     if not kubeconfig().is_file():
         return "there is no cluster (./lab cluster up)"
     try:
-        found = get(names.namespace(workspace), "deployment", IMAGE, "--ignore-not-found")
+        found = get(namespace, "deployment", IMAGE, "--ignore-not-found")
     except LabError as silent:
-        return str(silent)
-    there = found and Path("deploy/kustomization.yaml").is_file()
-    return "" if there else "lab 05's service is not in the cluster"
+        return silent.problem
+    if found and Path("deploy/kustomization.yaml").is_file():
+        return ""
+    how = "deploy/kustomization.yaml names it, kubectl apply -k deploy fills it"
+    return f"lab 05's service is not in the namespace {namespace} ({how})"
 
 
 def lay_out() -> str:

@@ -35,7 +35,7 @@ def slowest_mean(row: Row, mean_ms: float) -> float:
 def verdict(row: Row, mean_ms: float) -> str:
     if mean_ms <= row.p95:
         return "can be"
-    return f"only if the slowest 5% wait {slowest_mean(row, mean_ms):.0f} s each"
+    return f"only if the slowest 5% wait {slowest_mean(row, mean_ms):.2g} s each"
 
 
 def draw(rows: list[Row], people: int = 80) -> Picture:

@@ -61,7 +61,18 @@ def tell(text: str) -> str:
         found = connect().ask(text)
     except BadQuery as refused:
         return f"refused: {refused.reason}"
-    return ", ".join(f"{s.value:.4g}" for s in found) or "nothing: an empty answer, and no error"
+    return ", ".join(f"{about(s.labels)}{s.value:.4g}" for s in found) or "nothing: no number, and no error"
+
+
+def about(labels: dict[str, str]) -> str:
+    """The labels' values, which say whose number it is; nothing where the query has summed them away."""
+    values = [value for name, value in labels.items() if name != "__name__"]
+    return f"{'/'.join(values)} " if values else ""
+
+
+def lately(text: str, seconds: int = 5) -> str:
+    """The same, on average over the last seconds."""
+    return tell(f"avg_over_time(({text})[{seconds}s:1s])")
 
 
 def point_at(port: int) -> None:

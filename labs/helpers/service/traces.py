@@ -112,7 +112,7 @@ def draw_waterfall(way: list[Span]) -> Picture:
     axes.set_yticks(range(len(named)), [name for name, _ in named], fontsize=9)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.14 * named[0][1].ms)
-    key = "filled: a model computes; dotted: your function and all around it; hatched: waiting for a row below"
+    key = "filled: in a runner, waiting for a batch included; dotted: your function;\nhatched: waiting for a row below"
     axes.set_xlabel(f"milliseconds since the caller began\n({key})")
     return Picture(figure, waterfall_finding(way))
 

@@ -36,7 +36,8 @@ def lab_states(ws: Workspace, lab: Lab) -> list[State]:
 def next_cell(ws: Workspace) -> list[str]:
     """The first TODO, in the order of the labs, that is open; then those that cannot be found."""
     lost: list[str] = []
-    for lab in ws.kit.labs():
+    begun = read_json(ws.root / ".lab.json").get("start-at", "")
+    for lab in [lab for lab in ws.kit.labs() if lab.number >= begun]:
         if not (ws.root / lab.notebook).exists():
             return [f"{lab.name}: not begun; `./lab start` brings it", *lost]
         states = lab_states(ws, lab)
@@ -78,6 +79,8 @@ def hint(ws: Workspace, name: str = "", refused: str = "") -> list[str]:
     """The next of three hints (nudge, pointer, worked step) for a check or, by a part of its text, a TODO. Without a
     name: the incident's check, the TODO over which a cell has `refused`, the last check that failed, the next TODO."""
     failed = first_failure(ws)
+    if name in ws.kit.shorts():
+        name = of_criterion(ws.kit, name, failed)
     ladders = {h: (steps, c.lab) for c in ws.kit.criteria() for h, steps in c.hints.items()}
     todos = todo_ladders(ws.kit)
     if not name:
@@ -90,6 +93,14 @@ def hint(ws: Workspace, name: str = "", refused: str = "") -> list[str]:
         raise UnknownName("check or TODO with hints", name, found or [*ladders, "or words of a TODO"])
     steps, lab = {**todos, **ladders}[found[0]]
     return next_step(ws, found[0], steps, lab)
+
+
+def of_criterion(kit: Kit, short: str, failed: CheckResult | None) -> str:
+    """The criterion's check that failed last. Raises UnknownName with its checks where none did."""
+    own = list(kit.criterion(short).hints)
+    if failed is None or failed.id not in own:
+        raise UnknownName("failed check in", short, own)
+    return failed.id
 
 
 def next_step(ws: Workspace, name: str, steps: Sequence[str], lab: str) -> list[str]:
