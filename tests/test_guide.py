@@ -12,6 +12,7 @@ from conftest import ROOT, run_lab
 
 from grader.errors import Refused, UnknownName
 from grader.kit import Kit, Lab
+from grader.model import CheckResult, Verdict
 from grader.notebooks import build, make_notebook
 from grader.workspace import Workspace, write_atomic
 from labs.helpers.teaching import guide, magic, stubs
@@ -117,6 +118,20 @@ def test_status_names_the_cell_and_never_calls_done_what_it_cannot_find(ws: Work
     first, *lost = guide.next_cell(ws)
     assert first == "every TODO that was found is done"
     assert lost[0] == f"cannot tell   {NAME} has no TODO 'the number' any more"
+
+
+def test_after_start_at_the_next_cell_is_that_labs(ws: Workspace) -> None:
+    ws.remember("start-at", "02")
+    assert not guide.next_cell(ws)[0].startswith(NAME)
+
+
+def test_a_hint_for_a_criterion_is_that_of_its_failed_check(labs: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = list(KIT.criterion("sc6").hints)
+    monkeypatch.setattr(guide, "first_failure", lambda _: CheckResult(own[1], Verdict.FAIL, "wrong"))
+    assert guide.hint(labs, "sc6")[0].startswith(f"{own[1]}, hint 1 of ")
+    with pytest.raises(UnknownName, match="no failed check in 'sc5'") as none:
+        guide.hint(labs, "sc5")
+    assert set(none.value.known) == set(KIT.criterion("sc5").hints)
 
 
 def test_only_the_todos_line_deleted_is_still_open(ws: Workspace) -> None:

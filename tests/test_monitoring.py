@@ -13,6 +13,7 @@ from cluster.tools import look
 from grader.errors import LabError
 from grader.processes import Completed
 from grader.world import history, metrics, prometheus, rules
+from grader.world.metrics import Sample
 from labs.helpers.monitoring import asking, drills
 
 needs_prometheus = pytest.mark.skipif(not look("promtool")[0], reason="no promtool: ./lab cluster tools prometheus")
@@ -134,6 +135,21 @@ def test_an_empty_answer_is_told_in_words_where_a_value_is_needed(monkeypatch: p
     assert asking.require("latency") == 0.4
     with pytest.raises(LabError, match="batch_size returns nothing"):
         asking.require("batch_size")
+
+
+def test_an_answer_is_told_with_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Some:
+        asked = ""
+
+        def ask(self, text: str) -> list[Sample]:
+            self.asked = text
+            return [Sample("a", {"__name__": "a", "runner_name": "embeddingrunner"}, 13.26), Sample("", {}, 5)]
+
+    some = Some()
+    monkeypatch.setattr(asking, "connect", lambda: some)
+    assert asking.tell("a") == "embeddingrunner 13.26, 5"
+    assert asking.lately("sum(a)") == "embeddingrunner 13.26, 5"
+    assert some.asked == "avg_over_time((sum(a))[5s:1s])"
 
 
 def test_what_an_earlier_run_has_left_is_no_answer_to_a_question() -> None:

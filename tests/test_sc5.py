@@ -469,6 +469,13 @@ def test_a_silent_api_server_is_an_error(cluster: Cluster, said: str) -> None:
         objects.get("x", "pods")
 
 
+def test_what_is_not_there_is_nothing_whichever_way_kubectl_says_so(cluster: Cluster) -> None:
+    cluster.tools.answer("kubectl --context *", "", 0)
+    assert objects.get("x", "deployment", "y", "--ignore-not-found") == {}
+    cluster.tools.answer("kubectl --context *", "", 1, warning='Error from server (NotFound): namespaces "x" not found')
+    assert objects.get("x", "deployment", "y") == {}
+
+
 def test_pods_that_cannot_pull_from_a_registry_that_is_stopped_are_an_error(cluster: Cluster) -> None:
     event = {"type": "Warning", "involvedObject": {"kind": "Pod", "name": f"{IMAGE}-1"}}
     cluster.pods, cluster.events = [], [event | {"message": "Failed to pull image: connection refused"}]

@@ -275,6 +275,17 @@ def test_one_setting_measured_again_hours_later_is_no_finding() -> None:
     assert compare("on", "off", theirs(14), theirs(14))["found"] == pytest.approx(3.0)
 
 
+def test_repeats_that_differ_too_much_are_said_to_be_whose_they_are() -> None:
+    compare = SC6.probes[0].look.__globals__["compare"]
+    steady = [measured(*one) for n in (-1, 0, 1) for one in (("on", 150 + n, 8), ("off", 50 + n / 3, 8))]
+    wild = [measured(*one) for n in (-50, 0, 70) for one in (("on", 150 + n, 8), ("off", 50 + n / 3, 8))]
+    with pytest.raises(LabError, match="in bench/runs differ") as yours:
+        compare("on", "off", wild, steady)
+    assert "move bench/runs away" in yours.value.remedy
+    with pytest.raises(LabError, match=r"The grader's repeats .* this machine cannot tell"):
+        compare("on", "off", steady, wild)
+
+
 def handed_of(root: Path, chosen: str) -> Facts:
     (root / "bench" / "chosen.yml").write_text(chosen)
     ws = SimpleNamespace(root=root, service=root / "service", store=root / "store")
