@@ -157,5 +157,5 @@ def start_at(ws: Workspace, number: str) -> list[str]:
     for name, what in read_json(source / ".lab.json").items():  # or `%%work` would take these files for changed by hand
         if (ws.root / name).is_file() and not name.endswith(".ipynb"):
             ws.remember(name, what)
-    ws.remember("start-at", number)
+    ws.remember("start-at", ws.kit.lab(number).number)
     return said

@@ -391,18 +391,19 @@ pictures.bend(rows)
 
 # %% [markdown] tags=["explain"]
 # Look for the **bend**: from one request a call to a few, the gain is large; from there on it levels off, since a
-# call's fixed cost is shared already (claim c04). A run that the bench did not believe was made again; it says why: the
-# same texts must not come back faster, since a cache would look like batching. The module's table teaches the same, and
-# it is right. What differs is where the points come from, and a column that it lacks. `lab bench` measures the full
-# grid, sizes 4 to 64 and budgets up to seconds, in some 25 minutes: start it in a terminal when you stop for today.
+# call's fixed cost is shared already (claim c04). Where it says "measured once more", the bench did not believe a run,
+# and that run's line says why: texts that come back faster, for one, since a cache would look like batching. The
+# module's table teaches the same, and it is right. What differs is where the points come from, and a column that it
+# lacks. `lab bench` measures the full grid, sizes 4 to 64 and budgets up to seconds, in some 25 minutes: start it in a
+# terminal when you stop for today.
 
 # %% [markdown] tags=["why"]
 # ## 5 · In the cluster (4 minutes)
 #
 # A pod of lab 05 has one core where your local server has the machine's. Is the gain the same there? For each setting
 # you need a pod of its own: a copy of lab 05's Deployment with one replica and another ConfigMap, in a namespace of
-# its own (`$BENCH`), so that lab 05's service stays as it is. The settings are an experiment file, as before. Here a
-# number that a setting leaves out is given: 32 requests, 10000 ms.
+# its own (`$BENCH`), so that lab 05's service stays as it is. The settings are an experiment file, as before. A
+# setting may leave a number out here: 32 requests, 10000 ms hold then.
 
 # %% tags=["do"] language="work" magic_args="bench/cluster.toml"
 # repeats = 3
@@ -744,7 +745,7 @@ for rate, ms in ((busy / 3, 25), (busy, 25), (busy, 8)):
 
 # %% tags=["see"]
 inside = bench.inside(best)
-print("requests in that process and in no later one:", bench.told(inside))
+print("requests, by the last process that they have reached:", bench.told(inside))
 measured("Q1", "b" if max(inside, key=inside.get) == "embeddingrunner" else "a")
 fastest, soonest = max(rows, key=bench.rate), min(rows, key=lambda r: r["p95_ms"])
 print("most answers of any kind:", fastest["setting"])
@@ -784,7 +785,7 @@ print(bench.write_note(rows, chosen, runner_up, why))
 #   # end
 
 # %% [markdown] tags=["why"]
-# The grader measures two of your settings again, for a minute. Where repeats of one setting differ by much more than a
+# The grader measures two of your settings again, for a minute. Where repeats of one setting differ by more than about a
 # tenth, yours or its own, it says `error`: the machine cannot tell. Then grade again when less runs beside it.
 
 # %% tags=["check"]

@@ -232,7 +232,7 @@ print(f"p95 by the sender's log: {summary.summarise(small_log).p95_ms / 1000:.2f
 # %% [markdown] tags=["explain"]
 # The mean comes from the runner, not from the sender of the load. It was asked for at once, while the last ten seconds
 # were those of the load; now the query would divide 0 by 0. The p95 differs from the sender's: the page knows how many
-# took at most 0.25 s, 0.5 s, 1 s, and what is between two edges is guessed. A goal belongs on an edge.
+# took at most 0.25 s, 0.5 s, 0.75 s, 1 s, and what is between two edges is guessed. A goal belongs on an edge.
 #
 # Next, the same with the larger limit. The second server starts, its address goes into the file, and Prometheus notices
 # by itself.
@@ -498,7 +498,7 @@ pictures.moved(asking.query("batch_size"), runs)
 #         values: 0+9000x90
 #     alert_rule_test:
 #       - {eval_time: 25m, alertname: SlowAnswers}  # fast: silent
-#       # TODO soon after it turned slow, well into it, 5m after the traffic went, late
+#       # TODO soon after it turned slow, well into it, 10m after the traffic went, late
 #       ...
 #       # solution
 #       - {eval_time: 36m, alertname: SlowAnswers}
@@ -617,7 +617,7 @@ pictures.burning(*ratio, 0.144, went_in, fired)
 # %% tags=["do"]
 total = 'rate(bentoml_api_server_request_total{endpoint="/classify"}[$__rate_interval])'
 rows = {
-    # TODO instead of the next line two rows, Service and Runners
+    # TODO instead of `**...,` two rows, Service and Runners
     # (Rate, Codes, p95; Requests a batch, Queueing)
     **...,
     # solution

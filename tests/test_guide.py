@@ -127,7 +127,8 @@ def test_after_start_at_the_next_cell_is_that_labs(ws: Workspace) -> None:
 
 def test_a_hint_for_a_criterion_is_that_of_its_failed_check(labs: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     own = list(KIT.criterion("sc6").hints)
-    monkeypatch.setattr(guide, "first_failure", lambda _: CheckResult(own[1], Verdict.FAIL, "wrong"))
+    failed = [CheckResult(name, Verdict.FAIL, "wrong") for name in ("models-listed", own[1])]
+    monkeypatch.setattr(guide, "failures", lambda _: failed)
     assert guide.hint(labs, "sc6")[0].startswith(f"{own[1]}, hint 1 of ")
     with pytest.raises(UnknownName, match="no failed check in 'sc5'") as none:
         guide.hint(labs, "sc5")

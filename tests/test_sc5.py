@@ -626,6 +626,9 @@ secretGenerator: [{name: c, envs: [c.env]}]
 def test_a_placeholder_is_no_secret_s_value() -> None:
     assert secret_values({"kind": "Secret", "data": {"A": "Y2hhbmdlLW1l"}, "stringData": {"B": "your-token"}}) == []
     assert secret_values({"kind": "Secret", "data": {"A": "b3BlbnM=", "B": "not packed", "C": None}}) == ["A", "B"]
+    assert secret_values({"kind": "Secret", "data": {"A": "changeme", "B": "xxxxxxxx"}}) == []  # not packed
+    strong = {"A": "Change2024!", "B": "true-north-42", "C": "fillmore", "D": "xxx-yes"}
+    assert secret_values({"kind": "Secret", "stringData": strong}) == list("ABCD")
     assert secret_values({"kind": "Secret", "stringData": {"A": "ENC[AES256_GCM,data:x]"}, "sops": {}}) == []
 
 

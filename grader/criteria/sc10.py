@@ -34,6 +34,7 @@ from grader.world.asker import (
     ask_closed,
     ask_frozen,
     ask_models,
+    ask_unusual,
     counted,
     draw,
     in_turn,
@@ -114,10 +115,10 @@ def ask_server(server: Served, store: Any, parts: Services, told: Facts) -> Fact
         return facts
     facts["closed"] = ask_closed(server, store, draw(pool, 2))
     facts["promised"] = promised(server)
-    facts["bad"] = ask_badly(server)
     if shape_problem(facts["closed"], 2):  # seconds a request, from here on
-        return facts
-    facts["others"] = {kind: ask(server, [text]) for kind, text in told["others"].items()}
+        return facts | {"bad": ask_badly(server)}
+    facts["others"] = ask_unusual(server, told["others"])
+    facts["bad"] = ask_badly(server)
     names = [name for name, calls in facts["sizes"][2]["calls"].items() if calls]
     facts["frozen"] = {name: ask_frozen(server, name, [draw(pool, n) for n in CROWD], parts) for name in names}
     before = parts.calls(server)

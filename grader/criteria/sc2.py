@@ -36,6 +36,7 @@ from grader.world.asker import (
     ask_closed,
     ask_frozen,
     ask_models,
+    ask_unusual,
     at_once,
     costed,
     counted,
@@ -147,7 +148,7 @@ def ask_server(server: Served, ws: Any, pool: list[str], others: dict[str, str],
     for _ in range(TRIES - 1):
         if not (computes_again(facts["work"]) and embeds(facts["work"], spare)):
             facts["work"] = work_for(server, fresh_texts(ws, SIZES[-1]))
-    facts["others"] = {kind: ask(server, [text]) for kind, text in others.items()}
+    facts["others"] = ask_unusual(server, others)
     facts["frozen"] = {name: ask_frozen(server, name, [draw(pool, n) for n in CROWD], PARTS) for name in RUNNERS}
     facts["bad"] = ask_badly(server)
     facts["together"] = at_once(server, [draw(pool, 1 + i % 2) for i in range(16)])

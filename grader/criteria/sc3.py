@@ -182,7 +182,7 @@ class TriedBento(PacedSubject):
     does = "loads the Bento"
 
 
-@probe(limit=120, ahead=True)
+@probe(limit=300, ahead=True)
 def serves(ws: Any) -> Facts:
     """The Bento loaded and asked where there is nothing else; 4 to 8 s, nearly all of it importing torch."""
     folder = latest(ws.store)

@@ -235,7 +235,7 @@ def secrets_written(root: Path) -> list[str]:
     found = []
     for folder in kustomized(root):
         for path in sorted({*folder.rglob("*.y*ml"), *folder.rglob("*.json")}):
-            with contextlib.suppress(AttributeError, TypeError, OSError):  # what no cluster would take
+            with contextlib.suppress(AttributeError, TypeError, OSError, RecursionError):  # what no cluster would take
                 keys = [k for thing in read_all(path) for k in secret_values(thing, partial(read_beside, path.parent))]
                 found += [f"{path.relative_to(root.resolve())}: the value of {name}, in a file" for name in keys]
     return list(dict.fromkeys(found))[:5]

@@ -249,6 +249,16 @@ def ask_closed(server: Served, store: Path, texts: list[str]) -> Facts:
         server.open_store(store)
 
 
+def ask_unusual(server: Served, others: dict[str, str]) -> dict[str, Facts]:
+    """Each of those texts alone, by what is unusual in it, up to the first that gets no answer."""
+    found: dict[str, Facts] = {}
+    for kind, text in others.items():
+        found[kind] = ask(server, [text])
+        if found[kind]["status"] is None:
+            break
+    return found
+
+
 def ask_badly(server: Served) -> dict[str, Facts]:
     found: dict[str, Facts] = {}
     for name, (body, kind) in BAD.items():

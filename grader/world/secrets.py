@@ -74,7 +74,10 @@ PAIRED = re.compile(
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 PLACEHOLDER = re.compile(r"[$<{*%(\[]|(?i:none|null|true|false|changeme|your|example|os\.|\.\.\.)")
 # What stands in a template's Secret until it is filled in: a password in code is judged more strictly.
-UNFILLED = re.compile(rf"(?i:change|replace|todo\b|x{{3}}|placeholder|insert|fill)|{PLACEHOLDER.pattern}")
+UNFILLED = re.compile(
+    r"(?i)[$<{*]|%[({sd]|\.{3}|changeme|your|(?:change|replace|insert|fill|todo|placeholder|example)(?=[-_. ]|$)"
+    r"|(?:none|null|true|false|x{3,})$"
+)
 
 # A value in plain small words is a label or a sentence; a path or an address names where something is.
 ORDINARY = re.compile(r"[A-Za-z]?[a-z]+(?:[-_ ./][a-z]+)*[.!?]?|~?\.{0,2}/[\w./-]+|https?://[^@\s]+")
@@ -220,8 +223,8 @@ def _table(thing: Any) -> dict[Any, Any]:
 def _opened(value: str) -> str:
     """What a Secret's `data` says; as it is where it is no base64."""
     try:
-        return base64.b64decode(value, validate=True).decode("utf-8", "replace").strip()
-    except (ValueError, binascii.Error):
+        return base64.b64decode(value, validate=True).decode().strip()
+    except ValueError:
         return value
 
 

@@ -103,7 +103,7 @@ def steps(way: list[Span]) -> list[tuple[str, Span]]:
 
 
 def draw_waterfall(way: list[Span]) -> Picture:
-    """One bar a step, time across: filled where a model works, hatched where somebody waits for the step below."""
+    """One bar a step, time across: filled in a runner, hatched where somebody waits for the step below."""
     named = steps(way)
     figure, axes = canvas("Where is one request, and for how long?", 8.6, 1.1 + 0.46 * len(named))
     zero = named[0][1].begin

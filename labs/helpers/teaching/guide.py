@@ -18,10 +18,15 @@ from labs.helpers.teaching.incidents import open_check
 from labs.helpers.teaching.stubs import Stub, source_stubs
 
 
-def first_failure(ws: Workspace) -> CheckResult | None:
+def failures(ws: Workspace) -> list[CheckResult]:
+    """The checks of the last report that failed, or could not be made."""
     report = read_last(ws)
     checks = [check for result in (report.criteria if report else ()) for check in result.checks]
-    return next((c for c in checks if c.verdict in (Verdict.FAIL, Verdict.ERROR)), None)
+    return [c for c in checks if c.verdict in (Verdict.FAIL, Verdict.ERROR)]
+
+
+def first_failure(ws: Workspace) -> CheckResult | None:
+    return next(iter(failures(ws)), None)
 
 
 def given_cells(ws: Workspace, lab: Lab) -> list[Cell]:
@@ -36,8 +41,8 @@ def lab_states(ws: Workspace, lab: Lab) -> list[State]:
 def next_cell(ws: Workspace) -> list[str]:
     """The first TODO, in the order of the labs, that is open; then those that cannot be found."""
     lost: list[str] = []
-    begun = read_json(ws.root / ".lab.json").get("start-at", "")
-    for lab in [lab for lab in ws.kit.labs() if lab.number >= begun]:
+    first, labs = begun_labs(ws)
+    for lab in labs:
         if not (ws.root / lab.notebook).exists():
             return [f"{lab.name}: not begun; `./lab start` brings it", *lost]
         states = lab_states(ws, lab)
@@ -45,7 +50,14 @@ def next_cell(ws: Workspace) -> list[str]:
         if found := next((s for s in states if s.state == "open"), None):
             assert found.cell
             return [f"{lab.notebook}, {place(found.cell, lab)}: {found.what}", *lost]
-    return ["every TODO that was found is done" if lost else "every TODO is done", *lost]
+    done = "every TODO that was found is done" if lost else "every TODO is done"
+    return [f"{done}, from lab {first} on" if first else done, *lost]
+
+
+def begun_labs(ws: Workspace) -> tuple[str, list[Lab]]:
+    """The number that `./lab start-at` was given last, if it was, and the labs from there on."""
+    first = str(read_json(ws.root / ".lab.json").get("start-at", ""))
+    return first, [lab for lab in ws.kit.labs() if lab.number >= first]
 
 
 def place(cell: Cell, lab: Lab) -> str:
@@ -80,7 +92,7 @@ def hint(ws: Workspace, name: str = "", refused: str = "") -> list[str]:
     name: the incident's check, the TODO over which a cell has `refused`, the last check that failed, the next TODO."""
     failed = first_failure(ws)
     if name in ws.kit.shorts():
-        name = of_criterion(ws.kit, name, failed)
+        name = failed_check(ws, name)
     ladders = {h: (steps, c.lab) for c in ws.kit.criteria() for h, steps in c.hints.items()}
     todos = todo_ladders(ws.kit)
     if not name:
@@ -95,12 +107,12 @@ def hint(ws: Workspace, name: str = "", refused: str = "") -> list[str]:
     return next_step(ws, found[0], steps, lab)
 
 
-def of_criterion(kit: Kit, short: str, failed: CheckResult | None) -> str:
-    """The criterion's check that failed last. Raises UnknownName with its checks where none did."""
-    own = list(kit.criterion(short).hints)
-    if failed is None or failed.id not in own:
-        raise UnknownName("failed check in", short, own)
-    return failed.id
+def failed_check(ws: Workspace, short: str) -> str:
+    """The first check of that criterion that has failed. Raises UnknownName with its checks where none did."""
+    own, found = list(ws.kit.criterion(short).hints), (check.id for check in failures(ws))
+    if name := next((one for one in found if one in own), ""):
+        return name
+    raise UnknownName("failed check in", short, own)
 
 
 def next_step(ws: Workspace, name: str, steps: Sequence[str], lab: str) -> list[str]:
@@ -143,7 +155,7 @@ def make_ladder(stub: Stub) -> list[str]:
 
 def open_todos(ws: Workspace) -> list[str]:
     """The TODOs that are open, in the order of the labs that have been begun."""
-    labs = [lab for lab in ws.kit.labs() if (ws.root / lab.notebook).exists()]
+    labs = [lab for lab in begun_labs(ws)[1] if (ws.root / lab.notebook).exists()]
     return [s.what for lab in labs for s in lab_states(ws, lab) if s.state == "open"]
 
 
