@@ -22,7 +22,7 @@
 # **Needed:** lab 02's service with lab 01's models. With lab 05's service in the cluster there is a fifth part;
 # without it, its cells say "not run". **Your time** (an estimate): 40 minutes. The course module's experiment 7, what
 # the number does 5, a lone request 5, your experiment 6, in the cluster 4, can it be true 3, a stall 4, the twin 3,
-# choose 3. **The machine's time** is about nine minutes, four of them in one cell.
+# choose 3. **The machine's time** is about ten minutes, four of them in one cell.
 
 # %% tags=["do"]
 # %load_ext grader.magic
