@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -284,6 +285,21 @@ def test_repeats_that_differ_too_much_are_said_to_be_whose_they_are() -> None:
     assert "move bench/runs away" in yours.value.remedy
     with pytest.raises(LabError, match=r"The grader's repeats .* this machine cannot tell"):
         compare("on", "off", steady, wild)
+
+
+@pytest.mark.parametrize(("spread", "yours", "count"), [(1, 1, 6), (40, 1, 12), (40, 60, 6)])
+def test_repeats_that_differ_are_made_once_more_where_that_helps(
+    monkeypatch: pytest.MonkeyPatch, spread: float, yours: float, count: int
+) -> None:
+    look = SC6.probes[0].look.__globals__
+    theirs = [measured(*one) for n in (-1, 0, 1) for one in (("on", 150 + n * yours, 8), ("off", 50 + n / 3, 8))]
+    goodput = {"on": itertools.cycle([150 - spread, 150, 150 + spread]), "off": itertools.cycle([50, 50.3])}
+    fake = SimpleNamespace(
+        measure=lambda server, *_: measured(server.setting.name, next(goodput[server.setting.name]), 9)
+    )
+    monkeypatch.setitem(look, "measure", fake)
+    servers = [SimpleNamespace(setting=Setting(name)) for name in ("off", "on")]
+    assert len(look["measure_in_turn"](servers, {}, theirs)) == count
 
 
 def handed_of(root: Path, chosen: str) -> Facts:
