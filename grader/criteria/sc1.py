@@ -44,7 +44,7 @@ FRESH = (3, 40, 250, 2000)  # characters of texts that nobody has written before
 ALPHABETS = ("etaoin shrdlu cmfwyp", "äöüß éèç ñ", "пдк лию ж", "税関 荷物 返金", "📦🙂 ok?!")
 
 
-@probe(limit=120, ahead=True)
+@probe(limit=300, ahead=True)
 def models(ws: Any) -> Facts:
     """The latest version of each model, loaded and used; most of its time goes into importing torch."""
     # One thread: with two, a second job on the same two cores makes every encode 20 times slower.
