@@ -47,6 +47,13 @@ def thin(text: str) -> str:
         facts |= {"others": dict(list(facts["others"].items())[:2])} if "others" in facts else {}
         for still in facts.get("frozen", {}).values():
             still["answers"] = still["answers"][:2]
+        if "answers" in facts.get("saved", {}):  # of texts that are still asked
+            asked = json.dumps({name: part for name, part in facts.items() if name != "saved"})
+            told = facts["saved"]["answers"]
+            facts["saved"]["answers"] = {
+                tag: {text: row for text, row in rows.items() if json.dumps(text) in asked}
+                for tag, rows in told.items()
+            }
     return json.dumps(kept, indent=1) + "\n"
 
 
