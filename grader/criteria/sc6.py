@@ -48,7 +48,7 @@ NOTED = ("goodput", "p95_ms", "share_503")
 EXACT = 0.01  # a table's figure is the computed one, but for rounding
 SAME_MS = 0.1  # waits closer than this are one wait
 ROUND = 0.02  # a note's may be rounded further
-ROUND_OF = 6  # loads, three of each setting; a second one where they differ too much
+TURNS = (0, 1, 1, 0, 0, 1)  # which of two settings is loaded: a-b-b-a-a-b, so that neither has the better hour
 SECONDS = 6  # of each load of the grader's own, three times each setting
 LEAST = 0.10  # ratios closer than this are not told apart
 HANDED = 4  # seconds of load on the configuration that is handed over
@@ -273,12 +273,11 @@ def measure_copies(source: str, theirs: list[Run], load: Facts) -> list[Run]:
 
 
 def measure_in_turn(servers: Sequence[measure.Server], load: Facts, theirs: list[Run]) -> list[Run]:
-    """a-b-b-a-a-b, so that neither has the better hour; and once more where these repeats differ so much that nothing
-    can be told."""
+    """A round of loads; and a second one where these repeats differ so much that nothing can be told."""
     made: list[Run] = []
     with tempfile.TemporaryDirectory() as folder:
-        for order, which in enumerate((0, 1, 1, 0, 0, 1) * 2):
-            if order == ROUND_OF and not is_unsteady(theirs, made):
+        for order, which in enumerate(TURNS * 2):
+            if order == len(TURNS) and not is_unsteady(table.goodputs(theirs), table.goodputs(made)):
                 break
             server = servers[which]
             if isinstance(server, Copy):
@@ -292,7 +291,7 @@ def compare(drawn: str, off: str, their_runs: list[Run], my_runs: list[Run]) -> 
     """How many times as many answers the drawn setting gives, by both; and how far the two may differ by chance."""
     theirs, mine = table.goodputs(their_runs), table.goodputs(my_runs)
     spread = [noise.of(theirs), noise.of(mine)]
-    chance = chance_of(their_runs, my_runs)
+    chance = chance_of(theirs, mine)
     if chance > MOST:
         raise unsteady(*spread)
     told, found = (mean(group[drawn]) / mean(group[off]) for group in (theirs, mine))
@@ -310,13 +309,12 @@ def compare(drawn: str, off: str, their_runs: list[Run], my_runs: list[Run]) -> 
     }  # fmt: skip
 
 
-def chance_of(*groups: list[Run]) -> float:
-    """How far the ratios of those groups may differ by chance: four times the error that their repeats show."""
-    measured = [table.goodputs(runs) for runs in groups]
-    return 4 * math.sqrt(sum(noise.of(group) ** 2 / len(v) for group in measured for v in group.values()))
+def chance_of(*sides: dict[str, list[float]]) -> float:
+    """How far the ratios of those goodputs may differ by chance: four times the error that their repeats show."""
+    return 4 * math.sqrt(sum(noise.of(side) ** 2 / len(repeats) for side in sides for repeats in side.values()))
 
 
-def is_unsteady(theirs: list[Run], mine: list[Run]) -> bool:
+def is_unsteady(theirs: dict[str, list[float]], mine: dict[str, list[float]]) -> bool:
     """Whether nothing can be told of these, and more repeats of the grader's own would help."""
     return chance_of(theirs) <= MOST < chance_of(theirs, mine)
 

@@ -171,7 +171,11 @@ def search_manifest(where: str, data: bytes) -> list[Sighting]:
 def secret_values(thing: Any, read: Callable[[str], str] = lambda name: "") -> list[str]:
     """Names of what an object, or a list of them, keeps in Secrets or makes them of, with a value; what is still to be
     filled in has none. `read` gives the text of a file that a secretGenerator names: whoever has the folder has it."""
-    return [name for name, value in _in_secrets(thing, read) if value and not UNFILLED.match(value)]
+    thing = _table(thing)
+    if "sops" in thing:
+        return []
+    own = [name for name, value in _in_secrets(thing, read) if value and not UNFILLED.match(value)]
+    return [*own, *(name for item in _rows(thing.get("items")) for name in secret_values(item, read))]
 
 
 def _held(thing: Any) -> Iterator[tuple[str, str]]:
@@ -181,20 +185,15 @@ def _held(thing: Any) -> Iterator[tuple[str, str]]:
             yield from _held(part)
     if not isinstance(thing, dict) or "sops" in thing:
         return
-    yield from _in_secrets({key: part for key, part in thing.items() if key != "items"})
+    yield from _in_secrets(thing)
     name, value = thing.get("name"), thing.get("value")
     if isinstance(name, str) and isinstance(value, str) and says_secret(name) and "/" not in value:
         yield name, value
     yield from _held([part for part in thing.values() if isinstance(part, dict | list)])
 
 
-def _in_secrets(thing: Any, read: Callable[[str], str] = lambda name: "") -> Iterator[tuple[str, str]]:
-    """(name, value) of a Secret's data, and of what kustomize makes one of; not what sops has encrypted."""
-    thing = _table(thing)
-    if "sops" in thing:
-        return
-    for item in _rows(thing.get("items")):
-        yield from _in_secrets(item, read)
+def _in_secrets(thing: dict[Any, Any], read: Callable[[str], str] = lambda name: "") -> Iterator[tuple[str, str]]:
+    """(name, value) of a Secret's data, and of what kustomize makes one of."""
     if thing.get("kind") == "Secret":
         yield from ((str(k), str(v)) for k, v in _table(thing.get("stringData")).items() if v is not None)
         yield from ((str(k), _opened(str(v))) for k, v in _table(thing.get("data")).items() if v is not None)

@@ -90,13 +90,13 @@ def notice(lab: Lab) -> str:
 def hint(ws: Workspace, name: str = "", refused: str = "") -> list[str]:
     """The next of three hints (nudge, pointer, worked step) for a check or, by a part of its text, a TODO. Without a
     name: the incident's check, the TODO over which a cell has `refused`, the last check that failed, the next TODO."""
-    failed = first_failure(ws)
+    failed = [check.id for check in failures(ws)]
     if name in ws.kit.shorts():
-        name = failed_check(ws, name)
+        name = failed_check(ws.kit, name, failed)
     ladders = {h: (steps, c.lab) for c in ws.kit.criteria() for h, steps in c.hints.items()}
     todos = todo_ladders(ws.kit)
     if not name:
-        candidates = [open_check(ws), refused, failed.id if failed else "", *open_todos(ws)]
+        candidates = [open_check(ws), refused, failed[0] if failed else "", *open_todos(ws)]
         name = next((c for c in candidates if c in todos or c in ladders), "")
     if not name:
         return ["No check has failed and no TODO is open, so there is no hint. `./lab grade` asks for a verdict."]
@@ -107,10 +107,10 @@ def hint(ws: Workspace, name: str = "", refused: str = "") -> list[str]:
     return next_step(ws, found[0], steps, lab)
 
 
-def failed_check(ws: Workspace, short: str) -> str:
-    """The first check of that criterion that has failed. Raises UnknownName with its checks where none did."""
-    own, found = list(ws.kit.criterion(short).hints), (check.id for check in failures(ws))
-    if name := next((one for one in found if one in own), ""):
+def failed_check(kit: Kit, short: str, failed: Sequence[str]) -> str:
+    """The first of those that is that criterion's. Raises UnknownName with its checks where none is."""
+    own = list(kit.criterion(short).hints)
+    if name := next((one for one in failed if one in own), ""):
         return name
     raise UnknownName("failed check in", short, own)
 
